@@ -1,0 +1,162 @@
+"""The one place that names every slot the package writes.
+
+A class per method; its only field is the `key_added` of the call, so that `tl`, `pl` and `get` agree on the names
+whatever the user called the result: `PredictionKeys().pearson == "tape_pearson"`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Modalities of a MuData and what the package calls them.
+MODALITIES: Final = ("rna", "atac")
+
+#: Sub-keys of every `uns` entry.
+PARAMS: Final = "params"
+TABLE: Final = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class PeakColumns:
+    """Columns of `atac.var` that place a peak on the genome (0-based, half open)."""
+
+    chrom: str = "chrom"
+    start: str = "start"
+    end: str = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneColumns:
+    """Columns of a gene annotation and of `rna.var`."""
+
+    chrom: str = "chrom"
+    start: str = "start"
+    end: str = "end"
+    strand: str = "strand"
+    tss: str = "tss"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneWindowKeys:
+    """Slots of `pp.gene_windows`: `mdata.uns[key]` with its tables and their columns."""
+
+    key: str = "gene_windows"
+    params: str = PARAMS
+    pairs: str = "pairs"
+    genes: str = "genes"
+    gene: str = "gene"
+    peak: str = "peak"
+    distance: str = "distance"
+    width: str = "width"
+    chrom: str = "chrom"
+    tss: str = "tss"
+    strand: str = "strand"
+    n_peaks: str = "n_peaks"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionKeys:
+    """Slots of `tl.predict_expression`: a layer and columns of `rna`, a column of `mdata.obs`, and `mdata.uns[key]`."""
+
+    key: str = "tape"
+    params: str = PARAMS
+
+    @property
+    def layer(self) -> str:
+        """`rna.layers`: expected counts per 10,000, float32."""
+        return self.key
+
+    @property
+    def pearson(self) -> str:
+        """`rna.var`: correlation with the observed expression over held-out cells, float64."""
+        return f"{self.key}_pearson"
+
+    @property
+    def auroc(self) -> str:
+        """`rna.var`: area under the ROC curve of detection over held-out cells, float64."""
+        return f"{self.key}_auroc"
+
+    @property
+    def rmse(self) -> str:
+        """`rna.var`: root mean squared error over held-out cells, float64."""
+        return f"{self.key}_rmse"
+
+    @property
+    def gain_mean(self) -> str:
+        """`rna.var`: gain over the gene's mean, float64."""
+        return f"{self.key}_gain_mean"
+
+    @property
+    def gain_knn(self) -> str:
+        """`rna.var`: gain over the nearest neighbours, float64."""
+        return f"{self.key}_gain_knn"
+
+    @property
+    def gain(self) -> str:
+        """`rna.var`: the smaller of the two gains, float64."""
+        return f"{self.key}_gain"
+
+    @property
+    def verdict(self) -> str:
+        """`rna.var`: the verdict in words, category (see `VERDICTS`)."""
+        return f"{self.key}_verdict"
+
+    @property
+    def heldout(self) -> str:
+        """`mdata.obs`: cells that the model never saw, bool."""
+        return f"{self.key}_heldout"
+
+
+#: Categories of `PredictionKeys.verdict`, best first.
+VERDICTS: Final = ("better than kNN", "better than the mean", "no better than the mean", "not scored")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeys:
+    """Slots of `tl.peak_gene_links`: `mdata.uns[key]` with its table and the columns of it."""
+
+    key: str = "tape_links"
+    params: str = PARAMS
+    table: str = TABLE
+    peak: str = "peak"
+    gene: str = "gene"
+    distance: str = "distance"
+    weight: str = "weight"
+    sign: str = "sign"
+    pvalue: str = "pvalue"
+    fdr: str = "fdr"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgrammeKeys:
+    """Slots of `tl.programme_skill`: `mdata.uns[key]` with its table and the columns of it."""
+
+    key: str = "tape_programmes"
+    params: str = PARAMS
+    table: str = TABLE
+    programme: str = "programme"
+    n_genes: str = "n_genes"
+    pearson: str = "pearson"
+    gain_mean: str = "gain_mean"
+    score_pearson: str = "score_pearson"
+    verdict: str = "verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationKeys:
+    """Slots of `datasets.simulate_multiome`."""
+
+    truth: str = "truth"
+    links: str = "links"
+    edges: str = "edges"
+    lineage: str = "lineage"
+    de_genes: str = "de_genes"
+    fractions: str = "fractions"
+    true_rate: str = "true_rate"
+    cell_type: str = "cell_type"
+    donor: str = "donor"
+    batch: str = "batch"
+    condition: str = "condition"
+    pseudotime: str = "pseudotime"
+    doublet: str = "doublet"

@@ -1,0 +1,7 @@
+"""Modules: the networks behind the models."""
+
+from __future__ import annotations
+
+from sctandem._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, {})
