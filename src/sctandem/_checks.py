@@ -1,0 +1,404 @@
+"""Small validators: each message names the slot, the value, what is available and what to do."""
+
+from __future__ import annotations
+
+import logging
+import numbers
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anndata.abc import CSCDataset, CSRDataset
+from mudata import MuData
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+
+logger = logging.getLogger(__name__)
+
+_BLOCK = 1 << 22
+"""Values looked at in one go."""
+
+
+def _listed(names: Any, limit: int = 10) -> str:
+    """Write the first names of a collection, quoted, and how many more there are."""
+    names = [str(name) for name in names]
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
+
+
+def value_blocks(matrix: Any) -> Iterator[np.ndarray]:
+    """Yield the stored values of a matrix in blocks of bounded size.
+
+    Parameters
+    ----------
+    matrix
+        CSR, CSC or another scipy sparse format, a dense array, a view of one of them, or one that is backed by a file.
+
+    Yields
+    ------
+    One-dimensional arrays; zeros that a sparse format does not store are left out.
+    """
+    if sparse.issparse(matrix):
+        data = matrix.data if hasattr(matrix, "data") and matrix.format != "lil" else matrix.tocsr().data
+        for start in range(0, data.size, _BLOCK):
+            yield np.asarray(data[start : start + _BLOCK])
+        return
+    for _, block in matrix_blocks(matrix):
+        yield block.data if sparse.issparse(block) else np.asarray(block).ravel()
+
+
+def matrix_blocks(matrix: Any) -> Iterator[tuple[slice, Any]]:
+    """Yield slices along the first axis (the second for a backed CSC matrix) and the matrix there, in memory."""
+    columns = isinstance(matrix, CSCDataset)
+    length, width = (matrix.shape[1], matrix.shape[0]) if columns else matrix.shape
+    step = max(1, _BLOCK // max(1, width))
+    if isinstance(matrix, CSRDataset | CSCDataset):
+        step *= 8
+    for start in range(0, length, step):
+        where = slice(start, min(length, start + step))
+        yield where, matrix[:, where] if columns else matrix[where]
+
+
+def _bad_value(values: np.ndarray) -> tuple[str, Any] | None:
+    """Return what is wrong with some values as counts and the first offender, or None."""
+    if values.size == 0 or values.dtype.kind in "bu":
+        return None
+    if values.dtype.kind not in "if":
+        return f"has dtype {values.dtype}", values.flat[0]
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad = values[~finite][0]
+            return ("contains NaN" if np.isnan(bad) else "contains infinite values"), bad
+    if values.min() < 0:
+        return "contains negative values", values[values < 0][0]
+    if values.dtype.kind == "f":
+        fraction = values != np.floor(values)
+        if fraction.any():
+            return "does not hold counts", values[fraction][0]
+    return None
+
+
+def check_counts(matrix: Any, slot: str) -> None:
+    """Check that a matrix holds counts: finite, not negative, whole numbers (of any numeric dtype).
+
+    Parameters
+    ----------
+    matrix
+        CSR, CSC or dense, a view, or backed by a file. It is read in blocks and not copied.
+    slot
+        The name of the matrix in messages, such as ``mdata["rna"].X``.
+
+    Raises
+    ------
+    ValueError
+        Names the slot, the fault and one offending value.
+    """
+    if matrix is None:
+        msg = f"{slot} is empty (None); raw counts are needed there, or name the layer that holds them."
+        raise ValueError(msg)
+    for values in value_blocks(matrix):
+        bad = _bad_value(values)
+        if bad is not None:
+            fault, value = bad
+            msg = (
+                f"{slot} {fault} (for example {value}). Raw counts are needed: whole numbers of at least 0. "
+                "If the counts are kept elsewhere, name that layer; if the matrix was normalised or log-transformed, "
+                "start from the counts."
+            )
+            raise ValueError(msg)
+
+
+def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find the cells and the features with at least one count, and log how many have none.
+
+    Parameters
+    ----------
+    matrix
+        Counts, cells x features, in any of the formats of `check_counts`.
+    slot
+        The name of the matrix in messages.
+
+    Returns
+    -------
+    Two boolean arrays: cells (n_cells,) and features (n_features,) that have counts.
+
+    Raises
+    ------
+    ValueError
+        When the matrix has no counts at all.
+    """
+    cells, features = np.zeros(matrix.shape[0], dtype=bool), np.zeros(matrix.shape[1], dtype=bool)
+    for where, block in matrix_blocks(matrix):
+        rows, columns = block.nonzero()
+        offset = where.start
+        if isinstance(matrix, CSCDataset):
+            columns = columns + offset
+        else:
+            rows = rows + offset
+        cells[rows] = True
+        features[columns] = True
+    if not cells.any():
+        msg = f"{slot} ({matrix.shape[0]} x {matrix.shape[1]}) has no counts at all."
+        raise ValueError(msg)
+    n_cells, n_features = int((~cells).sum()), int((~features).sum())
+    if n_cells or n_features:
+        logger.warning("%s: %d cells and %d features without a single count", slot, n_cells, n_features)
+    return cells, features
+
+
+def check_mudata(mdata: Any) -> None:
+    """Check that the object is a MuData.
+
+    Raises
+    ------
+    TypeError
+        Names the type that was given.
+    """
+    if not isinstance(mdata, MuData):
+        msg = (
+            f"mdata is a {type(mdata).__name__}, not a MuData; `mudata.MuData({{'rna': ..., 'atac': ...}})` makes one."
+        )
+        raise TypeError(msg)
+
+
+def check_modalities(
+    mdata: MuData, modalities: Mapping[str, str] | None = None, *, required: Sequence[str] = ("rna", "atac")
+) -> dict[str, str]:
+    """Find the modalities that play the required roles.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    modalities
+        From the role to the name of the modality in `mdata`; a role that is left out is named as itself.
+    required
+        The roles needed.
+
+    Returns
+    -------
+    From each required role to the name of its modality.
+
+    Raises
+    ------
+    KeyError
+        For a modality that is not there; lists those that are.
+    ValueError
+        For a role that is not known.
+    """
+    check_mudata(mdata)
+    given = dict(modalities or {})
+    unknown = [role for role in given if role not in required]
+    if unknown:
+        msg = f"modalities has the roles {_listed(unknown)}, but only {_listed(required)} are used here."
+        raise ValueError(msg)
+    named = {role: given.get(role, role) for role in required}
+    for role, name in named.items():
+        if name not in mdata.mod:
+            msg = (
+                f"mdata has no modality {name!r} for {role}; it has {_listed(mdata.mod)}. "
+                f"Name it with modalities={{{role!r}: <one of these>}}."
+            )
+            raise KeyError(msg)
+    return named
+
+
+def check_same_cells(mdata: MuData, names: Sequence[str]) -> None:
+    """Check that modalities hold the same cells in the same order.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    names
+        Modalities to compare with the first of them.
+
+    Raises
+    ------
+    ValueError
+        Says how many cells they share and how to align them.
+    """
+    first = mdata.mod[names[0]].obs_names
+    check_unique(first, f"mdata[{names[0]!r}].obs_names")
+    for name in names[1:]:
+        other = mdata.mod[name].obs_names
+        if first.equals(other):
+            continue
+        check_unique(other, f"mdata[{name!r}].obs_names")
+        shared = len(first.intersection(other))
+        fault = (
+            "the same cells in another order"
+            if shared == len(first) == len(other)
+            else f"different cells ({len(first)} and {len(other)}, {shared} of them in both)"
+        )
+        msg = (
+            f"mdata[{names[0]!r}] and mdata[{name!r}] have {fault}. Align them: "
+            f"cells = mdata[{names[0]!r}].obs_names.intersection(mdata[{name!r}].obs_names, sort=False); "
+            "mdata = mudata.MuData({name: mod[cells].copy() for name, mod in mdata.mod.items()})"
+        )
+        raise ValueError(msg)
+
+
+def check_unique(names: pd.Index, slot: str) -> None:
+    """Check that names do not repeat.
+
+    Raises
+    ------
+    ValueError
+        Shows up to three names that do.
+    """
+    if not names.is_unique:
+        repeated = names[names.duplicated()].unique()
+        msg = f"{slot} has {len(repeated)} duplicated names: {_listed(repeated, 3)}. Call `{slot}_make_unique()` first."
+        raise ValueError(msg)
+
+
+def check_key(table: pd.DataFrame, key: str, slot: str) -> pd.Series:
+    """Return a column of ``obs`` or ``var``.
+
+    Parameters
+    ----------
+    table
+        The frame, such as ``mdata.obs``.
+    key
+        The column.
+    slot
+        The name of the frame in messages.
+
+    Raises
+    ------
+    KeyError
+        Lists the columns that are there.
+    """
+    if key not in table.columns:
+        msg = f"{slot} has no column {key!r}; it has {_listed(table.columns, 20)}."
+        raise KeyError(msg)
+    return table[key]
+
+
+def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
+    """Return ``X`` or a layer.
+
+    Raises
+    ------
+    KeyError
+        Lists the layers that are there.
+    """
+    if layer is None:
+        return adata.X
+    if layer not in adata.layers:
+        msg = f"{slot}.layers has no {layer!r}; it has {_listed(adata.layers)}. layer=None takes X."
+        raise KeyError(msg)
+    return adata.layers[layer]
+
+
+def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -> Any:
+    """Return a result that another function has written.
+
+    Parameters
+    ----------
+    mapping
+        Such as ``mdata.uns``.
+    key
+        The key in it.
+    slot
+        The name of the mapping in messages.
+    function
+        The call that writes it.
+
+    Raises
+    ------
+    KeyError
+        Names the function to run first.
+    """
+    if key not in mapping:
+        msg = f"{slot} has no {key!r}; run `{function}` first. It has {_listed(mapping)}."
+        raise KeyError(msg)
+    return mapping[key]
+
+
+def check_option(value: Any, options: Sequence[Any], name: str) -> None:
+    """Check that an argument is one of the values it may have.
+
+    Raises
+    ------
+    ValueError
+        Lists them.
+    """
+    if value not in options:
+        msg = f"{name}={value!r} is not known; choose one of {_listed(options)}."
+        raise ValueError(msg)
+
+
+def check_number(value: Any, name: str, *, low: float = 0, high: float = np.inf, whole: bool = False) -> None:
+    """Check that an argument is a number within bounds, which are themselves allowed.
+
+    Parameters
+    ----------
+    value
+        The argument.
+    name
+        Its name in messages.
+    low, high
+        The bounds.
+    whole
+        Whether it has to be an integer.
+
+    Raises
+    ------
+    ValueError
+        Names the bounds and the value.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        bounds = f"of at least {low}" if np.isinf(high) else f"between {low} and {high}"
+        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} {bounds}."
+        raise ValueError(msg)
+
+
+def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
+    """Check that an argument is a finite number above 0 (an integer when `whole`).
+
+    Raises
+    ------
+    ValueError
+        Shows the value.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < np.inf:
+        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} above 0."
+        raise ValueError(msg)
+
+
+def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
+    """Check that there are enough cells.
+
+    Raises
+    ------
+    ValueError
+        Says how many there are and how many `purpose` needs.
+    """
+    if n_cells < minimum:
+        msg = f"{purpose} needs at least {minimum} cells, but there {'is' if n_cells == 1 else 'are'} {n_cells}."
+        raise ValueError(msg)
+
+
+def working_copy(data: Any, *, copy: bool) -> Any:
+    """Return the object that a function writes to: `data` itself, or its copy.
+
+    Raises
+    ------
+    ValueError
+        When a copy is asked for of an object that is backed by a file.
+    """
+    if not copy:
+        return data
+    if data.isbacked:
+        msg = "copy=True needs the data in memory, but they are backed by a file: read them without `backed`."
+        raise ValueError(msg)
+    return data.copy()
