@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.genome._annotation import read_genes
+    from sctandem.genome._chromosomes import match_chromosomes
+    from sctandem.genome._coordinates import parse_intervals, peak_coordinates
+    from sctandem.genome._match import match_genes
+    from sctandem.genome._sequence import sequence_features
+    from sctandem.genome._windows import gene_tss, window_pairs
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "gene_tss": "._windows",
+        "match_chromosomes": "._chromosomes",
+        "match_genes": "._match",
+        "parse_intervals": "._coordinates",
+        "peak_coordinates": "._coordinates",
+        "read_genes": "._annotation",
+        "sequence_features": "._sequence",
+        "window_pairs": "._windows",
+    },
+)

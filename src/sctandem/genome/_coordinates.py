@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_ALIASES = {
+    "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "Chromosome"),
+    "start": ("start", "chromStart", "Start"),
+    "end": ("end", "chromEnd", "stop", "End"),
+}
+_INTERVAL = r"^(?P<chrom>.+)[:_-](?P<start>[\d,]+)[-_](?P<end>[\d,]+)$"
+
+
+def parse_intervals(intervals: pd.Series | pd.Index) -> pd.DataFrame:
+    """Split interval names into chromosome, start and end.
+
+    Parameters
+    ----------
+    intervals
+        Names like ``chr1:100-200``, ``chr1-100-200`` or ``chr1_100_200``; thousands may be separated by commas.
+
+    Returns
+    -------
+    One row per name with the columns ``chrom`` (str or missing), ``start`` and ``end`` (float64, NaN where the name
+    is no interval).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sctandem.genome import parse_intervals
+    >>> parse_intervals(pd.Index(["chr1:100-200", "GL000194.1-5-90", "MS4A1"])).chrom.tolist()
+    ['chr1', 'GL000194.1', nan]
+    """
+    names = pd.Series(np.asarray(intervals, dtype=object)).astype(str)
+    parts = names.str.extract(_INTERVAL).astype(object)
+    for column in ("start", "end"):
+        parts[column] = pd.to_numeric(parts[column].str.replace(",", "", regex=False), errors="coerce").astype(float)
+    parts.index = pd.Index(intervals) if not isinstance(intervals, pd.Series) else intervals.index
+    return parts
+
+
+def find_columns(table: pd.DataFrame) -> dict[str, str] | None:
+    """Find the columns of a table that hold chromosome, start and end, or None unless all three are there."""
+    found = {}
+    for name, aliases in _ALIASES.items():
+        column = next((alias for alias in aliases if alias in table.columns), None)
+        if column is None:
+            return None
+        found[name] = column
+    return found
+
+
+def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
+    """Find where peaks lie on the genome.
+
+    Taken from the columns ``chrom``, ``start`` and ``end`` (or the names of other tools for them), else from a column
+    ``interval`` as Cell Ranger ARC writes it, else from the names.
+
+    Parameters
+    ----------
+    peaks
+        An AnnData with the peaks as variables, or its ``var``.
+
+    Returns
+    -------
+    Peaks x 3, indexed by the names of the peaks: ``chrom`` (str), ``start`` and ``end`` (int64; 0-based, half open).
+
+    Raises
+    ------
+    ValueError
+        When a peak has no coordinates or impossible ones; names the peak.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sctandem.genome import peak_coordinates
+    >>> peak_coordinates(pd.DataFrame(index=["chr1:100-600", "chr2-50-90"])).end.tolist()
+    [600, 90]
+    """
+    table = peaks if isinstance(peaks, pd.DataFrame) else peaks.var
+    columns = find_columns(table)
+    if columns is not None:
+        source = "the columns " + ", ".join(columns.values())
+        chrom = table[columns["chrom"]].astype(object).to_numpy()
+        start, end = (
+            pd.to_numeric(table[columns[c]], errors="coerce").to_numpy(float, na_value=np.nan) for c in ("start", "end")
+        )
+    else:
+        source = "the column interval" if "interval" in table.columns else "the names"
+        parsed = parse_intervals(table["interval"] if "interval" in table.columns else table.index)
+        chrom, start, end = (parsed[c].to_numpy() for c in ("chrom", "start", "end"))
+    _check(table.index, chrom, start, end, source)
+    return pd.DataFrame(
+        {"chrom": chrom.astype(str), "start": start.astype(np.int64), "end": end.astype(np.int64)}, index=table.index
+    ).astype({"chrom": object})
+
+
+def _check(names: pd.Index, chrom: np.ndarray, start: np.ndarray, end: np.ndarray, source: str) -> None:
+    """Raise for peaks without coordinates and for those that end before they start."""
+    missing = pd.isna(chrom) | pd.isna(start) | pd.isna(end)
+    if missing.any():
+        first = int(np.argmax(missing))
+        msg = (
+            f"{int(missing.sum())} of {len(names)} peaks have no coordinates in {source}, the first is "
+            f"{str(names[first])!r}. Give them the columns chrom, start and end, or names like chr1:100-200."
+        )
+        raise ValueError(msg)
+    wrong = (start < 0) | (end <= start) | (start % 1 != 0) | (end % 1 != 0)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        msg = (
+            f"{int(wrong.sum())} of {len(names)} peaks have impossible coordinates in {source}, the first is "
+            f"{str(names[first])!r} ({chrom[first]}, start {start[first]:g}, end {end[first]:g}). "
+            "A peak starts at 0 or later and ends after its start."
+        )
+        raise ValueError(msg)
