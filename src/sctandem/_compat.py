@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+    from mudata import MuData
 
 
 def installed(package: str, minimum: str) -> bool:
@@ -28,3 +35,31 @@ def installed(package: str, minimum: str) -> bool:
     True
     """
     return Version(version(package)) >= Version(minimum)
+
+
+def new_mudata(modalities: Mapping[str, AnnData]) -> MuData:
+    """Make a MuData whose columns are not copies of the modalities' (mudata 0.4's way, on 0.3 as well).
+
+    Parameters
+    ----------
+    modalities
+        The AnnData objects by name.
+
+    Returns
+    -------
+    The MuData; `obs` and `var` hold no columns of the modalities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anndata import AnnData
+    >>> from sctandem._compat import new_mudata
+    >>> new_mudata({"rna": AnnData(np.ones((3, 2), dtype=np.float32))}).n_obs
+    3
+    """
+    import mudata
+
+    if installed("mudata", "0.4"):
+        return mudata.MuData(dict(modalities))
+    with mudata.set_options(pull_on_update=False):
+        return mudata.MuData(dict(modalities))
