@@ -56,6 +56,14 @@ class GeneWindowKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceKeys:
+    """Slots of `pp.sequence_features`: `atac.varm[key]` (peaks x features, float32) and `atac.uns[key]`."""
+
+    key: str = "sequence"
+    params: str = PARAMS
+
+
+@dataclass(frozen=True, slots=True)
 class PredictionKeys:
     """Slots of `tl.predict_expression`: a layer and columns of `rna`, a column of `mdata.obs`, and `mdata.uns[key]`."""
 

@@ -96,8 +96,8 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
         chrom, start, end = (parsed[c].to_numpy() for c in ("chrom", "start", "end"))
     _check(table.index, chrom, start, end, source)
     return pd.DataFrame(
-        {"chrom": chrom.astype(str), "start": start.astype(np.int64), "end": end.astype(np.int64)}, index=table.index
-    ).astype({"chrom": object})
+        {"chrom": chrom, "start": start.astype(np.int64), "end": end.astype(np.int64)}, index=table.index
+    ).astype({"chrom": str})
 
 
 def _check(names: pd.Index, chrom: np.ndarray, start: np.ndarray, end: np.ndarray, source: str) -> None:

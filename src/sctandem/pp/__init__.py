@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.pp._gene_windows import gene_windows
+    from sctandem.pp._sequence_features import sequence_features
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "gene_windows": "._gene_windows",
+        "sequence_features": "._sequence_features",
     },
 )

@@ -194,14 +194,14 @@ def _tables(tss: pd.DataFrame, peak_names: pd.Index, pairs: pd.DataFrame, params
     columns = {}
     for column, names in ((keys.gene, tss.index), (keys.peak, peak_names)):
         used, codes = np.unique(pairs[column], return_inverse=True)
-        columns[column] = pd.Categorical.from_codes(codes, categories=pd.Index(np.asarray(names[used], dtype=object)))
+        columns[column] = pd.Categorical.from_codes(codes, categories=names[used].rename(None))
     table = pd.DataFrame({**columns, keys.distance: pairs["distance"], keys.width: pairs["width"]})
     table.index = table.index.astype(str)
     genes = pd.DataFrame(
         {
-            keys.chrom: tss["chrom"].astype(object),
+            keys.chrom: tss["chrom"].astype(str),
             keys.tss: tss["tss"].astype(np.int64),
-            keys.strand: tss["strand"].astype(object),
+            keys.strand: tss["strand"].astype(str),
             keys.n_peaks: n_peaks.astype(np.int64),
         },
         index=tss.index.rename(None),
