@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.datasets._simulate_multiome import simulate_multiome
+    from sctandem.datasets._simulation._config import SimulationConfig
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "SimulationConfig": "._simulation._config",
+        "simulate_multiome": "._simulate_multiome",
+    },
+)
