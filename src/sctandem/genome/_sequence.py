@@ -111,7 +111,7 @@ def sequence_features(peaks: pd.DataFrame, fasta: str | Path, *, k: int = 4) -> 
     >>> with TemporaryDirectory() as folder:
     ...     _ = Path(folder, "genome.fa").write_text(">chr1\nACGCGTTTNN\n")
     ...     features = sequence_features(pd.DataFrame(index=["chr1:0-10"]), Path(folder, "genome.fa"), k=2)
-    >>> features[["gc", "cpg_oe", "kmer_CG"]].round(3).to_numpy().tolist()
+    >>> features[["gc", "cpg_oe", "kmer_CG"]].astype(float).round(3).to_numpy().tolist()
     [[0.5, 4.0, 0.286]]
 
     Notes

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.get._expression_skill import expression_skill
+    from sctandem.get._gene_windows import gene_windows
+    from sctandem.get._peak_gene_links import peak_gene_links
+    from sctandem.get._programme_skill import programme_skill
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sctandem._keys import ProgrammeKeys
+from sctandem.get._select import read_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mudata import MuData
+
+
+def programme_skill(mdata: MuData, *, key: str = "tape_programmes") -> pd.DataFrame:
+    """Read which programmes of genes chromatin predicts well and which it does not.
+
+    Needs :func:`sctandem.tl.programme_skill`.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    key
+        The `key_added` of :func:`sctandem.tl.programme_skill`.
+
+    Returns
+    -------
+    One row per programme: ``programme``, ``n_genes``, ``pearson`` (mean over its genes), ``gain_mean``,
+    ``score_pearson`` (between the scores of cells from predicted and from measured expression), ``verdict``.
+
+    Raises
+    ------
+    KeyError
+        When the programmes were not scored.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> mdata = td.datasets.simulate_multiome(n_cells=50, n_genes=40, n_peaks=400)
+    >>> table = pd.DataFrame({"programme": ["cell cycle"], "score_pearson": [0.4]})
+    >>> mdata.uns["tape_programmes"] = {"params": {}, "table": table}  # tl.programme_skill writes this
+    >>> td.get.programme_skill(mdata).programme.tolist()
+    ['cell cycle']
+    """
+    result = read_result(mdata, key, "sctandem.tl.programme_skill(mdata, programmes)")
+    return result[ProgrammeKeys(key).table].reset_index(drop=True)
