@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    import torch
     from anndata import AnnData
     from mudata import MuData
 
@@ -63,3 +66,65 @@ def new_mudata(modalities: Mapping[str, AnnData]) -> MuData:
         return mudata.MuData(dict(modalities))
     with mudata.set_options(pull_on_update=False):
         return mudata.MuData(dict(modalities))
+
+
+@cache
+def _quiet_csr() -> None:
+    """Let torch give its one notice that the CSR layout is in beta where nobody hears it."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+        nothing = torch.zeros(0, dtype=torch.int64)
+        torch.sparse_csr_tensor(torch.zeros(1, dtype=torch.int64), nothing, [], size=(0, 1), check_invariants=False)
+
+
+def csr_tensor(
+    indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, shape: Sequence[int]
+) -> torch.Tensor:
+    """Make a sparse CSR tensor without checks of its content, and without torch's notice that the layout is in beta.
+
+    Parameters
+    ----------
+    indptr, indices, values
+        Of the CSR format, all on one device.
+    shape
+        Rows and columns.
+
+    Returns
+    -------
+    The tensor; it shares the memory of its parts.
+    """
+    import torch
+
+    _quiet_csr()
+    return torch.sparse_csr_tensor(indptr, indices, values, size=tuple(shape), check_invariants=False)
+
+
+def torch_device(accelerator: str, devices: int | str | list[int]) -> torch.device:
+    """Turn the device arguments of scvi-tools into one torch device.
+
+    Parameters
+    ----------
+    accelerator
+        `"auto"`, `"cpu"`, `"gpu"` or another name that lightning knows.
+    devices
+        `"auto"` or the number of one device.
+
+    Returns
+    -------
+    The device.
+    """
+    from scvi.model._utils import parse_device_args
+
+    _, _, device = parse_device_args(
+        accelerator=accelerator, devices=devices, return_device="torch", validate_single_device=True
+    )
+    return device
+
+
+def registry_dtype(key: str) -> Any:
+    """Return the numpy type in which scvi-tools loads what is registered under a key."""
+    from scvi.data._utils import registry_key_to_default_dtype
+
+    return registry_key_to_default_dtype(key)

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.nn._likelihood import nb_log_likelihood, zinb_log_likelihood
+    from sctandem.nn._sparse import SparseLinear, map_values, row_sums, scipy_to_csr
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "SparseLinear": "._sparse",
+        "map_values": "._sparse",
+        "nb_log_likelihood": "._likelihood",
+        "row_sums": "._sparse",
+        "scipy_to_csr": "._sparse",
+        "zinb_log_likelihood": "._likelihood",
+    },
+)

@@ -1,0 +1,278 @@
+"""Negative binomial likelihoods of sparse counts, with their gradients in closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from sctandem.nn import _nb_kernels as kernels
+from sctandem.nn._likelihood_torch import Terms, likelihood_terms
+from sctandem.nn._numba_math import digamma_array
+from sctandem.nn._sparse import csr_parts, dense_to_csr
+from sctandem.nn._threads import row_blocks, run_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KERNEL_DTYPES = (torch.float32, torch.float64)
+
+
+def _compiled_terms(
+    counts: Tensor,
+    eta: Tensor,
+    log_theta: Tensor,
+    *,
+    log_library: Tensor | None,
+    dropout_logits: Tensor | None,
+    gradient: bool,
+    weights: np.ndarray | None = None,
+) -> Terms:
+    """Compute what `likelihood_terms` does with the compiled kernels; `by_theta` is summed over the cells."""
+    n_cells, n_genes = eta.shape
+    csr = csr_parts(counts)
+    eta_array = np.ascontiguousarray(eta.detach().numpy())
+    dtype = eta_array.dtype
+    log_theta_array = np.ascontiguousarray(log_theta.detach().numpy(), dtype=dtype)
+    wide = np.exp(log_theta_array.astype(np.float64))
+    log_gamma_theta, digamma_theta = digamma_array(wide)
+    gene = (log_theta_array, wide.astype(dtype), log_gamma_theta, digamma_theta)
+    library = np.empty(0, dtype) if log_library is None else log_library.detach().numpy().astype(dtype, copy=False)
+    blocks = row_blocks(n_cells)
+    shape = (n_cells, n_genes) if gradient else (0, n_genes)
+    by_eta = torch.empty(shape, dtype=eta.dtype)
+    by_theta = np.zeros((len(blocks), n_genes), dtype)
+    likelihood, by_library = np.empty(n_cells, dtype), np.empty(n_cells, dtype)
+    weights = np.ones(n_cells, dtype) if weights is None else weights.astype(dtype, copy=False)
+    by_dropout = None
+    if dropout_logits is not None:
+        dropout = np.ascontiguousarray(dropout_logits.detach().numpy(), dtype=dtype)
+        by_dropout = torch.empty(shape, dtype=eta.dtype)
+
+    def task(block: int, start: int, stop: int) -> None:
+        out = (likelihood, by_library, by_eta.numpy(), by_theta[block])
+        if dropout_logits is None:
+            kernels.nb_block(start, stop, csr, eta_array, gene, library, out, weights)
+        else:
+            kernels.zinb_block(
+                start, stop, csr, eta_array, dropout, gene, library, (*out, by_dropout.numpy()), weights
+            )
+
+    run_blocks(task, blocks)
+    summed = torch.from_numpy(by_theta.sum(axis=0, dtype=np.float64)).to(eta.dtype) if gradient else None
+    return Terms(torch.from_numpy(likelihood), torch.from_numpy(by_library), by_eta, summed, by_dropout)
+
+
+class _SparseLikelihood(torch.autograd.Function):
+    """The log-likelihood of each cell; the gradients are made together with it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        counts: Tensor,
+        eta: Tensor,
+        log_theta: Tensor,
+        log_library: Tensor | None,
+        dropout_logits: Tensor | None,
+        backend: str,
+    ) -> Tensor:
+        gradient = any(ctx.needs_input_grad)
+        compiled = backend == "numba"
+        compute = _compiled_terms if compiled else likelihood_terms
+        terms = compute(
+            counts, eta, log_theta, log_library=log_library, dropout_logits=dropout_logits, gradient=gradient
+        )
+        if gradient:
+            ctx.compiled, ctx.counts, ctx.theta_shape = compiled, counts, log_theta.shape
+            ctx.has_dropout, ctx.has_library = dropout_logits is not None, log_library is not None
+            ctx.save_for_backward(
+                *(t for t in (eta, log_theta, log_library, dropout_logits) if t is not None)
+            )
+            ctx.terms = terms
+        return terms.likelihood
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        terms: Terms = ctx.terms
+        uniform = bool((grad == grad[0]).all()) if grad.numel() else True
+        by_theta = None
+        if ctx.needs_input_grad[2]:
+            if not ctx.compiled:
+                by_theta = (terms.by_theta * grad[:, None]).sum_to_size(ctx.theta_shape)
+            elif uniform:
+                by_theta = terms.by_theta * (grad[0] if grad.numel() else 1)
+            else:
+                by_theta = _weighted_theta(ctx, grad)
+        scale = grad[0] if uniform and grad.numel() else grad[:, None]
+        by_eta = terms.by_eta * scale if ctx.needs_input_grad[1] else None
+        by_library = terms.by_library * grad if ctx.needs_input_grad[3] else None
+        by_dropout = terms.by_dropout * scale if ctx.needs_input_grad[4] else None
+        return None, by_eta, by_theta, by_library, by_dropout, None
+
+
+def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
+    """Sum the gradient by log theta with one weight a cell, by running the kernel again."""
+    saved = list(ctx.saved_tensors)
+    eta, log_theta = saved[0], saved[1]
+    log_library = saved[2] if ctx.has_library else None
+    dropout_logits = saved[-1] if ctx.has_dropout else None
+    terms = _compiled_terms(
+        ctx.counts,
+        eta,
+        log_theta,
+        log_library=log_library,
+        dropout_logits=dropout_logits,
+        gradient=True,
+        weights=grad.numpy(),
+    )
+    return terms.by_theta
+
+
+def _checked(
+    counts: Tensor, eta: Tensor, log_theta: Tensor, log_library: Tensor | None, dropout_logits: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Check shapes; return the counts as CSR and the log library size as a vector."""
+    if eta.ndim != 2 or counts.shape != eta.shape:
+        msg = f"counts and eta must both be cells x genes, got {tuple(counts.shape)} and {tuple(eta.shape)}"
+        raise ValueError(msg)
+    if log_theta.shape not in {eta.shape[1:], eta.shape}:
+        msg = f"log_theta must have shape ({eta.shape[1]},) or {tuple(eta.shape)}, got {tuple(log_theta.shape)}"
+        raise ValueError(msg)
+    if dropout_logits is not None and dropout_logits.shape != eta.shape:
+        msg = f"dropout_logits must have shape {tuple(eta.shape)}, got {tuple(dropout_logits.shape)}"
+        raise ValueError(msg)
+    if log_library is not None:
+        if log_library.numel() != eta.shape[0]:
+            msg = f"log_library must hold one number for each of {eta.shape[0]} cells, got {tuple(log_library.shape)}"
+            raise ValueError(msg)
+        log_library = log_library.reshape(-1).to(eta.dtype)
+    if counts.layout is not torch.sparse_csr:
+        counts = dense_to_csr(counts)
+    return counts, log_library
+
+
+def _log_likelihood(
+    counts: Tensor,
+    eta: Tensor,
+    log_theta: Tensor,
+    log_library: Tensor | None,
+    dropout_logits: Tensor | None,
+    backend: str | None,
+) -> Tensor:
+    """Check, choose the backend and compute."""
+    counts, log_library = _checked(counts, eta, log_theta, log_library, dropout_logits)
+    able = eta.device.type == "cpu" and eta.dtype in _KERNEL_DTYPES and log_theta.ndim == 1
+    if backend is None:
+        backend = "numba" if able else "torch"
+    if backend not in {"numba", "torch"}:
+        msg = f"backend={backend!r} is unknown; choose 'numba', 'torch' or None (the faster one that applies)"
+        raise ValueError(msg)
+    if backend == "numba" and not able:
+        msg = (
+            "backend='numba' needs float32 or float64 on the CPU and one theta a gene, got "
+            f"{eta.dtype} on {eta.device} and log_theta of shape {tuple(log_theta.shape)}; use backend='torch'"
+        )
+        raise ValueError(msg)
+    if eta.numel() == 0:
+        return eta.sum(-1)
+    return _SparseLikelihood.apply(counts, eta, log_theta, log_library, dropout_logits, backend)
+
+
+def nb_log_likelihood(
+    counts: Tensor,
+    eta: Tensor,
+    log_theta: Tensor,
+    *,
+    log_library: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    r"""Negative binomial log-likelihood of each cell, summed over its genes.
+
+    The mean is `exp(eta)`, or with `log_library` the library size times the softmax of `eta`. The variance is
+    :math:`\mu + \mu^2 / \theta`.
+
+    Parameters
+    ----------
+    counts
+        Counts as a sparse CSR tensor (a dense one is converted), cells x genes. No gradient flows to them.
+    eta
+        Log-rates, or logits of the softmax when `log_library` is given, cells x genes.
+    log_theta
+        Log of the inverse dispersion, (genes,), or cells x genes (then by torch operations).
+    log_library
+        Natural log of the library size of each cell, (cells,) or (cells, 1).
+    backend
+        `"numba"` (CPU), `"torch"` (any device), or `None` for the faster one that applies.
+
+    Returns
+    -------
+    Log-likelihood in nats, (cells,), differentiable once by `eta`, `log_theta` and `log_library`.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, or a backend that does not apply.
+
+    Notes
+    -----
+    The log gamma function is evaluated at the stored counts only; a zero costs one softplus and one sigmoid. Memory is
+    one further matrix of cells x genes, for the gradient. The gradients are made together with the value.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sctandem.nn import nb_log_likelihood
+    >>> counts = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    >>> nb_log_likelihood(counts, torch.zeros(2, 2), torch.zeros(2)).round(decimals=4)
+    tensor([-2.7726, -2.0794])
+    """
+    return _log_likelihood(counts, eta, log_theta, log_library, None, backend)
+
+
+def zinb_log_likelihood(
+    counts: Tensor,
+    eta: Tensor,
+    log_theta: Tensor,
+    *,
+    dropout_logits: Tensor,
+    log_library: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Zero-inflated negative binomial log-likelihood of each cell, summed over its genes.
+
+    Parameters
+    ----------
+    counts
+        Counts as a sparse CSR tensor (a dense one is converted), cells x genes. No gradient flows to them.
+    eta
+        Log-rates, or logits of the softmax when `log_library` is given, cells x genes.
+    log_theta
+        Log of the inverse dispersion, (genes,), or cells x genes (then by torch operations).
+    dropout_logits
+        Logit of the probability of an extra zero, cells x genes.
+    log_library
+        Natural log of the library size of each cell, (cells,) or (cells, 1).
+    backend
+        `"numba"` (CPU), `"torch"` (any device), or `None` for the faster one that applies.
+
+    Returns
+    -------
+    Log-likelihood in nats, (cells,), differentiable once by all but the counts.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, or a backend that does not apply.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sctandem.nn import zinb_log_likelihood
+    >>> zeros = torch.zeros(1, 2)
+    >>> zinb_log_likelihood(zeros, zeros, torch.zeros(2), dropout_logits=zeros).round(decimals=4)
+    tensor([-0.5754])
+    """
+    return _log_likelihood(counts, eta, log_theta, log_library, dropout_logits, backend)
