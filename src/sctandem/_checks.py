@@ -11,6 +11,8 @@ from anndata.abc import CSCDataset, CSRDataset
 from mudata import MuData
 from scipy import sparse
 
+from sctandem._compat import copy_mudata
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -401,4 +403,4 @@ def working_copy(data: Any, *, copy: bool) -> Any:
     if data.isbacked:
         msg = "copy=True needs the data in memory, but they are backed by a file: read them without `backed`."
         raise ValueError(msg)
-    return data.copy()
+    return copy_mudata(data) if isinstance(data, MuData) else data.copy()

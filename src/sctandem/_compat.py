@@ -68,6 +68,26 @@ def new_mudata(modalities: Mapping[str, AnnData]) -> MuData:
         return mudata.MuData(dict(modalities))
 
 
+def copy_mudata(mdata: MuData) -> MuData:
+    """Copy a MuData as it is (mudata 0.3 would pull the columns of the modalities into the copy, and say so).
+
+    Parameters
+    ----------
+    mdata
+        The object, in memory.
+
+    Returns
+    -------
+    The copy.
+    """
+    import mudata
+
+    if installed("mudata", "0.4"):
+        return mdata.copy()
+    with mudata.set_options(pull_on_update=False):
+        return mdata.copy()
+
+
 @cache
 def _quiet_csr() -> None:
     """Let torch give its one notice that the CSR layout is in beta where nobody hears it."""
@@ -79,9 +99,7 @@ def _quiet_csr() -> None:
         torch.sparse_csr_tensor(torch.zeros(1, dtype=torch.int64), nothing, [], size=(0, 1), check_invariants=False)
 
 
-def csr_tensor(
-    indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, shape: Sequence[int]
-) -> torch.Tensor:
+def csr_tensor(indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Make a sparse CSR tensor without checks of its content, and without torch's notice that the layout is in beta.
 
     Parameters
