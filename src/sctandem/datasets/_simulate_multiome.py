@@ -71,7 +71,7 @@ def simulate_multiome(
     n_peaks
         Peaks, at least as many as genes.
     fasta
-        Where to write the genome (some 100 kb a gene), if it is wanted.
+        Where to write the genome (some 170 kb a gene), if it is wanted.
     config
         The other knobs: depth, sparsity, doublets, ambient counts, dropout, lineage, donors, genome.
     rng

@@ -68,7 +68,7 @@ class SimulationConfig:
     n_types: int = 7
     n_donors: int = 4
     n_batches: int = 2
-    gene_spacing: float = 100_000
+    gene_spacing: float = 150_000
     window: int = 100_000
     decay: float = 80_000
     link_loss: float = 0.15

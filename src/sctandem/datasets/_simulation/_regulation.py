@@ -29,19 +29,19 @@ the gene, and not without; helper: nothing on its own; decoy: opens peaks, regul
 """
 
 SHARE = {
-    "none": 0.16,
-    "boundary": 0.09,
-    "activator": 0.15,
-    "upstream": 0.11,
-    "downstream": 0.11,
+    "none": 0.20,
+    "boundary": 0.10,
+    "activator": 0.13,
+    "upstream": 0.10,
+    "downstream": 0.10,
     "repressor": 0.08,
     "pair": 0.10,
-    "helper": 0.06,
+    "helper": 0.05,
     "decoy": 0.14,
 }
 """Share of the peaks bound by each role."""
 
-STRENGTH = {"activator": 2.4, "upstream": 2.4, "downstream": 2.4, "repressor": -2.8, "pair": 6.0}
+STRENGTH = {"activator": 2.2, "upstream": 2.2, "downstream": 2.2, "repressor": -2.2, "pair": 4.4}
 """Effect of a fully open peak at the transcription start site on the log rate (of both peaks for a pair)."""
 
 HELPED = 0.7
@@ -49,6 +49,9 @@ HELPED = 0.7
 
 SECOND = 0.25
 """Share of the bound peaks that a decoy opens as well."""
+
+BASE_SD = 0.85
+"""Standard deviation of the genes' log rates at zero activities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def draw_regulation(genome: Genome, *, config: SimulationConfig, rng: np.random.
     gains = np.zeros((len(tfs), own.size), dtype=np.float32)
     copies = rng.integers(1, 4, own.size)
     bound, opened = np.flatnonzero(own >= 0), np.flatnonzero((own >= 0) & (role != "boundary"))
-    gains[own[opened], opened] = (0.6 + 0.5 * copies[opened]) * rng.lognormal(0, 0.2, opened.size)
+    gains[own[opened], opened] = (1.0 + 0.5 * copies[opened]) * rng.lognormal(0, 0.2, opened.size)
     also = np.flatnonzero(second >= 0)
     gains[second[also], also] += 0.8 * rng.lognormal(0, 0.2, also.size)
     baseline = rng.normal(-1.0, 0.7, own.size) + np.select([role == "boundary", genome.promoter], [2.5, 1.2], 0.0)
@@ -138,9 +141,11 @@ def draw_regulation(genome: Genome, *, config: SimulationConfig, rng: np.random.
     pairs["scale"] = rng.lognormal(0, 0.3, len(pairs))
     factor = np.append(names, "")[own]
     grammar = apply_grammar(pairs, role, factor, tfs, genome=genome, config=config)
-    base = rng.normal(0, 0.9, len(genome.genes))
     links = grammar[grammar["allowed"] & grammar["kept"]]
-    return Regulation(tfs, sites, role, baseline.astype(np.float32), gains, pairs, links, base)
+    drawn = Regulation(tfs, sites, role, baseline.astype(np.float32), gains, pairs, links, np.zeros(len(genome.genes)))
+    quiet = np.zeros((1, len(tfs)))
+    base = rng.normal(0, BASE_SD, len(genome.genes)) - drawn.log_rate(drawn.openness(quiet), quiet)[0]
+    return replace(drawn, base=base)
 
 
 def _draw_tfs(genome: Genome) -> pd.DataFrame:
