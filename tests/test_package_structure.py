@@ -1,0 +1,177 @@
+"""The conventions of the package, held for every file and every public name. The checks are in `support/conventions.py`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import conventions
+import pytest
+
+import sctandem as td
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+SOURCE = Path(td.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
+#: Sub-packages whose names users call; each has a page of the API.
+USER_PACKAGES = ["datasets", "get", "io", "model", "pl", "pp", "tl"]
+#: Sub-packages whose names are for authors of models.
+AUTHOR_PACKAGES = ["data", "genome", "kernels", "module", "nn", "train"]
+
+
+def public_callables(packages: list[str]) -> list[tuple[str, str, Callable]]:
+    return [
+        (package, name, value)
+        for package in packages
+        for name in import_module(f"sctandem.{package}").__all__
+        if callable(value := getattr(import_module(f"sctandem.{package}"), name))
+    ]
+
+
+def own_methods(cls: type) -> list[tuple[str, Callable]]:
+    """Public methods that the package itself writes, mixins included; overridden names once."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("sctandem"):
+            for name, value in vars(base).items():
+                function = getattr(value, "__func__", value)
+                if inspect.isfunction(function) and not name.startswith("_"):
+                    found[name] = function
+    return sorted(found.items())
+
+
+def parameters(packages: list[str]) -> list:
+    return [pytest.param(package, value, id=f"{package}.{name}") for package, name, value in public_callables(packages)]
+
+
+def methods(packages: list[str]) -> list:
+    return [
+        pytest.param(function, id=f"{package}.{name}.{method}")
+        for package, name, value in public_callables(packages)
+        if isinstance(value, type)
+        for method, function in own_methods(value)
+    ]
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def package_of(path: Path) -> str:
+    return ".".join(["sctandem", *path.relative_to(SOURCE).parts[:-1]])
+
+
+def by_path(files: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "path", files, ids=lambda path: path.relative_to(ROOT).as_posix() if ROOT in path.parents else path.name
+    )
+
+
+@pytest.mark.parametrize("package", USER_PACKAGES + AUTHOR_PACKAGES)
+def test_every_name_of_all_resolves(package):
+    module = import_module(f"sctandem.{package}")
+    assert all(getattr(module, name) is not None for name in module.__all__)
+
+
+@pytest.mark.parametrize(("package", "value"), parameters(USER_PACKAGES))
+def test_signature(package, value):
+    if isinstance(value, type):  # its methods are checked below; a model's own arguments come after the data
+        value = value.__init__
+        package = "method"
+    assert conventions.signature_problems(value, package) == []
+
+
+@pytest.mark.parametrize("function", methods(USER_PACKAGES))
+def test_method_signature(function):
+    assert conventions.signature_problems(function, "method") == []
+
+
+@pytest.mark.parametrize(("package", "value"), parameters(USER_PACKAGES))
+def test_docstring(package, value):
+    assert conventions.docstring_problems(value) == []
+
+
+@pytest.mark.parametrize(("package", "value"), parameters(AUTHOR_PACKAGES))
+def test_docstring_of_what_authors_use(package, value):
+    assert conventions.docstring_problems(value, example=False) == []
+
+
+@pytest.mark.parametrize("function", methods(USER_PACKAGES))
+def test_method_docstring(function):
+    assert conventions.docstring_problems(function, example=False) == []
+
+
+@pytest.mark.parametrize("package", USER_PACKAGES)
+def test_api_page_lists_all(package):
+    page = (ROOT / "docs" / "api" / f"{package}.md").read_text()
+    assert conventions.page_problems(page, import_module(f"sctandem.{package}").__all__) == []
+
+
+@by_path([path for path in FILES if layer(path) in conventions.LAYERS])
+def test_imports_run_one_way(path):
+    assert conventions.layer_problems(path.read_text(), package_of(path), layer(path)) == []
+
+
+def test_every_sub_package_has_a_layer():
+    folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert folders <= set(conventions.LAYERS)
+
+
+@by_path([path for path in FILES if path.name != "_compat.py"])
+def test_private_names_of_others_only_in_compat(path):
+    assert conventions.private_upstream_problems(path.read_text(), package_of(path)) == []
+
+
+@by_path(FILES + TEST_FILES)
+def test_sizes(path):
+    assert conventions.size_problems(path.read_text()) == []
+
+
+@by_path(FILES)
+def test_source(path):
+    assert conventions.source_problems(path.read_text()) == []
+
+
+@by_path([path for path in FILES if path.name != "_keys.py"])
+def test_slot_names_only_in_keys(path):
+    assert conventions.slot_problems(path.read_text()) == []
+
+
+@by_path(TEST_FILES)
+def test_expected_errors_are_named(path):
+    assert conventions.raises_problems(path.read_text()) == []
+
+
+IMPORT = """
+import time
+start = time.perf_counter()
+import sctandem
+taken = time.perf_counter() - start
+import sys
+loaded = {name.split(".")[0] for name in sys.modules}
+print(taken, *sorted(loaded & {"torch", "scvi", "scanpy", "lightning", "matplotlib", "sklearn", "numba"}))
+"""
+
+
+def test_import_is_quick_and_light():
+    seconds = []
+    while len(seconds) < 5 and (not seconds or min(seconds) >= 1):  # a busy machine gets more attempts, not more time
+        output = subprocess.run(
+            [sys.executable, "-c", IMPORT],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ).stdout.split()
+        seconds.append(float(output[0]))
+        assert output[1:] == []
+    assert min(seconds) < 1
