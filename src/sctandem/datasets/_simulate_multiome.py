@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import check_number
+from sctandem._compat import new_mudata
 from sctandem._keys import SimulationKeys
 from sctandem._random import as_generator
 from sctandem.datasets._simulation import _truth
 from sctandem.datasets._simulation._cells import Population, draw_population
-from sctandem.datasets._simulation._config import SimulationConfig
+from sctandem.datasets._simulation._config import SimulationDesign, SimulationNoise
 from sctandem.datasets._simulation._counts import (
     VALUES,
     Depths,
@@ -42,8 +43,9 @@ def simulate_multiome(
     n_genes: int = 400,
     n_peaks: int = 4000,
     *,
+    design: SimulationDesign | None = None,
+    noise: SimulationNoise | None = None,
     fasta: str | os.PathLike[str] | None = None,
-    config: SimulationConfig | None = None,
     rng: RNG = 0,
 ) -> MuData:
     """Simulate a multiome in which transcription factors open peaks and peaks drive genes, and tell the truth.
@@ -70,10 +72,12 @@ def simulate_multiome(
         Genes, at least 20; the first 16 encode the transcription factors.
     n_peaks
         Peaks, at least as many as genes.
+    design
+        The other knobs of the biology: genome, lineage, donors, batches, conditions.
+    noise
+        The knobs of the measurement: depth, dispersion, batch effects, doublets, ambient counts, dropout.
     fasta
         Where to write the genome (some 170 kb a gene), if it is wanted.
-    config
-        The other knobs: depth, sparsity, doublets, ambient counts, dropout, lineage, donors, genome.
     rng
         Seed or generator. Genome and regulation do not change with `n_cells`.
 
@@ -131,7 +135,7 @@ def simulate_multiome(
     >>> sorted(mdata.uns["truth"]["links"].columns)
     ['distance', 'gene', 'peak', 'sign', 'weight']
     """
-    config = config or SimulationConfig()
+    design, noise = design or SimulationDesign(), noise or SimulationNoise()
     check_number(n_cells, "n_cells", low=1, whole=True)
     check_number(n_genes, "n_genes", low=N_FACTORS + 4, whole=True)
     check_number(n_peaks, "n_peaks", low=n_genes, whole=True)
@@ -139,20 +143,20 @@ def simulate_multiome(
         msg = f"fasta={str(fasta)!r}: the folder {str(Path(fasta).parent)!r} does not exist; make it first."
         raise FileNotFoundError(msg)
     place, rule, motif, people, count, sequence = as_generator(rng).spawn(6)
-    genome = lay_out(n_genes, n_peaks, config=config, rng=place)
-    regulation = draw_regulation(genome, config=config, rng=rule)
+    genome = lay_out(n_genes, n_peaks, design=design, rng=place)
+    regulation = draw_regulation(genome, design=design, rng=rule)
     motifs = draw_motifs(list(regulation.tfs.index), rng=motif)
     sites = plant_sites(genome, regulation.bound, motifs, rng=motif)
     roles = regulation.tfs["role"].to_numpy().astype(str)
     # doublets share their droplet with one of the cells that are drawn on top
-    n_double = round(config.doublets * n_cells)
-    population = draw_population(n_cells + n_double, roles, config=config, rng=people)
+    n_double = round(noise.doublets * n_cells)
+    population = draw_population(n_cells + n_double, roles, design=design, rng=people)
     partner = np.full(n_cells, -1)
     partner[people.choice(n_cells, n_double, replace=False)] = n_cells + np.arange(n_double)
-    depths = draw_depths(n_cells + n_double, n_genes, n_peaks, config=config, rng=count)
+    depths = draw_depths(n_cells + n_double, n_genes, n_peaks, noise=noise, rng=count)
 
-    rna, rate = _draw_rna(regulation, population, depths, partner, config=config, rng=count)
-    atac = _draw_atac(regulation, population, depths, partner, config=config, rng=count)
+    rna, rate = _draw_rna(regulation, population, depths, partner, noise=noise, rng=count)
+    atac = _draw_atac(regulation, population, depths, partner, noise=noise, rng=count)
     mdata = _assemble(rna, atac, rate, genome=genome, population=population, partner=partner)
     links = _truth.link_table(regulation, population, genome)
     mdata.uns[KEYS.truth] = {
@@ -180,7 +184,7 @@ def _draw_rna(
     depths: Depths,
     partner: np.ndarray,
     *,
-    config: SimulationConfig,
+    noise: SimulationNoise,
     rng: np.random.Generator,
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Draw RNA counts; return them and the noiseless rates in counts per 10,000."""
@@ -194,8 +198,8 @@ def _draw_rna(
     rate = np.exp(rate - rate.max(1, keepdims=True))
     rate /= rate.sum(1, keepdims=True)
     batch = population.obs["batch"].cat.codes.to_numpy()
-    effect = batch_effects(n_genes, batch, config=config, rng=rng)
-    dispersion = config.dispersion * rng.lognormal(0, 0.5, n_genes)
+    effect = batch_effects(n_genes, batch, noise=noise, rng=rng)
+    dispersion = noise.dispersion * rng.lognormal(0, 0.5, n_genes)
 
     def profile(rows: np.ndarray) -> np.ndarray:
         mean = rate[rows] * effect[batch[rows]]
@@ -203,7 +207,7 @@ def _draw_rna(
 
     counts = draw_counts(
         profile,
-        lambda mean: sample_rna(mean, dispersion, dropout=config.dropout, rng=rng),
+        lambda mean: sample_rna(mean, dispersion, dropout=noise.dropout, rng=rng),
         depth=depths.rna,
         ambient=depths.ambient,
         soup=rate.mean(0),
@@ -222,14 +226,14 @@ def _draw_atac(
     depths: Depths,
     partner: np.ndarray,
     *,
-    config: SimulationConfig,
+    noise: SimulationNoise,
     rng: np.random.Generator,
 ) -> sparse.csr_matrix:
     """Draw ATAC counts (cut sites)."""
     activity = population.activity(population.treated)
     batch = population.obs["batch"].cat.codes.to_numpy()
     size = rng.lognormal(0, 0.7, regulation.baseline.size)
-    effect = (size * batch_effects(size.size, batch, config=config, rng=rng)).astype(np.float32)
+    effect = (size * batch_effects(size.size, batch, noise=noise, rng=rng)).astype(np.float32)
 
     def profile(rows: np.ndarray) -> np.ndarray:
         mean = regulation.openness(activity[rows]) * effect[batch[rows]]
@@ -238,7 +242,7 @@ def _draw_atac(
     some = rng.choice(len(activity), min(500, len(activity)), replace=False)
     return draw_counts(
         profile,
-        lambda mean: sample_atac(mean, one_ended=config.one_ended, rng=rng),
+        lambda mean: sample_atac(mean, one_ended=noise.one_ended, rng=rng),
         depth=depths.atac,
         ambient=depths.ambient,
         soup=profile(some).mean(0),
@@ -256,19 +260,17 @@ def _assemble(
     partner: np.ndarray,
 ) -> MuData:
     """Put the counts, the annotations and the cells together."""
-    import mudata
     from anndata import AnnData
 
     n_cells = partner.size
     names = pd.Index([f"cell_{index + 1:05d}" for index in range(n_cells)])
     obs = population.obs.iloc[:n_cells].set_index(names)
     obs[KEYS.doublet] = partner >= 0
-    with mudata.set_options(pull_on_update=False):
-        mdata = mudata.MuData(
-            {
-                "rna": AnnData(rna, obs=obs.copy(), var=genome.genes, layers={KEYS.true_rate: rate}),
-                "atac": AnnData(atac, obs=obs.copy(), var=genome.peaks),
-            }
-        )
+    mdata = new_mudata(
+        {
+            "rna": AnnData(rna, obs=obs.copy(), var=genome.genes, layers={KEYS.true_rate: rate}),
+            "atac": AnnData(atac, obs=obs.copy(), var=genome.peaks),
+        }
+    )
     mdata.obs = obs.copy()
     return mdata

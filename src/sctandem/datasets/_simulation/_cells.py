@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from sctandem.datasets._simulation._config import SimulationConfig
+    from sctandem.datasets._simulation._config import SimulationDesign
 
 CONDITIONS = ("control", "treated")
 SPREAD = 1.1
@@ -55,35 +55,35 @@ def type_names(n_types: int) -> tuple[list[str], np.ndarray]:
 
 
 def draw_population(
-    n_cells: int, roles: np.ndarray, *, config: SimulationConfig, rng: np.random.Generator
+    n_cells: int, roles: np.ndarray, *, design: SimulationDesign, rng: np.random.Generator
 ) -> Population:
     """Draw types along the lineage, donors, batches and conditions, and the factors' activities in each cell."""
     trait, cell = rng.spawn(2)
-    names, parent = type_names(config.n_types)
+    names, parent = type_names(design.n_types)
     start = trait.normal(0, 0.3, (1, roles.size))
-    nodes = np.zeros((config.n_types, roles.size))
-    for index in range(config.n_types):
+    nodes = np.zeros((design.n_types, roles.size))
+    for index in range(design.n_types):
         origin = start[0] if index == 0 else nodes[parent[index]]
         nodes[index] = 0.7 * origin + trait.normal(0, SPREAD, roles.size)
-    shift = _treatment(names, roles, config.condition_effect, rng=trait)
-    composition = trait.dirichlet(10 * (1 + np.arange(config.n_types) % 3), config.n_donors)
-    donors = trait.normal(0, config.donor_sd, (config.n_donors, roles.size))
+    shift = _treatment(names, roles, design.condition_effect, rng=trait)
+    composition = trait.dirichlet(10 * (1 + np.arange(design.n_types) % 3), design.n_donors)
+    donors = trait.normal(0, design.donor_sd, (design.n_donors, roles.size))
 
-    donor = cell.permutation(np.arange(n_cells) % config.n_donors)
+    donor = cell.permutation(np.arange(n_cells) % design.n_donors)
     kind = (cell.random(n_cells)[:, None] > np.cumsum(composition, axis=1)[donor, :-1]).sum(1)
     treated = _halves(donor, rng=cell)
     along = cell.beta(2.0, 1.0, n_cells)
     origin = np.vstack([start, nodes])[np.where(kind == 0, 0, parent[kind] + 1)]
     smooth = (along**2 * (3 - 2 * along))[:, None]
     control = (1 - smooth) * origin + smooth * nodes[kind] + donors[donor]
-    control += cell.normal(0, config.cell_sd, control.shape)
-    depth = np.floor(np.log2(np.arange(config.n_types) + 1))
+    control += cell.normal(0, design.cell_sd, control.shape)
+    depth = np.floor(np.log2(np.arange(design.n_types) + 1))
     obs = pd.DataFrame(
         {
             "cell_type": pd.Categorical.from_codes(kind, names),
-            "donor": pd.Categorical.from_codes(donor, [f"donor_{i + 1}" for i in range(config.n_donors)]),
+            "donor": pd.Categorical.from_codes(donor, [f"donor_{i + 1}" for i in range(design.n_donors)]),
             "batch": pd.Categorical.from_codes(
-                donor % config.n_batches, [f"batch_{i + 1}" for i in range(config.n_batches)]
+                donor % design.n_batches, [f"batch_{i + 1}" for i in range(design.n_batches)]
             ),
             "condition": pd.Categorical.from_codes(treated.astype(np.int8), list(CONDITIONS)),
             "pseudotime": (depth[kind] + along) / (depth.max() + 1),

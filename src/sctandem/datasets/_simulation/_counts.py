@@ -9,7 +9,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sctandem.datasets._simulation._config import SimulationConfig
+    from sctandem.datasets._simulation._config import SimulationNoise
 
 VALUES = 4_000_000
 """Entries drawn at once: memory stays bounded whatever the number of cells."""
@@ -25,24 +25,24 @@ class Depths:
 
 
 def draw_depths(
-    n_cells: int, n_genes: int, n_peaks: int, *, config: SimulationConfig, rng: np.random.Generator
+    n_cells: int, n_genes: int, n_peaks: int, *, noise: SimulationNoise, rng: np.random.Generator
 ) -> Depths:
     """Draw log-normal depths, correlated between the modalities, and ambient shares."""
-    shared, rna, atac = rng.normal(size=(3, n_cells)) * config.depth_sd * np.sqrt(0.5)
-    share = config.ambient
+    shared, rna, atac = rng.normal(size=(3, n_cells)) * noise.depth_sd * np.sqrt(0.5)
+    share = noise.ambient
     ambient = rng.beta(20 * share, 20 * (1 - share), n_cells) if 0 < share < 1 else np.full(n_cells, float(share))
     return Depths(
-        rna=config.counts_per_gene * n_genes * np.exp(shared + rna),
-        atac=config.counts_per_peak * n_peaks * np.exp(shared + atac),
+        rna=noise.counts_per_gene * n_genes * np.exp(shared + rna),
+        atac=noise.counts_per_peak * n_peaks * np.exp(shared + atac),
         ambient=ambient,
     )
 
 
 def batch_effects(
-    n_features: int, batch: np.ndarray, *, config: SimulationConfig, rng: np.random.Generator
+    n_features: int, batch: np.ndarray, *, noise: SimulationNoise, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw the technical effect of each batch on each feature, batches x features, as a factor."""
-    return np.exp(rng.normal(0, config.batch_sd, (int(batch.max()) + 1, n_features)))
+    return np.exp(rng.normal(0, noise.batch_sd, (int(batch.max()) + 1, n_features)))
 
 
 def draw_counts(

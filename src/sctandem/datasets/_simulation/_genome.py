@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from sctandem.datasets._simulation._config import SimulationConfig
+    from sctandem.datasets._simulation._config import SimulationDesign
 
 SLOT = 2000
 """Peaks lie on a grid of this many bp, one in a cell of it, so that they never overlap."""
+
+WINDOW = 100_000
+"""Reach of a peak up- and downstream of a transcription start site, in bp."""
 
 PROMOTERS = 0.75
 """Share of the genes with a peak at their transcription start site."""
@@ -46,25 +49,25 @@ class Genome:
         return ((self.peaks["start"] + self.peaks["end"]) // 2).to_numpy()
 
 
-def lay_out(n_genes: int, n_peaks: int, *, config: SimulationConfig, rng: np.random.Generator) -> Genome:
+def lay_out(n_genes: int, n_peaks: int, *, design: SimulationDesign, rng: np.random.Generator) -> Genome:
     """Place genes and peaks on the chromosomes.
 
     The gaps between transcription start sites are gamma distributed (clusters and deserts). Three of four genes have a
     promoter peak; the other peaks lie around random genes, a few of them crowded near the start site and most anywhere
     in the window, as in the real data.
     """
-    chromosome = np.sort(np.arange(n_genes) % config.n_chromosomes)
+    chromosome = np.sort(np.arange(n_genes) % design.n_chromosomes)
     tss = np.empty(n_genes, dtype=np.int64)
-    sizes = np.empty(config.n_chromosomes, dtype=np.int64)
-    for index in range(config.n_chromosomes):
+    sizes = np.empty(design.n_chromosomes, dtype=np.int64)
+    for index in range(design.n_chromosomes):
         here = chromosome == index
-        gaps = 2 * SLOT + rng.gamma(0.8, config.gene_spacing / 0.8, here.sum())
-        tss[here] = config.window + np.cumsum(gaps).astype(np.int64)
+        gaps = 2 * SLOT + rng.gamma(0.8, design.gene_spacing / 0.8, here.sum())
+        tss[here] = WINDOW + np.cumsum(gaps).astype(np.int64)
         last = tss[here][-1] if here.any() else 0
-        sizes[index] = -(-(last + 2 * config.window) // SLOT) * SLOT
-    names = np.array([f"chr{index + 1}" for index in range(config.n_chromosomes)])
+        sizes[index] = -(-(last + 2 * WINDOW) // SLOT) * SLOT
+    names = np.array([f"chr{index + 1}" for index in range(design.n_chromosomes)])
     genes = _genes(names[chromosome], tss, sizes[chromosome], rng=rng)
-    peaks, promoter = _peaks(chromosome, tss, names, n_peaks, sizes=sizes, window=config.window, rng=rng)
+    peaks, promoter = _peaks(chromosome, tss, names, n_peaks, sizes=sizes, rng=rng)
     return Genome(pd.Series(sizes, index=names, name="size"), genes, peaks, promoter)
 
 
@@ -85,7 +88,6 @@ def _peaks(
     n_peaks: int,
     *,
     sizes: np.ndarray,
-    window: int,
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Draw grid cells for the peaks, promoters first, then draw each peak inside its cell."""
@@ -102,8 +104,8 @@ def _peaks(
             )
             raise ValueError(msg)
         anchor = rng.integers(tss.size, size=2 * (n_peaks - taken.size))
-        even = rng.uniform(SLOT, window, anchor.size)
-        crowded = SLOT * (window / SLOT) ** rng.random(anchor.size)
+        even = rng.uniform(SLOT, WINDOW, anchor.size)
+        crowded = SLOT * (WINDOW / SLOT) ** rng.random(anchor.size)
         distance = np.where(rng.random(anchor.size) < NEAR, crowded, even) * rng.choice([-1, 1], anchor.size)
         place = first[chromosome[anchor]] + (tss[anchor] + distance).astype(np.int64) // SLOT
         fresh = np.setdiff1d(place, taken)

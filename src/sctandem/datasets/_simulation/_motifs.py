@@ -97,9 +97,7 @@ def _letters(gc: float) -> np.ndarray:
     return BASES[np.searchsorted(edges, np.arange(256), side="right")]
 
 
-def _chromosome(
-    chrom: str, size: int, genome: Genome, sites: pd.DataFrame, *, rng: np.random.Generator
-) -> np.ndarray:
+def _chromosome(chrom: str, size: int, genome: Genome, sites: pd.DataFrame, *, rng: np.random.Generator) -> np.ndarray:
     """Draw a chromosome: background, richer in GC inside peaks, and the sites on top."""
     draw = rng.integers(256, size=size, dtype=np.uint8)
     sequence, rich = _letters(GC)[draw], _letters(PEAK_GC)

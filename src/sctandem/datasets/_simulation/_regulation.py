@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sctandem.datasets._simulation._genome import WINDOW
+
 if TYPE_CHECKING:
-    from sctandem.datasets._simulation._config import SimulationConfig
+    from sctandem.datasets._simulation._config import SimulationDesign
     from sctandem.datasets._simulation._genome import Genome
 
 ROLES = {
@@ -43,6 +45,9 @@ SHARE = {
 
 STRENGTH = {"activator": 2.2, "upstream": 2.2, "downstream": 2.2, "repressor": -2.2, "pair": 4.4}
 """Effect of a fully open peak at the transcription start site on the log rate (of both peaks for a pair)."""
+
+DECAY = 80_000
+"""Distance over which the strength of a link falls by the factor e, in bp."""
 
 HELPED = 0.7
 """Share of the pair peaks with their helper next to them, on either side."""
@@ -107,16 +112,16 @@ class Regulation:
         rate[:, : len(self.tfs)] += 0.6 * activity * (self.tfs["role"] != "boundary").to_numpy()
         return rate
 
-    def without_peak(self, peak: int, genome: Genome, config: SimulationConfig) -> Regulation:
+    def without_peak(self, peak: int, genome: Genome) -> Regulation:
         """Return the regulation after the factor of a peak has lost its sites there (nothing is drawn again)."""
         role, gains = self.role.copy(), self.gains.copy()
         role[peak], gains[:, peak] = "none", 0
         own = np.where(np.arange(role.size) == peak, "", primary_factor(self.bound, self.tfs, role.size))
-        pairs = apply_grammar(self.pairs, role, own, self.tfs, genome=genome, config=config)
+        pairs = apply_grammar(self.pairs, role, own, self.tfs, genome=genome)
         return replace(self, role=role, gains=gains, links=pairs[pairs["allowed"] & pairs["kept"]])
 
 
-def draw_regulation(genome: Genome, *, config: SimulationConfig, rng: np.random.Generator) -> Regulation:
+def draw_regulation(genome: Genome, *, design: SimulationDesign, rng: np.random.Generator) -> Regulation:
     """Draw the factors' sites, the openness they give, and with the grammar the links."""
     tfs = _draw_tfs(genome)
     own, second = _assign_factors(genome, tfs, rng=rng)
@@ -136,11 +141,11 @@ def draw_regulation(genome: Genome, *, config: SimulationConfig, rng: np.random.
             "own": np.repeat([True, False], [copies[bound].sum(), also.size]),
         }
     )
-    pairs = window_pairs(genome, config.window)
-    pairs["kept"] = rng.random(len(pairs)) >= config.link_loss
+    pairs = window_pairs(genome)
+    pairs["kept"] = rng.random(len(pairs)) >= design.link_loss
     pairs["scale"] = rng.lognormal(0, 0.3, len(pairs))
     factor = np.append(names, "")[own]
-    grammar = apply_grammar(pairs, role, factor, tfs, genome=genome, config=config)
+    grammar = apply_grammar(pairs, role, factor, tfs, genome=genome)
     links = grammar[grammar["allowed"] & grammar["kept"]]
     drawn = Regulation(tfs, sites, role, baseline.astype(np.float32), gains, pairs, links, np.zeros(len(genome.genes)))
     quiet = np.zeros((1, len(tfs)))
@@ -183,8 +188,8 @@ def _assign_factors(genome: Genome, tfs: pd.DataFrame, *, rng: np.random.Generat
     return own, np.where(regulated & (rng.random(n_peaks) < SECOND), decoy, -1)
 
 
-def window_pairs(genome: Genome, window: int) -> pd.DataFrame:
-    """List all peaks whose midpoint lies within `window` of a gene's transcription start site.
+def window_pairs(genome: Genome) -> pd.DataFrame:
+    """List all peaks whose midpoint lies within reach of a gene's transcription start site.
 
     Returns
     -------
@@ -198,8 +203,8 @@ def window_pairs(genome: Genome, window: int) -> pd.DataFrame:
         middle = genome.midpoints[peak]
         gene = np.flatnonzero((genome.genes["chrom"] == name).to_numpy())
         tss = genome.genes["tss"].to_numpy()[gene]
-        low = np.searchsorted(middle, tss - window, side="left")
-        high = np.searchsorted(middle, tss + window, side="right")
+        low = np.searchsorted(middle, tss - WINDOW, side="left")
+        high = np.searchsorted(middle, tss + WINDOW, side="right")
         count = high - low
         inner = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         position = np.repeat(low, count) + inner
@@ -218,7 +223,6 @@ def apply_grammar(
     tfs: pd.DataFrame,
     *,
     genome: Genome,
-    config: SimulationConfig,
 ) -> pd.DataFrame:
     """Decide which peak-gene pairs can be links, from the factors, the side of the gene and the order of the peaks.
 
@@ -246,7 +250,7 @@ def apply_grammar(
         helper=np.where(helped, toward, -1),
         blocked=blocked,
         allowed=(direct | helped) & ~blocked,
-        weight=strength * pairs["scale"] * np.exp(-np.abs(distance) / config.decay),
+        weight=strength * pairs["scale"] * np.exp(-np.abs(distance) / DECAY),
     )
 
 

@@ -22,7 +22,9 @@ def link_table(regulation: Regulation, population: Population, genome: Genome) -
     links = regulation.links[["gene", "peak", "helper", "distance", "weight"]]
     helped = links["helper"] >= 0
     helpers = links[helped].assign(peak=links["helper"], weight=links["weight"] * usual[links["peak"]])
-    helpers = helpers.drop(columns="distance").merge(regulation.pairs[["gene", "peak", "distance"]], on=["gene", "peak"])
+    helpers = helpers.drop(columns="distance").merge(
+        regulation.pairs[["gene", "peak", "distance"]], on=["gene", "peak"]
+    )
     partners = np.where(helped, usual[np.maximum(links["helper"], 0)], 1.0)
     table = pd.concat([links.assign(weight=links["weight"] * partners), helpers], ignore_index=True)
     table = table.groupby(["gene", "peak", "distance"], as_index=False)["weight"].sum()
