@@ -7,22 +7,19 @@ import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anndata.abc import CSCDataset, CSRDataset
+from anndata.abc import CSCDataset
 from mudata import MuData
-from scipy import sparse
 
+from sctandem._blocks import matrix_blocks, value_blocks
 from sctandem._compat import copy_mudata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from anndata import AnnData
 
 logger = logging.getLogger(__name__)
-
-_BLOCK = 1 << 22
-"""Values looked at in one go."""
 
 
 def _listed(names: Any, limit: int = 10) -> str:
@@ -30,39 +27,6 @@ def _listed(names: Any, limit: int = 10) -> str:
     names = [str(name) for name in names]
     shown = ", ".join(repr(name) for name in names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
-
-
-def value_blocks(matrix: Any) -> Iterator[np.ndarray]:
-    """Yield the stored values of a matrix in blocks of bounded size.
-
-    Parameters
-    ----------
-    matrix
-        CSR, CSC or another scipy sparse format, a dense array, a view of one of them, or one that is backed by a file.
-
-    Yields
-    ------
-    One-dimensional arrays; zeros that a sparse format does not store are left out.
-    """
-    if sparse.issparse(matrix):
-        data = matrix.data if hasattr(matrix, "data") and matrix.format != "lil" else matrix.tocsr().data
-        for start in range(0, data.size, _BLOCK):
-            yield np.asarray(data[start : start + _BLOCK])
-        return
-    for _, block in matrix_blocks(matrix):
-        yield block.data if sparse.issparse(block) else np.asarray(block).ravel()
-
-
-def matrix_blocks(matrix: Any) -> Iterator[tuple[slice, Any]]:
-    """Yield slices along the first axis (the second for a backed CSC matrix) and the matrix there, in memory."""
-    columns = isinstance(matrix, CSCDataset)
-    length, width = (matrix.shape[1], matrix.shape[0]) if columns else matrix.shape
-    step = max(1, _BLOCK // max(1, width))
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        step *= 8
-    for start in range(0, length, step):
-        where = slice(start, min(length, start + step))
-        yield where, matrix[:, where] if columns else matrix[where]
 
 
 def _bad_value(values: np.ndarray) -> tuple[str, Any] | None:

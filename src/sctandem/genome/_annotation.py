@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sctandem.genome._coordinates import find_columns, parse_intervals
+from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -171,9 +171,9 @@ def _with_tss(table: pd.DataFrame, source: str) -> pd.DataFrame:
             f"{table['name'].iloc[first]!r} (start {start.iloc[first]:g}, end {end.iloc[first]:g})."
         )
         raise ValueError(msg)
-    text = {c: table[c][keep].astype(object).fillna("").astype(str).to_numpy(object) for c in ("name", "gene_id")}
-    strand = table["strand"][keep].astype(object).replace({"1": "+", "-1": "-", 1: "+", -1: "-"}).to_numpy(object)
-    strand = np.where((strand == "+") | (strand == "-"), strand, ".")
+    text = {c: as_text(table[c][keep]) for c in ("name", "gene_id")}
+    written = as_text(table["strand"][keep])
+    strand = np.select([np.isin(written, ["+", "1"]), np.isin(written, ["-", "-1"])], ["+", "-"], ".").astype(object)
     first, last = start[keep].to_numpy(np.int64), end[keep].to_numpy(np.int64)
     tss = table["tss"][keep].to_numpy(float)
     given = ~np.isnan(tss)
@@ -186,7 +186,7 @@ def _with_tss(table: pd.DataFrame, source: str) -> pd.DataFrame:
         found = np.select([strand == "+", strand == "-"], [first, last - 1], (first + last) // 2)
         rule = "middle of the interval (no strand)" if (strand == ".").all() else "5' end"
     found = np.where(given, tss, found).astype(np.int64)
-    columns = [chrom[keep].astype(str).to_numpy(object), first, last, text["name"], text["gene_id"], strand, found]
+    columns = [as_text(chrom[keep]), first, last, text["name"], text["gene_id"], strand, found]
     genes = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
     genes.attrs["tss_rule"] = rule
     return genes

@@ -44,6 +44,14 @@ def parse_intervals(intervals: pd.Series | pd.Index) -> pd.DataFrame:
     return parts
 
 
+def as_text(values: pd.Series | pd.Index) -> np.ndarray:
+    """Return values as an object array of str, empty where they are missing."""
+    raw = values.to_numpy(dtype=object)
+    text = raw.astype(str).astype(object)
+    text[pd.isna(raw)] = ""
+    return text
+
+
 def find_columns(table: pd.DataFrame) -> dict[str, str] | None:
     """Find the columns of a table that hold chromosome, start and end, or None unless all three are there."""
     found = {}

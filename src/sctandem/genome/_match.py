@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from sctandem.genome._coordinates import as_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,7 @@ class GeneMatch(NamedTuple):
 
 def strip_version(names: pd.Series | pd.Index) -> pd.Series:
     """Take the version off Ensembl identifiers (``ENSG00000156738.18``); other names stay as they are."""
-    return pd.Series(names).astype(object).fillna("").astype(str).str.replace(_VERSION, r"\1", regex=True)
+    return pd.Series(as_text(names), dtype=object).str.replace(_VERSION, r"\1", regex=True)
 
 
 def match_genes(genes: pd.DataFrame, measured: Mapping[str, pd.Series | pd.Index]) -> GeneMatch:
