@@ -127,6 +127,7 @@ def test_imports_upwards(layer, source, problem):
 
 
 def test_imports_downwards_and_sideways():
+    assert conventions.layer_problems("if TYPE_CHECKING:\n    import torch", "sctandem.kernels", "kernels") == []
     source = "from . import _other\nfrom ._other import x\nfrom .. import _keys\nfrom sctandem._checks import y\nimport numpy"
     assert conventions.layer_problems(source, "sctandem.kernels", "kernels") == []
     source = "from sctandem.kernels import k\nfrom ..nn._sparse import SparseLinear\nimport torch"
