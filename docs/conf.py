@@ -10,7 +10,7 @@ from importlib.metadata import metadata
 
 project = "sctandem"
 author = "the sctandem developers"
-copyright = f"2026, {author}"  # noqa: A001 (Sphinx names it so)
+copyright = f"2026, {author}"
 version = release = metadata(project)["Version"]
 
 extensions = [
