@@ -1,7 +1,12 @@
-"""Data: fast in-memory batches."""
+"""Count data as batches of sparse tensors."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.data._loader import CountLoader
+
+__getattr__, __dir__, __all__ = attach(__name__, {"CountLoader": "._loader"})

@@ -37,7 +37,7 @@ def _softmax_shift(eta, exps):
     top = eta[0]
     for g in range(eta.shape[0]):
         top = max(top, eta[g])
-    total = exps[0] - exps[0]
+    total = exps.dtype.type(0)
     for g in range(eta.shape[0]):
         e = exp_nonpositive(eta[g] - top)
         exps[g] = e
@@ -81,8 +81,7 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
     likelihood, by_library, by_eta, by_theta = out
     n_genes = eta.shape[1]
     exps, small, logs = np.empty_like(eta[0]), np.empty_like(eta[0]), np.empty_like(eta[0])
-    zero = eta[0, 0] - eta[0, 0]
-    one = exps.dtype.type(1)
+    zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
         row, shift, total, weight = eta[i], zero, one, weights[i]
@@ -146,8 +145,7 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
     likelihood, by_library, by_eta, by_theta, by_dropout = out
     n_genes = eta.shape[1]
     exps, small, logs = np.empty_like(eta[0]), np.empty_like(eta[0]), np.empty_like(eta[0])
-    zero = eta[0, 0] - eta[0, 0]
-    one = exps.dtype.type(1)
+    zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
         row, pi, shift, total, weight = eta[i], dropout[i], zero, one, weights[i]

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.train._config import TrainConfig
+    from sctandem.train._early_stopping import EarlyStopping
+    from sctandem.train._plan import CountTrainingPlan, kl_weight
+    from sctandem.train._runner import CountTrainRunner
+    from sctandem.train._splitter import CountDataSplitter
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "CountDataSplitter": "._splitter",
+        "CountTrainRunner": "._runner",
+        "CountTrainingPlan": "._plan",
+        "EarlyStopping": "._early_stopping",
+        "TrainConfig": "._config",
+        "kl_weight": "._plan",
+    },
+)

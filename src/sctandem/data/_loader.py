@@ -1,0 +1,205 @@
+"""Batches cut from the counts as they lie in memory, in the order of the epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata.abc import CSCDataset, CSRDataset
+from scipy import sparse
+
+from sctandem._compat import registry_dtype
+from sctandem._random import torch_generator
+from sctandem.nn._sparse import scipy_to_csr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import ArrayLike
+    from scvi.data import AnnDataManager
+    from torch import Tensor
+
+    from sctandem._random import RNG
+
+_MATRIX_SLOTS = ("X", "layers")
+
+
+def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
+    """Return a matrix as CSR in memory; one that is CSR already is not copied.
+
+    Parameters
+    ----------
+    matrix
+        CSR, CSC, dense, or one of these backed by a file.
+
+    Returns
+    -------
+    The matrix as CSR.
+    """
+    if isinstance(matrix, CSRDataset | CSCDataset):
+        matrix = matrix.to_memory()
+    if sparse.issparse(matrix):
+        return matrix if matrix.format == "csr" else matrix.tocsr()
+    return sparse.csr_matrix(np.asarray(matrix[:]))
+
+
+def _is_matrix(manager: AnnDataManager, key: str, data: Any) -> bool:
+    """Whether what is registered under a key is a matrix of counts, and not a column or an embedding."""
+    if sparse.issparse(data) or isinstance(data, CSRDataset | CSCDataset):
+        return True
+    return manager.data_registry[key].attr_name in _MATRIX_SLOTS
+
+
+def _dense(key: str, data: Any) -> Tensor:
+    """Return a registered column or table as a tensor with one row a cell."""
+    values = data.to_numpy() if isinstance(data, pd.DataFrame | pd.Series) else np.asarray(data)
+    values = np.ascontiguousarray(values, dtype=registry_dtype(key))
+    return torch.from_numpy(values.reshape(len(values), -1).copy())
+
+
+def _keys(manager: AnnDataManager, wanted: Sequence[str] | None) -> list[str]:
+    """Return the registry keys to load: all that hold an array, or those asked for."""
+    available = list(manager.data_registry.keys())
+    if wanted is None:
+        return [key for key in available if not isinstance(manager.get_from_registry(key), str)]
+    missing = [key for key in wanted if key not in available]
+    if missing:
+        msg = f"data_and_attributes names {missing}, but the registry of this object holds {available}"
+        raise KeyError(msg)
+    return list(wanted)
+
+
+class CountLoader:
+    """Minibatches of everything that a model registered, count matrices as sparse CSR tensors.
+
+    Stands in for :class:`scvi.dataloaders.AnnDataLoader` in :class:`~sctandem.train.CountDataSplitter` and in
+    `model._make_data_loader`. Each epoch draws one permutation of the cells, and each batch takes its rows of the CSR in
+    one go: nothing is made dense, and no process is started.
+
+    Parameters
+    ----------
+    adata_manager
+        Of an AnnData or MuData that was set up; several registered matrices give several entries of the batch.
+    indices
+        Cells to visit, as positions or as a boolean mask; `None` for all.
+    batch_size
+        Most cells in a batch. The cells are dealt evenly to as few batches as that takes, so that none is left tiny.
+    shuffle
+        Whether to visit the cells in a new random order in every epoch.
+    drop_last
+        Whether to make every batch full and leave out the cells that remain.
+    data_and_attributes
+        Registry keys to load (a mapping's values are ignored); `None` for all.
+    load_sparse_tensor
+        Whether matrices come as CSR tensors; else dense, as stock scvi-tools modules want them.
+    rng
+        Seed of the orders; `None` draws one from torch's global generator, as torch's own loader does.
+    loader_options
+        Ignored: what scvi-tools passes on to torch's loader, such as `num_workers` and `pin_memory`.
+
+    Notes
+    -----
+    The counts are not copied when they are CSR in memory; CSC, dense and backed matrices are converted once. The same
+    seed gives the same order. Batches are dicts from registry key to tensor: `X` float32 (cells x genes), `batch` int64
+    (cells x 1) and so on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anndata import AnnData
+    >>> from sctandem.data import CountLoader
+    >>> from sctandem.model.base import CountVAEModel
+    >>> adata = AnnData(np.random.default_rng(0).poisson(1.0, (50, 20)).astype("float32"))
+    >>> CountVAEModel.setup_anndata(adata)
+    >>> loader = CountLoader(CountVAEModel(adata).adata_manager, batch_size=20, shuffle=True, rng=0)
+    >>> [tuple(batch["X"].shape) for batch in loader]
+    [(16, 20), (17, 20), (17, 20)]
+    """
+
+    def __init__(
+        self,
+        adata_manager: AnnDataManager,
+        indices: ArrayLike | None = None,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        data_and_attributes: Sequence[str] | None = None,
+        load_sparse_tensor: bool = True,
+        rng: RNG = None,
+        **loader_options: Any,
+    ) -> None:
+        if loader_options.get("distributed_sampler"):
+            msg = "distributed_sampler=True is not supported: the batches are cut in one process"
+            raise ValueError(msg)
+        if batch_size < 1:
+            msg = f"batch_size must be at least 1, got {batch_size}"
+            raise ValueError(msg)
+        self.n_obs = adata_manager.adata.n_obs
+        self.indices = self._positions(indices)
+        self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
+        self.load_sparse_tensor = load_sparse_tensor
+        self._generator = torch_generator(int(torch.empty((), dtype=torch.int64).random_()) if rng is None else rng)
+        self._matrices: dict[str, Any] = {}
+        self._tables: dict[str, Tensor] = {}
+        for key in _keys(adata_manager, data_and_attributes):
+            data = adata_manager.get_from_registry(key)
+            if data.shape[0] != self.n_obs:
+                msg = f"{key!r} has {data.shape[0]} cells, but the object has {self.n_obs}; every modality needs every cell"
+                raise ValueError(msg)
+            if _is_matrix(adata_manager, key, data):
+                self._matrices[key] = as_csr(data)
+            else:
+                self._tables[key] = _dense(key, data)
+
+    def _positions(self, indices: ArrayLike | None) -> np.ndarray:
+        """Return the cells as positions."""
+        if indices is None:
+            return np.arange(self.n_obs)
+        indices = np.asarray(indices)
+        if indices.dtype == bool:
+            if len(indices) != self.n_obs:
+                msg = f"indices is a mask of {len(indices)} cells, but the object has {self.n_obs}"
+                raise ValueError(msg)
+            return np.flatnonzero(indices)
+        indices = indices.astype(np.int64).ravel()
+        if indices.size and not (0 <= indices.min() and indices.max() < self.n_obs):
+            msg = f"indices must lie in [0, {self.n_obs}), got {indices.min()} to {indices.max()}"
+            raise ValueError(msg)
+        return indices
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.indices), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        order = self.indices
+        if self.shuffle:
+            order = order[torch.randperm(len(order), generator=self._generator).numpy()]
+        n_batches = len(self)
+        n_cells = n_batches * self.batch_size if self.drop_last else len(order)
+        for i in range(n_batches):
+            yield self.take(order[i * n_cells // n_batches : (i + 1) * n_cells // n_batches])
+
+    def take(self, cells: np.ndarray) -> dict[str, Tensor]:
+        """Return the batch of these cells, in this order.
+
+        Parameters
+        ----------
+        cells
+            Positions in the object.
+
+        Returns
+        -------
+        From registry key to tensor.
+        """
+        batch = {}
+        for key, matrix in self._matrices.items():
+            rows = scipy_to_csr(matrix[cells])
+            batch[key] = rows if self.load_sparse_tensor else rows.to_dense()
+        where = torch.from_numpy(np.ascontiguousarray(cells))
+        for key, table in self._tables.items():
+            batch[key] = table[where]
+        return batch

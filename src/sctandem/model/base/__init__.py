@@ -1,0 +1,21 @@
+"""Parts that several models share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.model.base._count_vae_model import CountVAEModel
+    from sctandem.model.base._latent import LatentMixin
+    from sctandem.model.base._train import TrainMixin
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "CountVAEModel": "._count_vae_model",
+        "LatentMixin": "._latent",
+        "TrainMixin": "._train",
+    },
+)

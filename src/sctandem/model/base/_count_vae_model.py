@@ -1,0 +1,98 @@
+"""The plain count VAE as a model, for the benchmark and as a pattern."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager
+from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
+from scvi.model.base import BaseModelClass
+
+from sctandem._random import torch_seeded
+from sctandem.model.base._latent import LatentMixin
+from sctandem.model.base._train import TrainMixin
+from sctandem.module.base import CountVAE, CountVAEConfig
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from sctandem._random import RNG
+
+
+class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
+    """Variational autoencoder of counts, scVI's model on the sparse path.
+
+    Parameters
+    ----------
+    adata
+        Set up with `setup_anndata`.
+    config
+        Architecture; `None` for the defaults, which are those of scVI.
+    rng
+        Seed of the initial weights; `None` for torch's global state.
+
+    Notes
+    -----
+    Internal: the models of this package build on its parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anndata import AnnData
+    >>> from sctandem.model.base import CountVAEModel
+    >>> adata = AnnData(np.random.default_rng(0).poisson(1.0, (60, 20)).astype("float32"))
+    >>> CountVAEModel.setup_anndata(adata)
+    >>> model = CountVAEModel(adata, rng=0)
+    >>> model.train(2, rng=0)
+    >>> model.get_latent_representation().shape
+    (60, 10)
+    """
+
+    _module_cls = CountVAE
+
+    def __init__(self, adata: AnnData, *, config: CountVAEConfig | None = None, rng: RNG = None) -> None:
+        super().__init__(adata)
+        with nullcontext() if rng is None else torch_seeded(rng):
+            self.module = self._module_cls(
+                self.summary_stats.n_vars, n_batch=self.summary_stats.get("n_batch", 1), config=config
+            )
+        self._model_summary_string = f"CountVAE with {self.module.config}"
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        size_factor_key: str | None = None,
+    ) -> None:
+        """Register the data.
+
+        Parameters
+        ----------
+        adata
+            Holds counts.
+        layer
+            Layer of the counts; `None` for `X`.
+        batch_key
+            Column of `obs` with the batch.
+        size_factor_key
+            Column of `obs` with library sizes; `None` for the total counts.
+
+        Returns
+        -------
+        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        fields = [
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
+            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+            NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
+        ]
+        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        manager.register_fields(adata)
+        cls.register_manager(manager)

@@ -1,0 +1,146 @@
+"""The settings of a training run, and their defaults, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sctandem._checks import check_number, check_option, check_positive
+
+#: Batch size for which learning rates are stated.
+REFERENCE_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Parameters
+    ----------
+    max_epochs
+        Passes through the training cells.
+    batch_size
+        Most cells in a minibatch; `None` for a sixteenth of the training cells, between 128 and 1,024.
+    learning_rate
+        Peak learning rate of Adam for a batch of 128 cells. It is scaled linearly with the batch size in use.
+    schedule
+        - `"one_cycle"`: the rate rises over the first part of the run and falls to nearly zero by its end [Smith19]_
+        - `"constant"`: the rate stays where it is
+    rise
+        Part of a one-cycle run in which the rate rises.
+    weight_decay
+        L2 penalty of Adam.
+    adam_eps
+        Term added to the denominator of Adam.
+    kl_warmup
+        Part of the run over which the weight of the Kullback-Leibler term rises from 0 to 1.
+    train_size
+        Part of the cells to train on.
+    validation_size
+        Part of the cells to validate on; `None` for all the others.
+    early_stopping
+        Whether to stop when the validation loss no longer improves, and to return to the best epoch.
+    patience
+        Epochs without improvement after which to stop.
+    validate_every
+        Epochs between two validations; `None` for every one with early stopping, and else none.
+    gradient_clip
+        Largest norm of the gradient; `None` for no limit.
+
+    Raises
+    ------
+    ValueError
+        For a value out of bounds.
+
+    References
+    ----------
+    .. [Smith19] Smith & Topin, Super-convergence: very fast training of neural networks using large learning rates (2019).
+
+    Examples
+    --------
+    >>> from sctandem.train import TrainConfig
+    >>> TrainConfig(batch_size=512).scaled_learning_rate(512) == 4 * TrainConfig().learning_rate
+    True
+    """
+
+    max_epochs: int = 60
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    rise: float = 0.3
+    weight_decay: float = 1e-6
+    adam_eps: float = 0.01
+    kl_warmup: float = 0.1
+    train_size: float = 0.9
+    validation_size: float | None = None
+    early_stopping: bool = False
+    patience: int = 10
+    validate_every: int | None = None
+    gradient_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self.max_epochs, "max_epochs", whole=True)
+        if self.batch_size is not None:
+            check_number(self.batch_size, "batch_size", low=2, whole=True)
+        check_positive(self.learning_rate, "learning_rate")
+        check_option(self.schedule, ("one_cycle", "constant"), "schedule")
+        check_number(self.rise, "rise", high=1)
+        check_number(self.weight_decay, "weight_decay")
+        check_positive(self.adam_eps, "adam_eps")
+        check_number(self.kl_warmup, "kl_warmup", high=1)
+        check_positive(self.patience, "patience", whole=True)
+        if self.validate_every is not None:
+            check_positive(self.validate_every, "validate_every", whole=True)
+        if self.gradient_clip is not None:
+            check_positive(self.gradient_clip, "gradient_clip")
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Check the parts of the cells against each other."""
+        check_positive(self.train_size, "train_size")
+        check_number(self.train_size, "train_size", high=1)
+        if self.validation_size is not None:
+            check_number(self.validation_size, "validation_size", high=1)
+            if self.train_size + self.validation_size > 1 + 1e-9:
+                msg = f"train_size={self.train_size} and validation_size={self.validation_size} add up to more than 1."
+                raise ValueError(msg)
+        nothing_left = self.validation_size == 0 or (self.validation_size is None and self.train_size == 1)
+        if nothing_left and (self.early_stopping or self.validate_every):
+            msg = (
+                f"train_size={self.train_size} and validation_size={self.validation_size} leave no cells to validate on, "
+                "which early_stopping and validate_every need; lower train_size."
+            )
+            raise ValueError(msg)
+
+    @property
+    def validation_interval(self) -> int:
+        """Epochs between two validations, 0 for none."""
+        return self.validate_every or int(self.early_stopping)
+
+    def resolve_batch_size(self, n_cells: int) -> int:
+        """Return the batch size for a number of training cells: large, but not at the price of too few steps.
+
+        Parameters
+        ----------
+        n_cells
+            Cells to train on.
+
+        Returns
+        -------
+        The batch size that was set, or the one that fits.
+        """
+        return self.batch_size or int(min(1024, max(REFERENCE_BATCH, n_cells // 16)))
+
+    def scaled_learning_rate(self, batch_size: int) -> float:
+        """Return the peak learning rate for the batches in use.
+
+        Parameters
+        ----------
+        batch_size
+            Cells in a batch.
+
+        Returns
+        -------
+        The rate.
+        """
+        return self.learning_rate * batch_size / REFERENCE_BATCH

@@ -1,0 +1,174 @@
+"""One training step: the loss of scvi-tools modules, fused Adam and the learning-rate cycle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from scvi.train import TrainingPlan
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+
+from sctandem.train._config import TrainConfig
+
+if TYPE_CHECKING:
+    from scvi.module.base import BaseModuleClass, LossOutput
+    from torch import Tensor
+
+
+def kl_weight(progress: float, warmup: float) -> float:
+    """Return the weight of the Kullback-Leibler term.
+
+    Parameters
+    ----------
+    progress
+        Part of the run that is done, 0 to 1.
+    warmup
+        Part of the run over which the weight rises from 0 to 1.
+
+    Returns
+    -------
+    The weight.
+
+    Examples
+    --------
+    >>> from sctandem.train import kl_weight
+    >>> kl_weight(0.05, 0.1), kl_weight(0.5, 0.1), kl_weight(0.0, 0.0)
+    (0.5, 1.0, 1.0)
+    """
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+class CountTrainingPlan(TrainingPlan):
+    """Train a module with fused Adam on a one-cycle schedule.
+
+    :class:`~sctandem.train.CountTrainRunner` calls `begin`, `step` and `evaluate`; under the stock
+    :class:`scvi.train.TrainRunner` it is an ordinary Lightning module.
+
+    Parameters
+    ----------
+    module
+        A scvi-tools module; its `loss` gets `kl_weight` when it has that argument.
+    config
+        Settings of the run.
+
+    Notes
+    -----
+    A plan that trains otherwise (adversarially, say) overrides `step` or `compute_loss`.
+    """
+
+    def __init__(self, module: BaseModuleClass, *, config: TrainConfig | None = None) -> None:
+        self.config = config or TrainConfig()
+        self._step, self._n_steps = 0, 0
+        super().__init__(module)
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._scheduler: Any = None
+
+    @property
+    def kl_weight(self) -> float:
+        """Weight of the Kullback-Leibler term at this step."""
+        step = self.global_step if self._trainer is not None else self._step
+        return kl_weight(step / max(1, self._n_steps), self.config.kl_warmup)
+
+    def make_optimizer(self, n_steps: int, batch_size: int) -> tuple[torch.optim.Optimizer, Any]:
+        """Make the optimizer and the scheduler, which is stepped after every batch.
+
+        Parameters
+        ----------
+        n_steps
+            Batches in the whole run.
+        batch_size
+            Cells in a batch, for the scale of the learning rate.
+
+        Returns
+        -------
+        Both.
+        """
+        config = self.config
+        self._n_steps = n_steps
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        fused = bool(parameters) and all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in parameters)
+        rate = config.scaled_learning_rate(batch_size)
+        optimizer = torch.optim.Adam(
+            parameters, lr=rate, eps=config.adam_eps, weight_decay=config.weight_decay, fused=fused
+        )
+        if config.schedule == "constant" or n_steps < 3:
+            return optimizer, LambdaLR(optimizer, lambda _: 1.0)
+        scheduler = OneCycleLR(
+            optimizer, max_lr=rate, total_steps=n_steps + 1, pct_start=config.rise, cycle_momentum=False
+        )
+        return optimizer, scheduler
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return optimizer and scheduler to Lightning, under the stock runner."""
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, scheduler = self.make_optimizer(n_steps, self.config.resolve_batch_size(self.n_obs_training or 0))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def begin(self, n_steps: int, batch_size: int) -> None:
+        """Get ready for a run.
+
+        Parameters
+        ----------
+        n_steps
+            Batches in the whole run.
+        batch_size
+            Cells in a batch.
+        """
+        self._step = 0
+        self._optimizer, self._scheduler = self.make_optimizer(n_steps, batch_size)
+
+    def compute_loss(self, batch: dict[str, Tensor]) -> LossOutput:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        batch
+            From registry key to tensor, on the device of the module.
+
+        Returns
+        -------
+        What the module's `loss` gives.
+        """
+        if "kl_weight" in self.loss_kwargs:
+            self.loss_kwargs["kl_weight"] = self.kl_weight
+        return self.module(batch, loss_kwargs=self.loss_kwargs)[2]
+
+    def step(self, batch: dict[str, Tensor]) -> LossOutput:
+        """Take one step of the optimizer on a batch.
+
+        Parameters
+        ----------
+        batch
+            From registry key to tensor, on the device of the module.
+
+        Returns
+        -------
+        The loss before the step.
+        """
+        if self._optimizer is None:
+            msg = "call `begin` before the first step"
+            raise RuntimeError(msg)
+        output = self.compute_loss(batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        output.loss.backward()
+        if self.config.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
+        self._optimizer.step()
+        self._scheduler.step()
+        self._step += 1
+        return output
+
+    @torch.no_grad()
+    def evaluate(self, batch: dict[str, Tensor]) -> LossOutput:
+        """Return the loss of a batch without learning from it.
+
+        Parameters
+        ----------
+        batch
+            From registry key to tensor, on the device of the module.
+
+        Returns
+        -------
+        What the module's `loss` gives.
+        """
+        return self.compute_loss(batch)

@@ -1,0 +1,92 @@
+"""Training, validation and test cells, loaded by `CountLoader`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scvi import settings
+from scvi.dataloaders import DataSplitter
+
+from sctandem._random import as_generator
+from sctandem.data import CountLoader
+
+if TYPE_CHECKING:
+    from scvi.data import AnnDataManager
+
+    from sctandem._random import RNG
+
+
+class CountDataSplitter(DataSplitter):
+    """Split the cells at random, and load them by :class:`~sctandem.data.CountLoader`.
+
+    A drop-in for :class:`scvi.dataloaders.DataSplitter`: set `_data_splitter_cls = CountDataSplitter` on any scvi-tools
+    model.
+
+    Parameters
+    ----------
+    adata_manager
+        Of an AnnData or MuData that was set up.
+    train_size
+        Part of the cells to train on; `None` for 0.9.
+    validation_size
+        Part of the cells to validate on; `None` for all the others.
+    load_sparse_tensor
+        Whether matrices come as CSR tensors; stock scvi-tools modules want `False`.
+    rng
+        Seed of the split and of the order of the epochs; `None` for `scvi.settings.seed` and torch's global generator.
+    splitter_options
+        Passed on to :class:`scvi.dataloaders.DataSplitter` and from there to the loader, such as `batch_size`,
+        `shuffle_set_split` and `external_indexing`.
+
+    Examples
+    --------
+    >>> import scvi
+    >>> from sctandem.train import CountDataSplitter
+    >>> class FastSCVI(scvi.model.SCVI):
+    ...     _data_splitter_cls = CountDataSplitter
+    """
+
+    data_loader_cls = CountLoader
+
+    def __init__(
+        self,
+        adata_manager: AnnDataManager,
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        *,
+        load_sparse_tensor: bool = True,
+        rng: RNG = None,
+        **splitter_options: Any,
+    ) -> None:
+        self.rng = None if rng is None else as_generator(rng)
+        # the loader deals the cells evenly, so that scvi-tools need not move or warn about a small last batch
+        drop_last = splitter_options.pop("drop_last", False)
+        super().__init__(
+            adata_manager,
+            train_size=train_size,
+            validation_size=validation_size,
+            load_sparse_tensor=load_sparse_tensor,
+            drop_last=True,
+            **splitter_options,
+        )
+        self.drop_last = drop_last
+        if self.data_loader_kwargs.get("batch_size") is None:
+            self.data_loader_kwargs["batch_size"] = settings.batch_size
+
+    def setup(self, stage: str | None = None) -> None:
+        """Draw the split.
+
+        Parameters
+        ----------
+        stage
+            Ignored, as in scvi-tools.
+        """
+        super().setup(stage)
+        if self.rng is None:
+            return
+        if self.external_indexing is None and self.shuffle_set_split:
+            order = self.rng.permutation(self.adata_manager.adata.n_obs)
+            ends = np.cumsum([self.n_val, self.n_train])
+            self.val_idx, self.train_idx, self.test_idx = np.split(order, ends)
+        self.data_loader_kwargs["rng"] = int(self.rng.integers(2**31))
