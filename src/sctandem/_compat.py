@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     import torch
@@ -86,6 +87,26 @@ def copy_mudata(mdata: MuData) -> MuData:
         return mdata.copy()
     with mudata.set_options(pull_on_update=False):
         return mdata.copy()
+
+
+def read_h5mu(path: str | os.PathLike[str]) -> MuData:
+    """Read a MuData as it was written (mudata 0.3 would pull the columns of the modalities, and say so).
+
+    Parameters
+    ----------
+    path
+        The `.h5mu` file.
+
+    Returns
+    -------
+    The MuData, in memory.
+    """
+    import mudata
+
+    if installed("mudata", "0.4"):
+        return mudata.read_h5mu(path)
+    with mudata.set_options(pull_on_update=False):
+        return mudata.read_h5mu(path)
 
 
 @cache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "read_multiome": "._read_multiome",
-    },
-)
+if TYPE_CHECKING:
+    from sctandem.io._read_multiome import read_multiome
+
+__getattr__, __dir__, __all__ = attach(__name__, {"read_multiome": "._read_multiome"})
