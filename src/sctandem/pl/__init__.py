@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.pl._expression_skill import expression_skill
+    from sctandem.pl._peak_gene_links import peak_gene_links
+    from sctandem.pl._predicted_expression import predicted_expression
+    from sctandem.pl._programme_skill import programme_skill
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "expression_skill": "._expression_skill",
         "peak_gene_links": "._peak_gene_links",
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from sctandem._checks import check_layer, check_modalities, check_number
+from sctandem.get import gene_windows
+from sctandem.get import peak_gene_links as read_links
+from sctandem.get._values import cell_groups, per_10k
+from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, colors_of_groups, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+_WIDTH, _ARCS, _GENE, _TRACK = 7.2, 1.9, 0.55, 0.36
+"""Size of the figure and of its rows, inches."""
+
+
+def peak_gene_links(
+    mdata: MuData,
+    gene: str,
+    *,
+    groupby: str | None = None,
+    fdr: float = 0.05,
+    layer: str | None = None,
+    modalities: Mapping[str, str] | None = None,
+    key: str = "tape_links",
+    windows_key: str = "gene_windows",
+) -> Figure:
+    """Draw which peaks drive a gene: arcs from its transcription start site over the genome, and coverage below.
+
+    Needs :func:`sctandem.pp.gene_windows` and :func:`sctandem.tl.peak_gene_links`.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    gene
+        The gene.
+    groupby
+        Column of ``obs`` that groups the cells for the coverage, such as ``"cell_type"``; colours kept in
+        ``uns["<groupby>_colors"]`` are used. By default all cells together.
+    fdr
+        Links above this false discovery rate are drawn in grey, between 0 and 1.
+    layer
+        Layer of the accessibility that holds the counts; by default ``X``.
+    modalities
+        From the roles ``"rna"`` and ``"atac"`` to the names of the modalities in `mdata`. By default the same.
+    key
+        The `key_added` of :func:`sctandem.tl.peak_gene_links`.
+    windows_key
+        The `key_added` of :func:`sctandem.pp.gene_windows`.
+
+    Returns
+    -------
+    A figure of 2 + (number of groups) axes. Top: an arc per link, as high as its weight, coloured by its sign. Middle:
+    the start site with the direction of transcription, and the peaks of the window. Bottom: for each group the mean
+    accessibility of the peaks, in counts per 10,000 of a cell, all on one scale.
+
+    Raises
+    ------
+    KeyError
+        When windows or links are missing, or the gene has none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> mdata = td.datasets.simulate_multiome(n_cells=50, n_genes=40, n_peaks=400)
+    >>> td.pp.gene_windows(mdata)
+    >>> links = td.get.gene_windows(mdata).assign(weight=1.0, sign=1, pvalue=0.01, fdr=0.02)
+    >>> mdata.uns["tape_links"] = {"params": {}, "table": links}  # tl.peak_gene_links writes this
+    >>> figure = td.pl.peak_gene_links(mdata, links.gene.iloc[0], groupby="cell_type")
+    """
+    check_number(fdr, "fdr", low=0, high=1)
+    atac_name = check_modalities(mdata, modalities)["atac"]
+    peaks = _peaks(gene_windows(mdata, gene, key=windows_key), read_links(mdata, gene, key=key), fdr)
+    groups = cell_groups(mdata, groupby, [atac_name])
+    colors = colors_of_groups(mdata, groupby, groups, [atac_name])
+    atac = mdata.mod[atac_name]
+    counts = check_layer(atac, layer, f"mdata[{atac_name!r}]")
+    values = pd.DataFrame(per_10k(counts, atac.var_names.get_indexer(peaks["peak"])))
+    means = values.groupby(groups.to_numpy(), observed=True).mean().reindex(groups.cat.categories)
+
+    figure, axes = plt.subplots(
+        2 + len(means),
+        1,
+        figsize=(_WIDTH, 0.75 + _ARCS + _GENE + _TRACK * len(means)),
+        sharex=True,
+        height_ratios=[_ARCS, _GENE, *[_TRACK] * len(means)],
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(h_pad=0.015, hspace=0.0)
+    low, high = _limits(peaks)
+    axes[0].set_xlim(low, high)
+    _draw_arcs(axes[0], peaks, gene, fdr)
+    _draw_gene(axes[1], peaks, gene, high - low)
+    _draw_coverage(axes[2:], peaks, means, colors, high - low)
+    axes[-1].set_xlabel(f"{peaks['chrom'].iloc[0]} (kb)", fontsize=TEXT, loc="left")
+    axes[-1].xaxis.set_major_formatter(lambda position, _: f"{position / 1000:,.0f}")
+    for ax in axes:
+        ax.axvline(peaks["tss"].iloc[0], color=INK, linewidth=0.6, linestyle=(0, (2, 3)), zorder=0)
+    return figure
+
+
+def _peaks(window: pd.DataFrame, links: pd.DataFrame, fdr: float) -> pd.DataFrame:
+    """Place the peaks of the window on the genome and say what links them: ``weight`` 0 where nothing does."""
+    direction = np.where(window["strand"] == "-", -1, 1)
+    middle = window["tss"] + direction * window["distance"]
+    start = middle - window["width"] // 2
+    placed = window.assign(peak=window["peak"].astype(object), middle=middle, start=start)
+    table = links.assign(peak=links["peak"].astype(object))[["peak", "weight", "sign", "fdr"]].drop_duplicates("peak")
+    placed = placed.merge(table, on="peak", how="left").fillna({"weight": 0.0, "sign": 0, "fdr": 1.0})
+    significant = (placed["fdr"] <= fdr) & (placed["weight"] > 0)
+    color = np.select(
+        [significant & (placed["sign"] > 0), significant & (placed["sign"] < 0)], [ACTIVATING, REPRESSING], NEUTRAL
+    )
+    return placed.assign(significant=significant, color=color)
+
+
+def _limits(peaks: pd.DataFrame) -> tuple[float, float]:
+    """Return what part of the genome to show."""
+    ends = pd.concat([peaks["start"], peaks["start"] + peaks["width"], peaks["tss"]])
+    margin = max(0.03 * (ends.max() - ends.min()), 500)
+    return ends.min() - margin, ends.max() + margin
+
+
+def _draw_arcs(ax: Axes, peaks: pd.DataFrame, gene: str, fdr: float) -> None:
+    """Draw an arc from the start site to every linked peak, the significant ones in colour and on top."""
+    linked = peaks[peaks["weight"] > 0].sort_values(["significant", "weight"])
+    top = max(linked["weight"].max(), 0.0) if len(linked) else 0.0
+    angle = np.linspace(0, np.pi, 90)
+    arcs = [
+        np.column_stack(
+            [
+                (row.tss + row.middle) / 2 + (row.tss - row.middle) / 2 * np.cos(angle),
+                row.weight * np.sin(angle),
+            ]
+        )
+        for row in linked.itertuples()
+    ]
+    widths = np.where(linked["significant"], 0.9 + 1.3 * linked["weight"] / (top or 1), 0.7)
+    alphas = np.where(linked["significant"], 0.95, 0.7)
+    ax.add_collection(
+        LineCollection(arcs, colors=list(linked["color"]), linewidths=widths, alpha=alphas, capstyle="round")
+    )
+    ax.set_ylim(0, 1.08 * top or 1)
+    ax.yaxis.set_major_locator(plt.MaxNLocator(3))
+    ax.set_ylabel("Link weight", fontsize=TEXT)
+    plain(ax, keep=("left",))
+    ax.tick_params(bottom=False)
+    ax.set_title(gene, loc="left", fontsize=TEXT + 2, fontstyle="italic")
+    names = {ACTIVATING: "activating", REPRESSING: "repressing", NEUTRAL: f"FDR > {fdr:g}"}
+    counts = linked["color"].value_counts()
+    handles = [
+        Line2D([], [], color=color, linewidth=2, label=f"{name} ({counts[color]})")
+        for color, name in names.items()
+        if color in counts
+    ]
+    if handles:
+        ax.legend(
+            handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=SMALL,
+            borderaxespad=0, handlelength=1.2, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def _draw_gene(ax: Axes, peaks: pd.DataFrame, gene: str, span: float) -> None:
+    """Draw the start site with the direction of transcription above the peaks of the window."""
+    tss, forward = peaks["tss"].iloc[0], peaks["strand"].iloc[0] != "-"
+    reach = 0.05 * span * (1 if forward else -1)
+    ax.plot([tss, tss], [0.42, 0.8], color=INK, linewidth=1.2)
+    ax.annotate(
+        "", (tss + reach, 0.8), (tss, 0.8),
+        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9},
+    )  # fmt: skip
+    low, high = ax.get_xlim()
+    beyond = tss + 1.25 * reach
+    # the name stands behind the arrow's head, or on the other side of the start site where there is no room
+    room = (high - beyond if forward else beyond - low) > 0.015 * span * (len(gene) + 1)
+    place, side = (beyond, forward) if room else (tss - 0.15 * reach, not forward)
+    ax.text(place, 0.8, gene, fontsize=SMALL, fontstyle="italic", va="center", ha="left" if side else "right")
+    _boxes(ax, peaks, np.full(len(peaks), 0.3), list(peaks["color"]), span)
+    ax.set_ylim(0, 1.05)
+    ax.set_yticks([])
+    ax.set_ylabel("Peaks", fontsize=SMALL, rotation=0, ha="right", va="center", y=0.15)
+    plain(ax, keep=())
+    ax.tick_params(bottom=False)
+
+
+def _draw_coverage(
+    axes: np.ndarray, peaks: pd.DataFrame, means: pd.DataFrame, colors: dict[str, str], span: float
+) -> None:
+    """Draw the mean accessibility of the peaks in each group, a row each."""
+    top = float(np.nanmax(means.to_numpy())) or 1.0
+    for ax, (group, heights) in zip(axes, means.iterrows(), strict=True):
+        _boxes(ax, peaks, heights.to_numpy(), colors[group], span)
+        ax.set_ylim(0, 1.15 * top)
+        ax.set_yticks([])
+        ax.set_ylabel(str(group), fontsize=SMALL, rotation=0, ha="right", va="center")
+        plain(ax, keep=("bottom",))
+        ax.tick_params(bottom=ax is axes[-1])
+    axes[-1].annotate(
+        f"bars: mean accessibility, 0 to {top:.2g} counts per 10,000", (1, 0), (0, -18), xycoords="axes fraction",
+        textcoords="offset points", fontsize=SMALL, ha="right", va="top", color=INK,
+    )  # fmt: skip
+
+
+def _boxes(ax: Axes, peaks: pd.DataFrame, heights: np.ndarray, colors: list[str] | str, span: float) -> None:
+    """Draw a box over every peak, wide enough to be seen."""
+    width = np.maximum(peaks["width"].to_numpy(), 0.004 * span)
+    left = peaks["middle"].to_numpy() - width / 2
+    boxes = [Rectangle((x, 0), w, h) for x, w, h in zip(left, width, heights, strict=True)]
+    ax.add_collection(PatchCollection(boxes, facecolors=colors, edgecolors="none"))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from sctandem._keys import VERDICTS
+from sctandem.get._values import group_colors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from mudata import MuData
+
+# colours that readers with colour blindness tell apart; those of links are not among those of groups
+ACTIVATING = "#B2182B"
+REPRESSING = "#2166AC"
+NEUTRAL = "#B3B3B3"
+INK = "#333333"
+
+VERDICT_COLORS = dict(zip(VERDICTS, ("#009E73", "#56B4E9", "#E69F00", "#D9D9D9"), strict=True))
+_GROUPS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31", "#7B5EA7", "#999933", "#44AA99", "#DDAA99", "#6E6E6E")
+
+TEXT = 9
+SMALL = 8
+
+
+def colors_of_groups(mdata: MuData, groupby: str | None, groups: pd.Series, names: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each category: those kept for it in ``uns``, or else a palette that can be told apart."""
+    categories = list(groups.cat.categories)
+    if groupby is None:
+        return dict.fromkeys(categories, "#6E6E6E")
+    kept = group_colors(mdata, groupby, names)
+    if kept is not None and len(kept) >= len(categories):
+        return dict(zip(categories, kept, strict=False))
+    if len(categories) <= len(_GROUPS):
+        return dict(zip(categories, _GROUPS, strict=False))
+    spread = colormaps["turbo"](np.linspace(0.03, 0.97, len(categories)))
+    return {category: to_hex(color) for category, color in zip(categories, spread, strict=True)}
+
+
+def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:
+    """Take the frame off the sides that carry no axis, and set the size of the tick labels."""
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in keep)
+        spine.set_color(INK)
+    ax.tick_params(labelsize=SMALL, color=INK)
