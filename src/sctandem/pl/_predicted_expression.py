@@ -91,11 +91,9 @@ def predicted_expression(
     colors = colors_of_groups(mdata, groupby, groups, [name])
     shown, which = _cells(mdata, rna, keys)
     columns = rna.var_names.get_indexer(chosen)
-    sizes = None if size_factor_key is None else cell_sizes(mdata, rna, size_factor_key, name)
-    measured = per_10k(check_layer(rna, layer, f"mdata[{name!r}]"), columns, sizes)[shown]
-    expected = np.asarray(predicted[:, columns].todense() if hasattr(predicted, "todense") else predicted[:, columns])[
-        shown
-    ]
+    sizes = _sizes(mdata, rna, size_factor_key, name)
+    measured = per_10k(check_layer(rna, layer, f"mdata[{name!r}]"), columns, sizes)
+    expected = dense(predicted[:, columns])
 
     n_columns = min(3, len(chosen))
     n_rows = -(-len(chosen) // n_columns)
