@@ -154,26 +154,42 @@ def test_expected_errors_are_named(path):
 
 
 IMPORT = """
-import time
-start = time.perf_counter()
+import sys, time
+start = time.process_time()
+{before}
+between = time.process_time()
 import sctandem
-taken = time.perf_counter() - start
-import sys
-loaded = {name.split(".")[0] for name in sys.modules}
-print(taken, *sorted(loaded & {"torch", "scvi", "scanpy", "lightning", "matplotlib", "sklearn", "numba"}))
+end = time.process_time()
+loaded = {{name.split(".")[0] for name in sys.modules}}
+print(end - start, end - between, *sorted(loaded & {{"torch", "scvi", "scanpy", "lightning", "matplotlib", "sklearn", "numba"}}))
 """
 
 
-def test_import_is_quick_and_light():
-    seconds = []
-    while len(seconds) < 5 and (not seconds or min(seconds) >= 1):  # a busy machine gets more attempts, not more time
-        output = subprocess.run(
-            [sys.executable, "-c", IMPORT],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        ).stdout.split()
-        seconds.append(float(output[0]))
-        assert output[1:] == []
-    assert min(seconds) < 1
+def import_seconds(before: str = "") -> tuple[float, float, list[str]]:
+    """Seconds of processor time (others may be busy) of the import, without and with what came before it; heavy packages."""
+    output = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(before=before)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ).stdout.split()
+    return float(output[1]), float(output[0]), output[2:]
+
+
+def test_import_is_light():
+    assert import_seconds()[2] == []
+
+
+def test_import_takes_less_than_a_second():
+    best = min(import_seconds()[0] for _ in range(3))
+    attempts = 3
+    while best >= 1 and attempts < 10:  # a busy machine gets more attempts, not more time
+        best = min(best, import_seconds()[0])
+        attempts += 1
+    assert best < 1
+
+
+def test_import_adds_next_to_nothing_to_that_of_anndata_and_mudata():
+    own, everything, _ = min(import_seconds("import anndata, mudata") for _ in range(3))
+    assert own < 0.1 * everything
