@@ -320,7 +320,7 @@ def check_number(value: Any, name: str, *, low: float = 0, high: float = np.inf,
     ValueError
         Names the bounds and the value.
     """
-    kind = numbers.Integral if whole else numbers.Real
+    kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         bounds = f"of at least {low}" if np.isinf(high) else f"between {low} and {high}"
         msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} {bounds}."
@@ -335,7 +335,7 @@ def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
     ValueError
         Shows the value.
     """
-    kind = numbers.Integral if whole else numbers.Real
+    kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < np.inf:
         msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} above 0."
         raise ValueError(msg)

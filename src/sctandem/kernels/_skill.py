@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Matrix = ArrayLike | sparse.spmatrix | sparse.sparray
-    Scores = NDArray[np.float64]
+    Matrix: TypeAlias = ArrayLike | sparse.spmatrix | sparse.sparray
+    Scores: TypeAlias = NDArray[np.float64]
 
 __all__ = ["auroc", "correlation", "gain", "log_fold_changes", "pearson", "rmse", "within_group_pearson"]
 
@@ -287,14 +287,14 @@ def correlation(left: ArrayLike, right: ArrayLike) -> float:
     return float(pearson(left[finite, None], right[finite, None])[0])
 
 
-def _as_matrix(values: Matrix) -> np.ndarray | sparse.csr_array:
+def _as_matrix(values: Matrix) -> Any:
     """Give a float array, or a CSR array where the values are sparse."""
     if sparse.issparse(values):
         return sparse.csr_array(values)
     return np.asarray(values)
 
 
-def _matched(truth: Matrix, prediction: Matrix) -> tuple[np.ndarray | sparse.csr_array, np.ndarray]:
+def _matched(truth: Matrix, prediction: Any) -> tuple[Any, np.ndarray]:
     """Check that both are cells x genes; a sparse prediction becomes dense, one value a gene is repeated over cells."""
     truth = _as_matrix(truth)
     dense = prediction.toarray() if sparse.issparse(prediction) else np.asarray(prediction)
@@ -352,7 +352,7 @@ def _centre(values: np.ndarray) -> NDArray[np.float64]:
     return centred - centred.mean(axis=0)
 
 
-def _sparse_comoments(truth: sparse.csr_array, centred: np.ndarray) -> tuple[Scores, Scores, np.ndarray]:
+def _sparse_comoments(truth: sparse.csr_array, centred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centred sums of a sparse truth with a dense centred prediction, and the largest absolute value a gene."""
     n_cells, n_genes = truth.shape
     genes, values = truth.indices, truth.data.astype(np.float64)

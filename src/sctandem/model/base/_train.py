@@ -81,7 +81,7 @@ class TrainMixin:
         -----
         An interruption (Ctrl-C) ends the training and leaves the model as it was then, usable.
         """
-        given = {
+        given: dict[str, Any] = {
             "max_epochs": max_epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
