@@ -73,14 +73,15 @@ def expression_skill(
     if ax is None:
         _, ax = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
     drawn = [v for v in present if (scored & (verdict == v)).any()][::-1]
-    ax.hist(
-        [scores[scored & (verdict == v)] for v in drawn],
-        bins=np.linspace(min(scores[scored].min(initial=0), 0), max(scores[scored].max(initial=0), 0.05), bins + 1),
-        stacked=True,
-        color=[VERDICT_COLORS.get(v, INK) for v in drawn],
-        edgecolor="white",
-        linewidth=0.4,
-    )
+    if drawn:
+        ax.hist(
+            [scores[scored & (verdict == v)] for v in drawn],
+            bins=np.linspace(min(scores[scored].min(), 0), max(scores[scored].max(), 0.05), bins + 1),
+            stacked=True,
+            color=[VERDICT_COLORS.get(v, INK) for v in drawn],
+            edgecolor="white",
+            linewidth=0.4,
+        )
     handles = [
         plt.Rectangle(
             (0, 0), 1, 1, color=VERDICT_COLORS.get(v, INK), label=_share(v, (verdict == v).sum(), len(verdict))

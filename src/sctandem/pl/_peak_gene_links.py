@@ -90,7 +90,7 @@ def peak_gene_links(
     atac = mdata.mod[atac_name]
     counts = check_layer(atac, layer, f"mdata[{atac_name!r}]")
     values = pd.DataFrame(per_10k(counts, atac.var_names.get_indexer(peaks["peak"])))
-    means = values.groupby(groups.to_numpy(), observed=True).mean().reindex(groups.cat.categories)
+    means = values.groupby(groups.array, observed=True).mean().reindex(groups.cat.categories)
 
     figure, axes = plt.subplots(
         2 + len(means),
@@ -131,29 +131,29 @@ def _peaks(window: pd.DataFrame, links: pd.DataFrame, fdr: float) -> pd.DataFram
 def _limits(peaks: pd.DataFrame) -> tuple[float, float]:
     """Return what part of the genome to show."""
     ends = pd.concat([peaks["start"], peaks["start"] + peaks["width"], peaks["tss"]])
-    margin = max(0.03 * (ends.max() - ends.min()), 500)
-    return ends.min() - margin, ends.max() + margin
+    span = max(ends.max() - ends.min(), 5000)
+    tss = peaks["tss"].iloc[0]
+    # on both sides of the start site there is room for its arrow
+    return min(ends.min() - 0.03 * span, tss - 0.12 * span), max(ends.max() + 0.03 * span, tss + 0.12 * span)
 
 
 def _draw_arcs(ax: Axes, peaks: pd.DataFrame, gene: str, fdr: float) -> None:
     """Draw an arc from the start site to every linked peak, the significant ones in colour and on top."""
     linked = peaks[peaks["weight"] > 0].sort_values(["significant", "weight"])
-    top = max(linked["weight"].max(), 0.0) if len(linked) else 0.0
-    angle = np.linspace(0, np.pi, 90)
-    arcs = [
-        np.column_stack(
-            [
-                (row.tss + row.middle) / 2 + (row.tss - row.middle) / 2 * np.cos(angle),
-                row.weight * np.sin(angle),
-            ]
+    top = linked["weight"].max() if len(linked) else 0.0
+    if len(linked):
+        angle = np.linspace(0, np.pi, 90)
+        reach = (linked["tss"] - linked["middle"]).to_numpy()[:, None] / 2
+        x = (linked["tss"] + linked["middle"]).to_numpy()[:, None] / 2 + reach * np.cos(angle)
+        y = linked["weight"].to_numpy()[:, None] * np.sin(angle)
+        arcs = LineCollection(
+            list(np.stack([x, y], axis=2)),
+            colors=list(linked["color"]),
+            linewidths=np.where(linked["significant"], 0.9 + 1.3 * linked["weight"] / top, 0.7),
+            alpha=np.where(linked["significant"], 0.95, 0.7),
+            capstyle="round",
         )
-        for row in linked.itertuples()
-    ]
-    widths = np.where(linked["significant"], 0.9 + 1.3 * linked["weight"] / (top or 1), 0.7)
-    alphas = np.where(linked["significant"], 0.95, 0.7)
-    ax.add_collection(
-        LineCollection(arcs, colors=list(linked["color"]), linewidths=widths, alpha=alphas, capstyle="round")
-    )
+        ax.add_collection(arcs)
     ax.set_ylim(0, 1.08 * top or 1)
     ax.yaxis.set_major_locator(plt.MaxNLocator(3))
     ax.set_ylabel("Link weight", fontsize=TEXT)
@@ -210,7 +210,7 @@ def _draw_coverage(
         plain(ax, keep=("bottom",))
         ax.tick_params(bottom=ax is axes[-1])
     axes[-1].annotate(
-        f"bars: mean accessibility, 0 to {top:.2g} counts per 10,000", (1, 0), (0, -18), xycoords="axes fraction",
+        f"bars: mean accessibility, 0 to {top:{',.0f' if top >= 10 else '.2g'}} counts per 10,000", (1, 0), (0, -18), xycoords="axes fraction",
         textcoords="offset points", fontsize=SMALL, ha="right", va="top", color=INK,
     )  # fmt: skip
 

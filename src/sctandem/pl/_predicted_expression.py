@@ -95,9 +95,9 @@ def predicted_expression(
     measured = per_10k(check_layer(rna, layer, f"mdata[{name!r}]"), columns, sizes)
     expected = dense(predicted[:, columns])
 
-    n_columns = min(3, len(chosen))
+    n_columns = 2 if len(chosen) == 4 else min(3, len(chosen))
     n_rows = -(-len(chosen) // n_columns)
-    size = (max(_PANEL * n_columns, 2.6) + (1.3 if groupby else 0.2), _PANEL * n_rows + 0.5)
+    size = (max(_PANEL * n_columns, 3.2) + (1.3 if groupby else 0.2), _PANEL * n_rows + 0.5)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
     for panel, gene in enumerate(chosen):
         ax = axes.flat[panel]
@@ -108,10 +108,9 @@ def predicted_expression(
             ax.set_title(f"r = {r:.2f}", loc="right", fontsize=SMALL)
     for ax in axes.flat[len(chosen) :]:
         ax.set_visible(False)
-    what = "groups" if groupby else "tenths of the cells by prediction"
-    figure.supxlabel(
-        f"Measured (counts per 10,000)\n{int(shown.sum()):,} {which}; large points: means of {what}", fontsize=TEXT
-    )
+    what = "groups" if groupby else "tenths of cells by prediction"
+    note = f"{int(shown.sum()):,} {which}{'; ' if n_columns > 1 else chr(10)}large points: means of {what}"
+    figure.supxlabel(f"Measured (counts per 10,000)\n{note}", fontsize=TEXT)
     figure.supylabel("Predicted (counts per 10,000)", fontsize=TEXT)
     if groupby:
         handles = [plt.Line2D([], [], marker="o", linestyle="", color=c, label=str(g)) for g, c in colors.items()]
@@ -149,7 +148,7 @@ def _draw_gene(
     ax: Axes, measured: np.ndarray, predicted: np.ndarray, groups: pd.Series | None, colors: dict[str, str]
 ) -> None:
     """Draw cells and means of one gene."""
-    by = _bins(predicted) if groups is None else groups.to_numpy()
+    by = _bins(predicted) if groups is None else groups.array
     table = pd.DataFrame({"measured": measured, "predicted": predicted}).groupby(by, observed=True)
     means = table.mean()
     cell_colors = NEUTRAL if groups is None else groups.map(colors).astype(object).fillna(NEUTRAL).to_numpy()
