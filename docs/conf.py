@@ -62,6 +62,7 @@ typehints_document_rtype = False  # the section Returns says it, slot by slot
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are committed with their outputs
+suppress_warnings = ["mystnb.unknown_mime_type"]  # progress bars
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 
 html_theme = "sphinx_book_theme"
