@@ -167,3 +167,42 @@ def registry_dtype(key: str) -> Any:
     from scvi.data._utils import registry_key_to_default_dtype
 
     return registry_key_to_default_dtype(key)
+
+
+@cache
+def _onednn_linear() -> Any:
+    """Return oneDNN's product of single-precision matrices, or `None` where this build of torch does not have it."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        operation = torch.ops.mkldnn._linear_pointwise
+        eye = torch.eye(2)
+        if not torch.equal(operation(eye, 2 * eye, None, "none", [], ""), 2 * eye):
+            return None
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return None
+    return operation
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Multiply two matrices, without gradient: on the CPU in single precision by oneDNN.
+
+    `torch.mm` takes MKL there, which runs at a quarter of the speed on processors that are not Intel's.
+
+    Parameters
+    ----------
+    a, b
+        Matrices of n x k and k x m.
+
+    Returns
+    -------
+    n x m.
+    """
+    import torch
+
+    operation = _onednn_linear() if a.device.type == "cpu" and a.dtype is torch.float32 else None
+    if operation is None or 0 in (*a.shape, *b.shape):
+        return a @ b
+    return operation(a, b.t(), None, "none", [], "")

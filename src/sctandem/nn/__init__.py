@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
-    from sctandem.nn._likelihood import nb_log_likelihood, zinb_log_likelihood
+    from sctandem.nn._likelihood import nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
+    from sctandem.nn._matmul import matmul
     from sctandem.nn._sparse import SparseLinear, map_values, row_sums, scipy_to_csr
 
 __getattr__, __dir__, __all__ = attach(
@@ -15,6 +16,8 @@ __getattr__, __dir__, __all__ = attach(
     {
         "SparseLinear": "._sparse",
         "map_values": "._sparse",
+        "matmul": "._matmul",
+        "nb_linear_log_likelihood": "._likelihood",
         "nb_log_likelihood": "._likelihood",
         "row_sums": "._sparse",
         "scipy_to_csr": "._sparse",

@@ -4,66 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from sctandem.nn import _nb_kernels as kernels
+from sctandem._compat import product
+from sctandem.nn._likelihood_numba import DTYPES, Extra, compiled_terms
 from sctandem.nn._likelihood_torch import Terms, likelihood_terms
-from sctandem.nn._numba_math import digamma_array
-from sctandem.nn._sparse import csr_parts, dense_to_csr
-from sctandem.nn._threads import row_blocks, run_blocks
+from sctandem.nn._matmul import tall_product
+from sctandem.nn._sparse import dense_to_csr
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_KERNEL_DTYPES = (torch.float32, torch.float64)
-
-
-def _compiled_terms(
-    counts: Tensor,
-    eta: Tensor,
-    log_theta: Tensor,
-    *,
-    log_library: Tensor | None,
-    dropout_logits: Tensor | None,
-    gradient: bool,
-    weights: np.ndarray | None = None,
-) -> Terms:
-    """Compute what `likelihood_terms` does with the compiled kernels; `by_theta` is summed over the cells."""
-    n_cells, n_genes = eta.shape
-    csr = csr_parts(counts)
-    eta_array = np.ascontiguousarray(eta.detach().numpy())
-    dtype = eta_array.dtype
-    log_theta_array = np.ascontiguousarray(log_theta.detach().numpy(), dtype=dtype)
-    wide = np.exp(log_theta_array.astype(np.float64))
-    log_gamma_theta, digamma_theta = digamma_array(wide)
-    gene = (log_theta_array, wide.astype(dtype), log_gamma_theta, digamma_theta)
-    library = np.empty(0, dtype) if log_library is None else log_library.detach().numpy().astype(dtype, copy=False)
-    blocks = row_blocks(n_cells)
-    shape = (n_cells, n_genes) if gradient else (0, n_genes)
-    by_eta = torch.empty(shape, dtype=eta.dtype)
-    by_theta = np.zeros((len(blocks), n_genes), dtype)
-    likelihood, by_library = np.empty(n_cells, dtype), np.empty(n_cells, dtype)
-    weights = np.ones(n_cells, dtype) if weights is None else weights.astype(dtype, copy=False)
-    by_dropout = None
-    if dropout_logits is not None:
-        dropout = np.ascontiguousarray(dropout_logits.detach().numpy(), dtype=dtype)
-        by_dropout = torch.empty(shape, dtype=eta.dtype)
-
-    def task(block: int, start: int, stop: int) -> None:
-        out = (likelihood, by_library, by_eta.numpy(), by_theta[block])
-        if dropout_logits is None:
-            kernels.nb_block(start, stop, csr, eta_array, gene, library, out, weights)
-        else:
-            kernels.zinb_block(
-                start, stop, csr, eta_array, dropout, gene, library, (*out, by_dropout.numpy()), weights
-            )
-
-    run_blocks(task, blocks)
-    summed = torch.from_numpy(by_theta.sum(axis=0, dtype=np.float64)).to(eta.dtype) if gradient else None
-    return Terms(torch.from_numpy(likelihood), torch.from_numpy(by_library), by_eta, summed, by_dropout)
-
 
 class _SparseLikelihood(torch.autograd.Function):
     """The log-likelihood of each cell; the gradients are made together with it."""
@@ -80,16 +32,14 @@ class _SparseLikelihood(torch.autograd.Function):
     ) -> Tensor:
         gradient = any(ctx.needs_input_grad)
         compiled = backend == "numba"
-        compute = _compiled_terms if compiled else likelihood_terms
+        compute = compiled_terms if compiled else likelihood_terms
         terms = compute(
             counts, eta, log_theta, log_library=log_library, dropout_logits=dropout_logits, gradient=gradient
         )
         if gradient:
             ctx.compiled, ctx.counts, ctx.theta_shape = compiled, counts, log_theta.shape
             ctx.has_dropout, ctx.has_library = dropout_logits is not None, log_library is not None
-            ctx.save_for_backward(
-                *(t for t in (eta, log_theta, log_library, dropout_logits) if t is not None)
-            )
+            ctx.save_for_backward(*(t for t in (eta, log_theta, log_library, dropout_logits) if t is not None))
             ctx.terms = terms
         return terms.likelihood
 
@@ -116,19 +66,70 @@ class _SparseLikelihood(torch.autograd.Function):
 def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
     """Sum the gradient by log theta with one weight a cell, by running the kernel again."""
     saved = list(ctx.saved_tensors)
-    eta, log_theta = saved[0], saved[1]
-    log_library = saved[2] if ctx.has_library else None
-    dropout_logits = saved[-1] if ctx.has_dropout else None
-    terms = _compiled_terms(
+    terms = compiled_terms(
         ctx.counts,
-        eta,
-        log_theta,
-        log_library=log_library,
-        dropout_logits=dropout_logits,
+        saved[0],
+        saved[1],
+        log_library=saved[2] if ctx.has_library else None,
+        dropout_logits=saved[-1] if ctx.has_dropout else None,
         gradient=True,
-        weights=grad.numpy(),
+        extra=Extra(weights=grad),
     )
     return terms.by_theta
+
+
+class _LinearLikelihood(torch.autograd.Function):
+    """The log-likelihood of each cell from the last hidden layer; the logits are overwritten by their gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        counts: Tensor,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        log_theta: Tensor,
+        log_library: Tensor | None,
+    ) -> Tensor:
+        gradient = any(ctx.needs_input_grad)
+        terms = compiled_terms(
+            counts,
+            product(hidden.detach(), weight.detach().t()),
+            log_theta,
+            log_library=log_library,
+            dropout_logits=None,
+            gradient=gradient,
+            extra=Extra(bias=bias, in_place=True),
+        )
+        if gradient:
+            ctx.terms, ctx.counts, ctx.has_library = terms, counts, log_library is not None
+            ctx.save_for_backward(hidden, weight, bias, log_theta, *([] if log_library is None else [log_library]))
+        return terms.likelihood
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        terms: Terms = ctx.terms
+        hidden, weight, bias, log_theta = ctx.saved_tensors[:4]
+        wanted = ctx.needs_input_grad
+        # rows of the gradient are scaled on the narrow side of each product
+        by_hidden = product(terms.by_eta, weight) * grad[:, None] if wanted[1] else None
+        by_weight = tall_product(terms.by_eta, hidden * grad[:, None]) if wanted[2] else None
+        by_bias = terms.by_eta.t() @ grad if wanted[3] else None
+        by_theta = None
+        if wanted[4]:
+            by_theta = terms.by_theta * grad[0]
+            if not bool((grad == grad[0]).all()):
+                by_theta = compiled_terms(
+                    ctx.counts,
+                    product(hidden, weight.t()),
+                    log_theta,
+                    log_library=ctx.saved_tensors[4] if ctx.has_library else None,
+                    dropout_logits=None,
+                    gradient=True,
+                    extra=Extra(bias=bias, weights=grad, in_place=True),
+                ).by_theta
+        return None, by_hidden, by_weight, by_bias, by_theta, terms.by_library * grad if wanted[5] else None
 
 
 def _checked(
@@ -164,7 +165,7 @@ def _log_likelihood(
 ) -> Tensor:
     """Check, choose the backend and compute."""
     counts, log_library = _checked(counts, eta, log_theta, log_library, dropout_logits)
-    able = eta.device.type == "cpu" and eta.dtype in _KERNEL_DTYPES and log_theta.ndim == 1
+    able = eta.device.type == "cpu" and eta.dtype in DTYPES and log_theta.ndim == 1
     if backend is None:
         backend = "numba" if able else "torch"
     if backend not in {"numba", "torch"}:
@@ -230,6 +231,64 @@ def nb_log_likelihood(
     tensor([-2.7726, -2.0794])
     """
     return _log_likelihood(counts, eta, log_theta, log_library, None, backend)
+
+
+def nb_linear_log_likelihood(
+    counts: Tensor,
+    hidden: Tensor,
+    log_theta: Tensor,
+    *,
+    weight: Tensor,
+    bias: Tensor,
+    log_library: Tensor | None = None,
+) -> Tensor:
+    """`nb_log_likelihood` of `hidden @ weight.T + bias`, in one pass.
+
+    Parameters
+    ----------
+    counts
+        Counts as a sparse CSR tensor (a dense one is converted), cells x genes. No gradient flows to them.
+    hidden
+        Last hidden layer, cells x units.
+    log_theta
+        Log of the inverse dispersion, (genes,).
+    weight, bias
+        Of the last layer as in :class:`torch.nn.Linear`: genes x units, and (genes,).
+    log_library
+        Natural log of the library size of each cell, (cells,) or (cells, 1); with it the layer gives logits of a
+        softmax, else log-rates.
+
+    Returns
+    -------
+    Log-likelihood in nats, (cells,), differentiable once by all but the counts.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit.
+
+    Notes
+    -----
+    On the CPU the logits are overwritten by their gradient, so that one matrix of cells x genes is all the memory that is
+    needed, and neither bias nor upstream gradient costs a pass over it. Elsewhere it is the layer and then the likelihood.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sctandem.nn import nb_linear_log_likelihood, nb_log_likelihood
+    >>> counts, layer = torch.tensor([[0.0, 2.0]]), torch.nn.Linear(3, 2)
+    >>> hidden, log_theta = torch.ones(1, 3), torch.zeros(2)
+    >>> fused = nb_linear_log_likelihood(counts, hidden, log_theta, weight=layer.weight, bias=layer.bias)
+    >>> bool(torch.allclose(fused, nb_log_likelihood(counts, layer(hidden), log_theta)))
+    True
+    """
+    able = hidden.device.type == "cpu" and hidden.dtype in DTYPES and log_theta.ndim == 1
+    if not able or hidden.shape[0] == 0:
+        eta = functional.linear(hidden, weight, bias)
+        return nb_log_likelihood(counts, eta, log_theta, log_library=log_library)
+    shape = (hidden.shape[0], weight.shape[0])
+    counts, log_library = _checked(counts, hidden.new_empty(()).expand(shape), log_theta, log_library, None)
+    return _LinearLikelihood.apply(counts, hidden, weight, bias, log_theta, log_library)
 
 
 def zinb_log_likelihood(

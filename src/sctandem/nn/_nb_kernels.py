@@ -32,6 +32,13 @@ def log_factorial(x):
 
 
 @njit(**_OPTIONS)
+def _shifted(eta, bias, row):
+    """Fill `row` with eta + bias of one cell."""
+    for g in range(row.shape[0]):
+        row[g] = eta[g] + bias[g]
+
+
+@njit(**_OPTIONS)
 def _softmax_shift(eta, exps):
     """Fill `exps` with exp(eta - max) of one cell; return the maximum and the sum."""
     top = eta[0]
@@ -67,24 +74,26 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
     eta
         Logits of the softmax or log-rates, cells x genes.
     gene
-        log theta, theta, log gamma(theta) and digamma(theta) of each gene.
+        log theta, theta, log gamma(theta), digamma(theta) and what is added to `eta`, of each gene.
     cell
         Log library size of each cell, of length 0 when `eta` holds log-rates.
     out
         Log-likelihood and its gradient by the log library size (cells), gradient by `eta` (cells x genes, or of length
-        0 when no gradient is wanted) and the sum over these cells of the gradient by log theta (genes).
+        0 when no gradient is wanted; it may be `eta` itself) and the sum over these cells of the gradient by log theta
+        (genes).
     weights
         Weight of each cell in that sum.
     """
     indptr, indices, values = counts
-    log_theta, theta, log_gamma_theta, digamma_theta = gene
+    log_theta, theta, log_gamma_theta, digamma_theta, bias = gene
     likelihood, by_library, by_eta, by_theta = out
     n_genes = eta.shape[1]
-    exps, small, logs = np.empty_like(eta[0]), np.empty_like(eta[0]), np.empty_like(eta[0])
+    row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
     zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
-        row, shift, total, weight = eta[i], zero, one, weights[i]
+        _shifted(eta[i], bias, row)
+        shift, total, weight = zero, one, weights[i]
         if softmax:
             top, total = _softmax_shift(row, exps)
             shift = cell[i] - top - exps.dtype.type(math.log(total))
@@ -108,7 +117,9 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
             if x == 0.0:
                 continue
             rho, e = np.float64(row[g] + shift - log_theta[g]), np.float64(small[g])
-            ratio, slope_ratio = gamma_ratio(x, np.float64(theta[g]), log_gamma_theta[g], digamma_theta[g])
+            ratio, slope_ratio = gamma_ratio(
+                x, np.float64(theta[g]), np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g]
+            )
             log_p += x * (min(rho, 0.0) - logs[g]) + ratio - log_factorial(x)
             if gradient:
                 a = x * (e if rho > 0.0 else 1.0) / (1.0 + e)
@@ -141,14 +152,15 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
     gradient by it as its fifth element.
     """
     indptr, indices, values = counts
-    log_theta, theta, log_gamma_theta, digamma_theta = gene
+    log_theta, theta, log_gamma_theta, digamma_theta, bias = gene
     likelihood, by_library, by_eta, by_theta, by_dropout = out
     n_genes = eta.shape[1]
-    exps, small, logs = np.empty_like(eta[0]), np.empty_like(eta[0]), np.empty_like(eta[0])
+    row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
     zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
-        row, pi, shift, total, weight = eta[i], dropout[i], zero, one, weights[i]
+        _shifted(eta[i], bias, row)
+        pi, shift, total, weight = dropout[i], zero, one, weights[i]
         if softmax:
             top, total = _softmax_shift(row, exps)
             shift = cell[i] - top - exps.dtype.type(math.log(total))
@@ -173,7 +185,9 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
             if x == 0.0:
                 continue
             rho, e, logit, th = np.float64(row[g] + shift - log_theta[g]), np.float64(small[g]), pi[g], theta[g]
-            ratio, slope_ratio = gamma_ratio(x, np.float64(th), log_gamma_theta[g], digamma_theta[g])
+            ratio, slope_ratio = gamma_ratio(
+                x, np.float64(th), np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g]
+            )
             nb = -th * (max(rho, 0.0) + logs[g])
             t = nb - logit
             log_p += nb + x * (min(rho, 0.0) - logs[g]) + ratio - log_factorial(x)

@@ -98,11 +98,13 @@ def log_gamma(x):
 
 
 @njit(**_OPTIONS)
-def gamma_ratio(x, theta, log_gamma_theta, digamma_theta):
+def gamma_ratio(x, theta, log_theta, log_gamma_theta, digamma_theta):
     """Return log(gamma(x + theta) / gamma(theta)) and digamma(x + theta) - digamma(theta), for x > 0.
 
     Up to 8 the counts are written out as a product, which loses nothing for a large theta.
     """
+    if x == 1.0:
+        return log_theta, 1.0 / theta
     if x <= 8.0 and x == math.floor(x):
         product, total = 1.0, 0.0
         for i in range(int(x)):
@@ -113,7 +115,7 @@ def gamma_ratio(x, theta, log_gamma_theta, digamma_theta):
 
 
 @njit(**_OPTIONS)
-def digamma_array(theta):
+def gamma_of(theta):
     """Return log gamma and digamma of each element of an array in double precision."""
     logs, slopes = np.empty_like(theta), np.empty_like(theta)
     for i in range(theta.shape[0]):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}
-_COLUMNS = 32
 
 
 def scipy_to_csr(matrix: sparse.csr_matrix, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -90,34 +89,54 @@ def row_sums(tensor: Tensor) -> Tensor:
     values = tensor.values()
     if values.device.type == "cpu":
         return torch.segment_reduce(values, "sum", offsets=tensor.crow_indices().long(), initial=0)
-    totals = torch.zeros(tensor.shape[0] + 1, dtype=torch.float64 if values.is_cuda else values.dtype, device=values.device)
+    totals = torch.zeros(
+        tensor.shape[0] + 1, dtype=torch.float64 if values.is_cuda else values.dtype, device=values.device
+    )
     ends = torch.cat([totals[:1], values.to(totals.dtype).cumsum(0)])
     return ends[tensor.crow_indices().long()].diff().to(values.dtype)
 
 
 @njit(**_OPTIONS)
 def _product_block(start, stop, csr, weight, bias, out):
-    """Fill rows start..stop of X W + b."""
+    """Fill rows start..stop of X W + b; four stored values at a time, so that a row of the result is read less often."""
     indptr, indices, values = csr
     n_out = weight.shape[1]
     for i in range(start, stop):
+        row = out[i]
         for j in range(n_out):
-            out[i, j] = bias[j]
-        for k in range(indptr[i], indptr[i + 1]):
-            g, x = indices[k], values[k]
+            row[j] = bias[j]
+        k, end = indptr[i], indptr[i + 1]
+        while k + 3 < end:
+            x0, x1, x2, x3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+            w0, w1 = weight[indices[k]], weight[indices[k + 1]]
+            w2, w3 = weight[indices[k + 2]], weight[indices[k + 3]]
             for j in range(n_out):
-                out[i, j] += x * weight[g, j]
+                row[j] += x0 * w0[j] + x1 * w1[j] + x2 * w2[j] + x3 * w3[j]
+            k += 4
+        while k < end:
+            x0, w0 = values[k], weight[indices[k]]
+            for j in range(n_out):
+                row[j] += x0 * w0[j]
+            k += 1
 
 
 @njit(**_OPTIONS)
-def _weight_block(start, stop, csr, grad, out):
-    """Add columns start..stop of X' grad to `out`."""
+def _transpose(csr, n_columns):
+    """Return the parts of the transpose (a counting sort by column)."""
     indptr, indices, values = csr
-    for i in range(grad.shape[0]):
+    starts = np.zeros(n_columns + 1, indptr.dtype)
+    for k in range(indices.shape[0]):
+        starts[indices[k] + 1] += 1
+    for g in range(n_columns):
+        starts[g + 1] += starts[g]
+    place = starts[:-1].copy()
+    rows, moved = np.empty_like(indices), np.empty_like(values)
+    for i in range(indptr.shape[0] - 1):
         for k in range(indptr[i], indptr[i + 1]):
-            g, x = indices[k], values[k]
-            for j in range(start, stop):
-                out[g, j] += x * grad[i, j]
+            to = place[indices[k]]
+            place[indices[k]] = to + 1
+            rows[to], moved[to] = i, values[k]
+    return starts, rows, moved
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -156,13 +175,10 @@ def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
     if not ctx.compiled:
         matrix = ctx.matrix.to(grad.dtype)
         return torch.sparse.mm(matrix.to_sparse_coo().t(), grad)
-    csr = _typed_parts(ctx.matrix, grad.dtype)
-    out = torch.zeros(ctx.n_in, grad.shape[1], dtype=grad.dtype)
-    arrays = grad.detach().contiguous().numpy(), out.numpy()
-    # every block owns some columns of the result, so that no two threads write to the same place
-    n_out = grad.shape[1]
-    blocks = [(start, min(n_out, start + _COLUMNS)) for start in range(0, n_out, _COLUMNS)]
-    run_blocks(lambda _, start, stop: _weight_block(start, stop, csr, *arrays), blocks)
+    transposed = _transpose(_typed_parts(ctx.matrix, grad.dtype), ctx.n_in)
+    out = torch.empty(ctx.n_in, grad.shape[1], dtype=grad.dtype)
+    arrays = grad.detach().contiguous().numpy(), np.zeros(grad.shape[1], out.numpy().dtype), out.numpy()
+    run_blocks(lambda _, start, stop: _product_block(start, stop, transposed, *arrays), row_blocks(ctx.n_in))
     return out
 
 

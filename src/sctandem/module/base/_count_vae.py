@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from sctandem._checks import check_number, check_option, check_positive
-from sctandem.nn import SparseLinear, map_values, nb_log_likelihood, row_sums, zinb_log_likelihood
+from sctandem.nn import SparseLinear, map_values, nb_linear_log_likelihood, row_sums, zinb_log_likelihood
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +111,7 @@ class CountEncoder(nn.Module):
 
 
 class CountDecoder(nn.Module):
-    """From the latent state to the logits of the expected share of each gene.
+    """From the latent state to the last hidden layer, and from there to the logits of the share of each gene.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ class CountDecoder(nn.Module):
         self.logits = nn.Linear(config.n_hidden, n_output)
         self.dropout_logits = nn.Linear(config.n_hidden, n_output) if config.likelihood == "zinb" else None
 
-    def forward(self, z: Tensor, batch_index: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Decode.
+    def forward(self, z: Tensor, batch_index: Tensor | None = None) -> Tensor:
+        """Decode up to the last hidden layer, of which `logits` makes the logits.
 
         Parameters
         ----------
@@ -146,13 +146,12 @@ class CountDecoder(nn.Module):
 
         Returns
         -------
-        Logits of the shares, and of the zero inflation or `None`, cells x genes each.
+        Cells x hidden units.
         """
         hidden = self.first(z)
         if self.batch is not None and batch_index is not None:
             hidden = hidden + self.batch(batch_index.reshape(-1))
-        hidden = self.rest(hidden)
-        return self.logits(hidden), None if self.dropout_logits is None else self.dropout_logits(hidden)
+        return self.rest(hidden)
 
 
 class CountVAE(BaseModuleClass):
@@ -227,9 +226,7 @@ class CountVAE(BaseModuleClass):
         return {"qz": qz, "z": z, "library": total.log()}
 
     @auto_move_data
-    def generative(
-        self, z: Tensor, log_library: Tensor, batch_index: Tensor | None = None
-    ) -> dict[str, Tensor | None]:
+    def generative(self, z: Tensor, log_library: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
         """Decode cells.
 
         Parameters
@@ -243,12 +240,11 @@ class CountVAE(BaseModuleClass):
 
         Returns
         -------
-        `logits`, `dropout_logits` (cells x genes) and `log_library`.
+        `hidden` (last hidden layer, cells x units) and `log_library`.
         """
-        logits, dropout_logits = self.decoder(z, batch_index)
-        return {"logits": logits, "dropout_logits": dropout_logits, "log_library": log_library}
+        return {"hidden": self.decoder(z, batch_index), "log_library": log_library}
 
-    def log_likelihood(self, counts: Tensor, generative_outputs: dict[str, Tensor | None]) -> Tensor:
+    def log_likelihood(self, counts: Tensor, generative_outputs: dict[str, Tensor]) -> Tensor:
         """Return the log-likelihood of each cell.
 
         Parameters
@@ -262,19 +258,39 @@ class CountVAE(BaseModuleClass):
         -------
         In nats, (cells,).
         """
-        logits, library = generative_outputs["logits"], generative_outputs["log_library"]
-        dropout_logits = generative_outputs["dropout_logits"]
-        if dropout_logits is None:
-            return nb_log_likelihood(counts, logits, self.log_theta, log_library=library)
+        hidden, library = generative_outputs["hidden"], generative_outputs["log_library"]
+        layer = self.decoder.logits
+        if self.decoder.dropout_logits is None:
+            return nb_linear_log_likelihood(
+                counts, hidden, self.log_theta, weight=layer.weight, bias=layer.bias, log_library=library
+            )
         return zinb_log_likelihood(
-            counts, logits, self.log_theta, dropout_logits=dropout_logits, log_library=library
+            counts,
+            layer(hidden),
+            self.log_theta,
+            dropout_logits=self.decoder.dropout_logits(hidden),
+            log_library=library,
         )
+
+    def shares(self, generative_outputs: dict[str, Tensor]) -> Tensor:
+        """Return the expected share of each gene in the cell's counts.
+
+        Parameters
+        ----------
+        generative_outputs
+            What `generative` gave.
+
+        Returns
+        -------
+        Cells x genes; every row adds up to 1.
+        """
+        return torch.softmax(self.decoder.logits(generative_outputs["hidden"]), dim=-1)
 
     def loss(
         self,
         tensors: dict[str, Tensor],
         inference_outputs: dict[str, Any],
-        generative_outputs: dict[str, Tensor | None],
+        generative_outputs: dict[str, Tensor],
         *,
         kl_weight: float = 1.0,
     ) -> LossOutput:
@@ -319,13 +335,13 @@ class CountVAE(BaseModuleClass):
         """
         draws = []
         for _ in range(n_samples):
-            _, generative_outputs = self.forward(tensors, compute_loss=False)
-            share = torch.softmax(generative_outputs["logits"], dim=-1)
-            mean = share * generative_outputs["log_library"].exp()[:, None]
+            _, outputs = self.forward(tensors, compute_loss=False)
+            mean = self.shares(outputs) * outputs["log_library"].exp()[:, None]
             theta = self.log_theta.exp().expand_as(mean)
             counts = torch.poisson(torch.distributions.Gamma(theta, theta / mean).sample())
-            if generative_outputs["dropout_logits"] is not None:
-                counts = counts * (torch.rand_like(mean) > torch.sigmoid(generative_outputs["dropout_logits"]))
+            if self.decoder.dropout_logits is not None:
+                dropped = torch.sigmoid(self.decoder.dropout_logits(outputs["hidden"]))
+                counts = counts * (torch.rand_like(mean) > dropped)
             draws.append(counts)
         return torch.stack(draws)
 
