@@ -76,7 +76,7 @@ def expression_skill(
     if drawn:
         ax.hist(
             [scores[scored & (verdict == v)] for v in drawn],
-            bins=np.linspace(min(scores[scored].min(), 0), max(scores[scored].max(), 0.05), bins + 1),
+            bins=np.linspace(min(scores[scored].min(), 0), max(scores[scored].max(), 0.05), bins + 1).tolist(),
             stacked=True,
             color=[VERDICT_COLORS.get(v, INK) for v in drawn],
             edgecolor="white",

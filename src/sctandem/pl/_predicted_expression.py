@@ -97,7 +97,8 @@ def predicted_expression(
 
     n_columns = 2 if len(chosen) == 4 else min(3, len(chosen))
     n_rows = -(-len(chosen) // n_columns)
-    size = (max(_PANEL * n_columns, 3.2) + (1.3 if groupby else 0.2), _PANEL * n_rows + 0.5)
+    legend = 0.4 + 0.075 * max(map(len, map(str, colors))) if groupby else 0.2
+    size = (max(_PANEL * n_columns, 3.2) + legend, _PANEL * n_rows + 0.5)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
     for panel, gene in enumerate(chosen):
         ax = axes.flat[panel]
