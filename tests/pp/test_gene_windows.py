@@ -281,3 +281,12 @@ def test_assembly_of_other_names_on_real_data(shared_data):
     plain = mdata.uns["gene_windows"]["pairs"]
     td.pp.gene_windows(mdata, genes.assign(chrom=genes.chrom.str.removeprefix("chr")))
     pd.testing.assert_frame_equal(mdata.uns["gene_windows"]["pairs"], plain)
+
+
+def test_the_links_of_the_simulation_lie_in_the_windows():
+    mdata = td.datasets.simulate_multiome(n_cells=30, n_genes=80, n_peaks=800)
+    td.pp.gene_windows(mdata)
+    pairs = td.get.gene_windows(mdata).astype({"gene": str, "peak": str})
+    truth = mdata.uns["truth"]["links"].astype({"gene": str, "peak": str})
+    found = truth.merge(pairs, on=["gene", "peak"], how="left", suffixes=("_true", ""))
+    np.testing.assert_array_equal(found["distance"], found["distance_true"])
