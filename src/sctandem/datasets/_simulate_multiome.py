@@ -189,7 +189,7 @@ def _draw_rna(
 ) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Draw RNA counts; return them and the noiseless rates in counts per 10,000."""
     n_genes = regulation.base.size
-    activity = population.activity(population.treated)
+    activity = population.activity()
     rate = np.empty((len(activity), n_genes))
     step = max(1, VALUES // regulation.baseline.size)
     for start in range(0, len(activity), step):
@@ -230,7 +230,7 @@ def _draw_atac(
     rng: np.random.Generator,
 ) -> sparse.csr_matrix:
     """Draw ATAC counts (cut sites)."""
-    activity = population.activity(population.treated)
+    activity = population.activity()
     batch = population.obs["batch"].cat.codes.to_numpy()
     size = rng.lognormal(0, 0.7, regulation.baseline.size)
     effect = (size * batch_effects(size.size, batch, noise=noise, rng=rng)).astype(np.float32)

@@ -35,10 +35,11 @@ class Population:
     control: np.ndarray
     shift: np.ndarray
 
-    def activity(self, treated: np.ndarray | bool) -> np.ndarray:
-        """Activities under a treatment: for all cells alike, or for each its own."""
-        dose = np.broadcast_to(np.asarray(treated, dtype=np.float64), len(self.obs))
-        return self.control + dose[:, None] * self.shift[self.obs["cell_type"].cat.codes]
+    def activity(self, dose: np.ndarray | float | None = None) -> np.ndarray:
+        """Activities at a dose of the treatment between 0 and 1, by default at that which each cell was given."""
+        given = self.treated if dose is None else dose
+        each = np.broadcast_to(np.asarray(given, dtype=np.float64), len(self.obs))
+        return self.control + each[:, None] * self.shift[self.obs["cell_type"].cat.codes]
 
     @property
     def treated(self) -> np.ndarray:
@@ -85,7 +86,7 @@ def draw_population(
             "batch": pd.Categorical.from_codes(
                 donor % design.n_batches, [f"batch_{i + 1}" for i in range(design.n_batches)]
             ),
-            "condition": pd.Categorical.from_codes(treated.astype(np.int8), list(CONDITIONS)),
+            "condition": pd.Categorical(np.array(CONDITIONS)[treated.astype(np.int64)], CONDITIONS),
             "pseudotime": (depth[kind] + along) / (depth.max() + 1),
         }
     )

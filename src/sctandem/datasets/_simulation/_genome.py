@@ -96,13 +96,15 @@ def _peaks(
     at_start = first[chromosome] + tss // SLOT
     taken = np.unique(rng.choice(at_start, min(int(PROMOTERS * tss.size), n_peaks // 2), replace=False))
     promoters = taken
+    reach = np.arange(-(WINDOW // SLOT) + 1, WINDOW // SLOT)
+    room = np.unique((first[chromosome] + tss // SLOT)[:, None] + reach).size
+    if n_peaks > 0.8 * room:
+        msg = (
+            f"n_peaks={n_peaks} do not fit: {tss.size} genes have room for {int(0.8 * room)} peaks around them. "
+            "Ask for fewer peaks, more genes or a larger gene_spacing."
+        )
+        raise ValueError(msg)
     while taken.size < n_peaks:
-        if taken.size >= 0.9 * first[-1]:
-            msg = (
-                f"{n_peaks} peaks do not fit on {tss.size} genes' {first[-1]} places of {SLOT} bp; "
-                "ask for fewer peaks, more genes or a larger gene_spacing."
-            )
-            raise ValueError(msg)
         anchor = rng.integers(tss.size, size=2 * (n_peaks - taken.size))
         even = rng.uniform(SLOT, WINDOW, anchor.size)
         crowded = SLOT * (WINDOW / SLOT) ** rng.random(anchor.size)

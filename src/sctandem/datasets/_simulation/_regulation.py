@@ -93,7 +93,7 @@ class Regulation:
     base: np.ndarray
 
     def openness(self, activity: np.ndarray) -> np.ndarray:
-        """Openness between 0 and 1, cells x peaks, from activities, cells x factors."""
+        """Compute the openness, cells x peaks between 0 and 1, from activities, cells x factors."""
         logit = activity.astype(np.float32) @ self.gains
         logit += self.baseline
         np.negative(logit, out=logit)
@@ -102,7 +102,7 @@ class Regulation:
         return np.reciprocal(logit, out=logit)
 
     def log_rate(self, openness: np.ndarray, activity: np.ndarray) -> np.ndarray:
-        """Log rate, cells x genes, from openness and activities (a factor's own gene follows its activity)."""
+        """Compute the log rate, cells x genes (a factor's own gene follows the factor's activity)."""
         links, shape = self.links, (self.base.size, len(self.links))
         drive = openness[:, links["peak"]]
         helped = (links["helper"] >= 0).to_numpy()
@@ -181,7 +181,7 @@ def _assign_factors(genome: Genome, tfs: pd.DataFrame, *, rng: np.random.Generat
     inside = (side >= 0) & (side < n_peaks)
     pair, side = pair[inside], side[inside]
     same = chrom[pair] == chrom[side]
-    helper = tfs.index.get_indexer(tfs["partner"])
+    helper = tfs.index.get_indexer(pd.Index(tfs["partner"]))
     own[side[same]] = helper[own[pair[same]]]
     decoy = rng.choice(np.flatnonzero(roles == "decoy"), n_peaks)
     regulated = np.isin(np.append(roles, "none")[own], [*STRENGTH, "helper"])

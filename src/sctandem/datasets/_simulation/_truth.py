@@ -18,7 +18,7 @@ KEYS = SimulationKeys()
 
 def link_table(regulation: Regulation, population: Population, genome: Genome) -> pd.DataFrame:
     """List the links, helpers included: peak, gene, weight (effect of opening the peak fully), sign, distance."""
-    usual = regulation.openness(population.activity(population.treated).mean(0, keepdims=True))[0]
+    usual = regulation.openness(population.activity().mean(0, keepdims=True))[0]
     links = regulation.links[["gene", "peak", "helper", "distance", "weight"]]
     helped = links["helper"] >= 0
     helpers = links[helped].assign(peak=links["helper"], weight=links["weight"] * usual[links["peak"]])
@@ -53,12 +53,12 @@ def fold_changes(regulation: Regulation, population: Population, genome: Genome)
     kind = population.obs["cell_type"].cat
     totals = np.zeros((2, len(kind.categories), regulation.base.size))
     step = max(1, VALUES // len(genome.peaks))
-    for treated in (0, 1):
-        activity = population.activity(bool(treated))
+    for dose in (0, 1):
+        activity = population.activity(dose)
         for start in range(0, len(activity), step):
             rows = slice(start, start + step)
             rate = np.exp(regulation.log_rate(regulation.openness(activity[rows]), activity[rows]))
-            np.add.at(totals[treated], kind.codes.to_numpy()[rows], rate)
+            np.add.at(totals[dose], kind.codes.to_numpy()[rows], rate)
     present = totals[0].sum(1) > 0
     change = np.zeros(totals.shape[1:])
     change[present] = np.log2(totals[1][present] / totals[0][present])
@@ -93,7 +93,7 @@ def peak_table(regulation: Regulation, genome: Genome) -> pd.DataFrame:
 
 def activity_table(regulation: Regulation, population: Population, names: pd.Index) -> pd.DataFrame:
     """Activities, cells x factors."""
-    activity = population.activity(population.treated)[: len(names)]
+    activity = population.activity()[: len(names)]
     return pd.DataFrame(activity, index=names, columns=regulation.tfs.index)
 
 
