@@ -14,9 +14,14 @@ FIND = ["sh", str(ROOT / "tools" / "find_python.sh")]
 BASE = Path(sys.base_prefix) / "bin" / "python3"
 
 
+#: What a surrounding `make` hands down.
+OF_MAKE = {"ARGS", "DATA", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "NEWEST", "PYTHON", "VENV"}
+
+
 def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**inherited, **environment}
     )
 
 
