@@ -17,6 +17,7 @@ from sctandem.nn._sparse import dense_to_csr
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 class _SparseLikelihood(torch.autograd.Function):
     """The log-likelihood of each cell; the gradients are made together with it."""
 

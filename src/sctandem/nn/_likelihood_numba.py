@@ -32,6 +32,9 @@ class Extra(NamedTuple):
     in_place: bool = False
 
 
+_NOTHING = Extra()
+
+
 def compiled_terms(
     counts: Tensor,
     eta: Tensor,
@@ -40,7 +43,7 @@ def compiled_terms(
     log_library: Tensor | None,
     dropout_logits: Tensor | None,
     gradient: bool,
-    extra: Extra = Extra(),
+    extra: Extra = _NOTHING,
 ) -> Terms:
     """Compute what `likelihood_terms` does; `by_theta` is summed over the cells.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn.functional import logsigmoid, softplus
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 class Terms(NamedTuple):
     """Log-likelihood and gradients of a minibatch.
 
-    Each gradient is that of the log-likelihood of the cell; `by_theta` is per cell and gene here.
+    Each gradient is that of the log-likelihood of the cell; `by_theta` is per cell and gene here. Gradients are tensors, or
+    `None` where none were asked for.
     """
 
     likelihood: Tensor
     by_library: Tensor
-    by_eta: Tensor | None
-    by_theta: Tensor | None
-    by_dropout: Tensor | None
+    by_eta: Any
+    by_theta: Any
+    by_dropout: Any
 
 
 def row_index(counts: Tensor) -> Tensor:

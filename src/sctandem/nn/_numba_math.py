@@ -62,14 +62,14 @@ def _log1p_single(x):
 def _exp_nonpositive(x):
     if x == types.float32:
         return _exp_single
-    return lambda x: math.exp(x)
+    return lambda x: math.exp(x)  # noqa: PLW0108 (numba compiles Python functions only)
 
 
 @overload(log1p_unit, jit_options=_OPTIONS)
 def _log1p_unit(x):
     if x == types.float32:
         return _log1p_single
-    return lambda x: math.log1p(x)
+    return lambda x: math.log1p(x)  # noqa: PLW0108
 
 
 @njit(**_OPTIONS)

@@ -83,7 +83,17 @@ def map_values(tensor: Tensor, function: Any) -> Tensor:
 
 
 def row_sums(tensor: Tensor) -> Tensor:
-    """Return the sum of each row of a CSR or dense tensor, (rows,)."""
+    """Return the sum of each row.
+
+    Parameters
+    ----------
+    tensor
+        Rows x columns, CSR or dense.
+
+    Returns
+    -------
+    The sums, (rows,).
+    """
     if tensor.layout is not torch.sparse_csr:
         return tensor.sum(-1)
     values = tensor.values()
