@@ -106,7 +106,8 @@ def simulate_multiome(
                   scaled to 10,000; all that are not 0)
     fractions     donors x cell types, share of the donor's cells
     tfs           role, partner, gene; indexed by transcription factor
-    peaks         role, promoter; indexed by peak
+    peaks         tf (the factor that decides what the peak does, empty for none), role (of the factor), promoter;
+                  indexed by peak
     sites         tf, peak, chrom, start, end, strand, sequence of each planted motif
     motifs        for each factor its position probability matrix, width x ACGT
     tf_activity   cells x factors

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._keys import SimulationKeys
+from sctandem.datasets._simulation._regulation import primary_factor
 
 if TYPE_CHECKING:
     from sctandem.datasets._simulation._cells import Population
@@ -87,8 +88,13 @@ def factor_table(regulation: Regulation) -> pd.DataFrame:
 
 
 def peak_table(regulation: Regulation, genome: Genome) -> pd.DataFrame:
-    """Describe the peaks: the role of their factor, and whether they are promoters."""
-    return pd.DataFrame({"role": regulation.role.astype(str), "promoter": genome.promoter}, index=genome.peaks.index)
+    """Describe the peaks: the factor that decides what they do, its role, and whether they are promoters."""
+    columns = {
+        "tf": primary_factor(regulation.bound, regulation.tfs, regulation.role.size).astype(str),
+        "role": regulation.role.astype(str),
+        "promoter": genome.promoter,
+    }
+    return pd.DataFrame(columns, index=genome.peaks.index)
 
 
 def activity_table(regulation: Regulation, population: Population, names: pd.Index) -> pd.DataFrame:
