@@ -35,7 +35,10 @@ def measure(function: Callable[..., Any], *arguments: Any) -> Measured:
         answer = Path(folder) / "answer.pickle"
         process = multiprocessing.get_context("spawn").Process(target=_child, args=(answer, function, arguments))
         process.start()
-        process.join()
+        try:
+            process.join()
+        finally:  # an interrupted benchmark leaves no process behind
+            process.kill()
         if not answer.exists():
             msg = f"{function.__name__} ended its process with code {process.exitcode} and gave nothing"
             raise RuntimeError(msg)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.model_selection import KFold
 
 from benchmarks.peers._common import Prediction
-from sctandem.kernels import pearson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 N_FOLDS = 3
-RANKS = (3, 5, 10, 20, 50, None)
+RANKS = (3, 5, 10, 20, 50, 100)
 Settings = dict[str, Any]
 
 
@@ -65,26 +65,22 @@ def _choose(
     solver: Solver, features: Mapping[str, np.ndarray], expression: np.ndarray, *, seed: int
 ) -> tuple[Settings, float]:
     """Give the best settings and the factor of the deviations from the mean."""
-    records: dict[tuple, list[np.ndarray]] = {}
+    records: dict[tuple, np.ndarray] = {}
     for fit, query in KFold(N_FOLDS, shuffle=True, random_state=seed).split(expression):
-        basis, truth = _Basis.of(expression[fit]), expression[query]
-        deviations = truth - basis.mean
+        basis, truth = _Basis.of(expression[fit]), expression[query].astype(np.float64)
         for name, values in features.items():
             for settings, targets in solver(values, Cells(fit, query), basis.targets, seed=seed):
-                for rank in RANKS:
-                    predicted = basis.expression(targets, rank)
-                    skill = np.nan_to_num(pearson(truth, predicted)).mean()
-                    products = np.vdot(predicted, deviations), np.vdot(predicted, predicted)
+                for rank, record in basis.score(targets, truth).items():
                     key = (("features", name), *settings.items(), ("rank", rank))
-                    records.setdefault(key, []).append(np.array([skill, *products], dtype=np.float64))
-    best = max(records, key=lambda key: np.sum(records[key], axis=0)[0])
-    _, covariance, variance = np.sum(records[best], axis=0)
+                    records[key] = records.get(key, 0.0) + record
+    best = max(records, key=lambda key: records[key][0])
+    _, covariance, variance = records[best]
     return dict(best), float(max(covariance, 0.0) / variance) if variance > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class _Basis:
-    """Principal directions of the expression of some cells."""
+    """Principal directions of the expression of some cells, and the coordinates of these cells."""
 
     mean: np.ndarray
     directions: np.ndarray
@@ -92,13 +88,36 @@ class _Basis:
 
     @classmethod
     def of(cls, expression: np.ndarray) -> _Basis:
-        """Find the directions, the strongest first."""
-        mean = expression.mean(axis=0)
-        centred = (expression - mean).astype(np.float32)
-        _, vectors = np.linalg.eigh(centred.T @ centred)
+        """Find the leading directions, the strongest first."""
+        mean = expression.mean(axis=0, dtype=np.float64)
+        centred = expression - mean
+        n_genes = expression.shape[1]
+        kept = (max(0, n_genes - max(RANKS)), n_genes - 1)
+        _, vectors = eigh(centred.T @ centred, subset_by_index=kept, check_finite=False)
         directions = np.ascontiguousarray(vectors[:, ::-1])
         return cls(mean, directions, centred @ directions)
 
-    def expression(self, targets: np.ndarray, rank: int | None) -> np.ndarray:
+    def expression(self, targets: np.ndarray, rank: int) -> np.ndarray:
         """Give deviations from the mean, from targets cut to a rank."""
         return targets[:, :rank] @ self.directions[:, :rank].T
+
+    def score(self, targets: np.ndarray, truth: np.ndarray) -> dict[int, np.ndarray]:
+        """Give, for every rank, mean per-gene Pearson and the sums of products and squares of predicted deviations.
+
+        Everything comes from moments of the targets, so that no prediction of cells x genes is made.
+        """
+        centred = targets - targets.mean(axis=0)
+        spread = np.sqrt(np.sum((truth - truth.mean(axis=0)) ** 2, axis=0))
+        covariances = np.cumsum((truth.T @ centred) * self.directions, axis=1)
+        products = np.cumsum(np.sum(((truth - self.mean).T @ targets) * self.directions, axis=0))
+        squares = np.cumsum(np.sum(targets**2, axis=0))
+        scatter = centred.T @ centred
+        found = {}
+        for rank in sorted({min(rank, targets.shape[1]) for rank in RANKS}):
+            leading = self.directions[:, :rank]
+            variances = np.sum((leading @ scatter[:rank, :rank]) * leading, axis=1)
+            scale = spread * np.sqrt(np.maximum(variances, 0.0))
+            correlations = np.zeros_like(scale)
+            np.divide(covariances[:, rank - 1], scale, out=correlations, where=scale > 1e-9)
+            found[rank] = np.array([correlations.mean(), products[rank - 1], squares[rank - 1]])
+        return found

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import peers
-from benchmarks.peers import _embedding, _smoothers
+from benchmarks.peers import _embedding, _smoothers, _tuning
 from benchmarks.peers._common import log1p_cp10k
 from benchmarks.peers._tuning import Cells, tune_and_predict
 from scipy import sparse
@@ -174,6 +174,17 @@ def test_the_rank_of_the_targets_is_chosen(rng):
     peer = _smoothers.RidgeOnLSI(alphas=(1.0,))
     prediction = tune_and_predict(peer._solve, features, expression, n_test=30, seed=0)
     assert prediction.settings["rank"] in {3, 5}
+
+
+def test_scores_from_moments_are_those_of_the_predictions(rng):
+    expression, truth, targets = rng.normal(size=(30, 7)), rng.normal(size=(20, 7)), rng.normal(size=(20, 7))
+    basis = _tuning._Basis.of(expression)
+    for rank, (skill, product, square) in basis.score(targets, truth).items():
+        predicted = basis.expression(targets, rank)
+        assert skill == pytest.approx(pearson(truth, predicted).mean())
+        assert product == pytest.approx(np.vdot(predicted, truth - expression.mean(axis=0)))
+        assert square == pytest.approx(np.vdot(predicted, predicted))
+    np.testing.assert_allclose(basis.expression(basis.targets, 7), expression - expression.mean(axis=0), atol=1e-12)
 
 
 def test_tf_idf_follows_its_formula():
