@@ -190,11 +190,11 @@ def test_depth_and_sparsity_are_those_of_a_multiome(usual):
     rna, atac = usual["rna"].X, usual["atac"].X
     single = ~usual.obs["doublet"].to_numpy()
     depth = [np.asarray(x.sum(1)).ravel()[single] for x in (rna, atac)]
-    assert np.median(depth[0]) == pytest.approx(0.9 * 400, rel=0.1)
+    assert np.median(depth[0]) == pytest.approx(0.8 * 400, rel=0.1)
     assert np.median(depth[1]) == pytest.approx(0.2 * 4000, rel=0.1)
     assert np.log(depth[0]).std() == pytest.approx(0.5, abs=0.1)
     assert stats.spearmanr(*depth).statistic == pytest.approx(0.5, abs=0.15)
-    assert 0.2 < rna.nnz / np.prod(rna.shape) < 0.4
+    assert 0.25 < rna.nnz / np.prod(rna.shape) < 0.42
     assert 0.06 < atac.nnz / np.prod(atac.shape) < 0.13
     assert (atac.data % 2 == 0).mean() > 0.8
     window = np.array([10, 36])
@@ -208,7 +208,8 @@ def test_counts_follow_the_true_rate():
     mdata = td.datasets.simulate_multiome(4000, 30, 100, noise=SILENT, rng=2)
     counts, rate = mdata["rna"].X.toarray().astype(float), mdata["rna"].layers["true_rate"].astype(float) / 1e4
     mean = counts.sum(1, keepdims=True) * rate
-    np.testing.assert_allclose(counts.sum(0), mean.sum(0), rtol=0.08)
+    off = (counts - mean).sum(0) / np.sqrt(((counts - mean) ** 2).sum(0))
+    assert np.abs(off).max() < 4  # standard errors
     seen = mean.mean(0) > 0.3
     dispersion = (((counts - mean) ** 2 - mean).sum(0) / (mean**2).sum(0))[seen]
     assert seen.sum() > 10

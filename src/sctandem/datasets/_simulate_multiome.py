@@ -61,8 +61,8 @@ def simulate_multiome(
       of the helper: the product of the two counts;
     - decoys open peaks in the same cells and regulate nothing.
 
-    Strength falls slowly with distance, and 15 % of the pairs that the grammar allows are dropped at random. Neither
-    distance nor correlation therefore tells the links.
+    Strength falls slowly with distance, what the peaks of a gene add up to saturates, and 15 % of the pairs that the
+    grammar allows are dropped at random. Neither distance nor correlation therefore tells the links.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def simulate_multiome(
     and in `uns["truth"]`
 
     ============= =====================================================================================================
-    links         peak, gene, weight (change of the log rate when the peak opens fully, the helper being as open as it
-                  is on average), sign, distance (bp to the midpoint of the peak, negative upstream)
+    links         peak, gene, weight (change of the log rate, before it saturates, when the peak opens fully, the helper
+                  being as open as it is on average), sign, distance (bp to the midpoint of the peak, negative upstream)
     edges         tf, peak, gene, sign
     lineage       parent, child
     de_genes      gene, cell_type, log_fold_change (log2 of treated over control in the same cells before they are

@@ -92,7 +92,7 @@ class SimulationNoise:
     0.1
     """
 
-    counts_per_gene: float = 0.9
+    counts_per_gene: float = 0.8
     counts_per_peak: float = 0.2
     depth_sd: float = 0.5
     dispersion: float = 4.0

@@ -43,7 +43,7 @@ SHARE = {
 }
 """Share of the peaks bound by each role."""
 
-STRENGTH = {"activator": 2.2, "upstream": 2.2, "downstream": 2.2, "repressor": -2.2, "pair": 4.4}
+STRENGTH = {"activator": 2.8, "upstream": 2.8, "downstream": 2.8, "repressor": -2.8, "pair": 5.6}
 """Effect of a fully open peak at the transcription start site on the log rate (of both peaks for a pair)."""
 
 DECAY = 80_000
@@ -55,8 +55,11 @@ HELPED = 0.7
 SECOND = 0.25
 """Share of the bound peaks that a decoy opens as well."""
 
-BASE_SD = 0.85
+BASE_SD = 1.0
 """Standard deviation of the genes' log rates at zero activities."""
+
+CEILING = 2.0
+"""Most that the peaks raise or lower a log rate; what they add up to saturates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,10 @@ class Regulation:
         All peak-gene pairs in reach: gene, peak (positions), distance.
     links
         The pairs that work: gene, peak, distance, weight (signed), and helper (position of a peak, or -1).
+    rest
+        What the peaks of each gene add up to at zero activities.
     base
-        Log rate of each gene with all its peaks closed.
+        Log rate of each gene at zero activities.
     """
 
     tfs: pd.DataFrame
@@ -90,6 +95,7 @@ class Regulation:
     gains: np.ndarray
     pairs: pd.DataFrame
     links: pd.DataFrame
+    rest: np.ndarray
     base: np.ndarray
 
     def openness(self, activity: np.ndarray) -> np.ndarray:
@@ -102,15 +108,19 @@ class Regulation:
         return np.reciprocal(logit, out=logit)
 
     def log_rate(self, openness: np.ndarray, activity: np.ndarray) -> np.ndarray:
-        """Compute the log rate, cells x genes (a factor's own gene follows the factor's activity)."""
+        """Compute the log rate, cells x genes: what the peaks add up to, beyond its value at rest, saturates."""
+        return self.base + CEILING * np.tanh((self.drive(openness, activity) - self.rest) / CEILING)
+
+    def drive(self, openness: np.ndarray, activity: np.ndarray) -> np.ndarray:
+        """Add up the peaks of each gene, cells x genes (a factor's own gene follows the factor's activity as well)."""
         links, shape = self.links, (self.base.size, len(self.links))
-        drive = openness[:, links["peak"]]
+        opened = openness[:, links["peak"]]
         helped = (links["helper"] >= 0).to_numpy()
-        drive[:, helped] *= openness[:, links["helper"][helped]]
+        opened[:, helped] *= openness[:, links["helper"][helped]]
         weights = sparse.csr_matrix((links["weight"], (links["gene"], np.arange(shape[1]))), shape=shape)
-        rate = (weights @ drive.T).T + self.base
-        rate[:, : len(self.tfs)] += 0.6 * activity * (self.tfs["role"] != "boundary").to_numpy()
-        return rate
+        total = (weights @ opened.T).T
+        total[:, : len(self.tfs)] += 0.6 * activity * (self.tfs["role"] != "boundary").to_numpy()
+        return total
 
     def without_peak(self, peak: int, genome: Genome) -> Regulation:
         """Return the regulation after the factor of a peak has lost its sites there (nothing is drawn again)."""
@@ -147,10 +157,10 @@ def draw_regulation(genome: Genome, *, design: SimulationDesign, rng: np.random.
     factor = np.append(names, "")[own]
     grammar = apply_grammar(pairs, role, factor, tfs, genome=genome)
     links = grammar[grammar["allowed"] & grammar["kept"]]
-    drawn = Regulation(tfs, sites, role, baseline.astype(np.float32), gains, pairs, links, np.zeros(len(genome.genes)))
+    nothing, base = np.zeros(len(genome.genes)), rng.normal(0, BASE_SD, len(genome.genes))
+    drawn = Regulation(tfs, sites, role, baseline.astype(np.float32), gains, pairs, links, nothing, base)
     quiet = np.zeros((1, len(tfs)))
-    base = rng.normal(0, BASE_SD, len(genome.genes)) - drawn.log_rate(drawn.openness(quiet), quiet)[0]
-    return replace(drawn, base=base)
+    return replace(drawn, rest=drawn.drive(drawn.openness(quiet), quiet)[0])
 
 
 def _draw_tfs(genome: Genome) -> pd.DataFrame:
