@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
-    from sctandem.data._loader import CountLoader
+    from sctandem.data._loader import CountLoader, as_csr
 
-__getattr__, __dir__, __all__ = attach(__name__, {"CountLoader": "._loader"})
+__getattr__, __dir__, __all__ = attach(__name__, {"CountLoader": "._loader", "as_csr": "._loader"})

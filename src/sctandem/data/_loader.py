@@ -165,7 +165,7 @@ class CountLoader:
                 raise ValueError(msg)
             return np.flatnonzero(indices)
         indices = indices.astype(np.int64).ravel()
-        if indices.size and not (0 <= indices.min() and indices.max() < self.n_obs):
+        if indices.size and not (indices.min() >= 0 and indices.max() < self.n_obs):
             msg = f"indices must lie in [0, {self.n_obs}), got {indices.min()} to {indices.max()}"
             raise ValueError(msg)
         return indices

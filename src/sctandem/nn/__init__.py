@@ -9,12 +9,13 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.nn._likelihood import nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
     from sctandem.nn._matmul import matmul
-    from sctandem.nn._sparse import SparseLinear, map_values, row_sums, scipy_to_csr
+    from sctandem.nn._sparse import SparseLinear, dense_to_csr, map_values, row_sums, scipy_to_csr
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "SparseLinear": "._sparse",
+        "dense_to_csr": "._sparse",
         "map_values": "._sparse",
         "matmul": "._matmul",
         "nb_linear_log_likelihood": "._likelihood",

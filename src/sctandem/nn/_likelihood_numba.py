@@ -107,4 +107,4 @@ def _gene_terms(log_theta: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, ..
     log_theta = log_theta.astype(bias.dtype, copy=False)
     theta = np.exp(log_theta.astype(np.float64))
     log_gamma_theta, digamma_theta = gamma_of(theta)
-    return log_theta, theta.astype(bias.dtype), log_gamma_theta, digamma_theta, bias
+    return log_theta, theta.astype(bias.dtype), theta, log_gamma_theta, digamma_theta, bias

@@ -72,58 +72,55 @@ def likelihood_terms(
     log_mu = eta if log_library is None else torch.log_softmax(eta, dim=-1) + log_library[:, None]
     rho = log_mu - log_theta
     value = -theta * softplus(rho)
-    rows, genes, x = row_index(counts), counts.col_indices().long(), counts.values().to(eta.dtype)
+    rows, genes, x = row_index(counts), counts.col_indices().long(), _wide(counts.values().to(eta.dtype))
     stored = x > 0
     rows, genes, x = rows[stored], genes[stored], x[stored]
-    x_wide, theta_wide = _wide(x), _wide(log_theta[rows, genes]).exp()
-    extra = torch.lgamma(x_wide + theta_wide) - torch.lgamma(theta_wide) - torch.lgamma(x_wide + 1)
-    extra = (extra + x_wide * _wide(logsigmoid(rho[rows, genes]))).to(eta.dtype)
-    slope = None
+    log_theta_at = _wide(log_theta[rows, genes])
+    theta_at, rho_at = log_theta_at.exp(), _wide(log_mu[rows, genes]) - log_theta_at
+    full = torch.lgamma(x + theta_at) - torch.lgamma(theta_at) - torch.lgamma(x + 1)
+    full = full + x * logsigmoid(rho_at) - theta_at * softplus(rho_at)
+    slope = by_theta = None
     if gradient:
-        slope = (theta_wide * (torch.digamma(x_wide + theta_wide) - torch.digamma(theta_wide))).to(eta.dtype)
-    parts = _Parts(rows, genes, x, extra, slope)
+        slope = x * torch.sigmoid(-rho_at) - theta_at * torch.sigmoid(rho_at)
+        by_theta = theta_at * (torch.digamma(x + theta_at) - torch.digamma(theta_at) - softplus(rho_at)) - slope
+        slope, by_theta = slope.to(eta.dtype), by_theta.to(eta.dtype)
+    parts = _Parts(rows, genes, full, slope, by_theta)
     return _combine(parts, value, rho, theta, dropout_logits, log_mu if log_library is not None else None)
 
 
 class _Parts(NamedTuple):
-    """The counts above zero and what they add to the terms of a zero."""
+    """The counts above zero: log-likelihood and gradients by log mu and log theta of the plain distribution."""
 
     rows: Tensor
     genes: Tensor
-    x: Tensor
-    extra: Tensor
+    full: Tensor
     slope: Tensor | None
+    by_theta: Tensor | None
 
 
 def _combine(
     parts: _Parts, value: Tensor, rho: Tensor, theta: Tensor, dropout: Tensor | None, log_mu: Tensor | None
 ) -> Terms:
-    """Add the counts above zero to the terms of the zeros, in the order likelihood, gradients, softmax."""
-    rows, genes, x, extra, slope = parts
-    at = (rows, genes)
-    if dropout is None:
-        likelihood = value.sum(-1).index_add(0, rows, extra)
-    else:
-        mixed = softplus(value - dropout) - softplus(-dropout)
-        fixed = value[at] + extra - softplus(dropout[at]) - mixed[at]
-        likelihood = mixed.sum(-1).index_add(0, rows, fixed)
-    if slope is None:
+    """Put the counts above zero in the place of the zeros that the dense terms take them for."""
+    rows, at = parts.rows, (parts.rows, parts.genes)
+    full, zeros = parts.full, value
+    if dropout is not None:
+        zeros = softplus(value - dropout) - softplus(-dropout)
+        full = full - softplus(_wide(dropout[at]))
+    sums = zeros.sum(-1, dtype=full.dtype)
+    likelihood = sums.index_add(0, rows, full - _wide(zeros[at])).to(value.dtype)
+    if parts.slope is None or parts.by_theta is None:
         return Terms(likelihood, torch.zeros_like(likelihood), None, None, None)
     by_eta = -theta * torch.sigmoid(rho)
     by_theta = value - by_eta
-    raised = x * torch.sigmoid(-rho[at])
     by_dropout = None
-    if dropout is None:
-        by_eta.index_put_(at, raised, accumulate=True)
-        by_theta.index_put_(at, slope - raised, accumulate=True)
-    else:
-        full, full_theta = by_eta[at] + raised, by_theta[at] + slope - raised
+    if dropout is not None:
         share = torch.sigmoid(value - dropout)
         by_dropout = torch.sigmoid(-dropout) - share
-        by_eta, by_theta = by_eta * share, by_theta * share
-        by_eta[at], by_theta[at] = full, full_theta
         by_dropout[at] = -torch.sigmoid(dropout[at])
-    by_library = by_eta.sum(-1)
+        by_eta, by_theta = by_eta * share, by_theta * share
+    by_eta[at], by_theta[at] = parts.slope, parts.by_theta
+    by_library = by_eta.sum(-1, dtype=full.dtype).to(value.dtype)
     if log_mu is not None:
         # mu / library is the softmax itself
         by_eta = by_eta - torch.softmax(log_mu, dim=-1) * by_library[:, None]

@@ -62,6 +62,18 @@ def _zero_terms(eta, log_theta, shift, small, logs):
 
 
 @njit(**_OPTIONS)
+def _logistic(x, rho, small, logs):
+    """Return softplus(rho), sigma(rho) and sigma(-rho) from the parts, which are made anew for a large count."""
+    e, log_part = np.float64(small), np.float64(logs)
+    if x > 64.0:
+        e = math.exp(-abs(rho))
+        log_part = math.log1p(e)
+    if rho > 0.0:
+        return rho + log_part, 1.0 / (1.0 + e), e / (1.0 + e)
+    return log_part, e / (1.0 + e), 1.0 / (1.0 + e)
+
+
+@njit(**_OPTIONS)
 def nb_block(start, stop, counts, eta, gene, cell, out, weights):
     """Fill the log-likelihood of some cells, and its gradients where there is room for them.
 
@@ -74,7 +86,7 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
     eta
         Logits of the softmax or log-rates, cells x genes.
     gene
-        log theta, theta, log gamma(theta), digamma(theta) and what is added to `eta`, of each gene.
+        log theta, theta, the same, log gamma(theta) and digamma(theta) in double precision, and what is added to `eta`.
     cell
         Log library size of each cell, of length 0 when `eta` holds log-rates.
     out
@@ -85,50 +97,48 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
         Weight of each cell in that sum.
     """
     indptr, indices, values = counts
-    log_theta, theta, log_gamma_theta, digamma_theta, bias = gene
+    log_theta, theta, wide_theta, log_gamma_theta, digamma_theta, bias = gene
     likelihood, by_library, by_eta, by_theta = out
     n_genes = eta.shape[1]
     row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
+    terms = np.empty_like(bias)
     zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
         _shifted(eta[i], bias, row)
-        shift, total, weight = zero, one, weights[i]
+        shift, total, weight = 0.0, one, weights[i]
         if softmax:
             top, total = _softmax_shift(row, exps)
-            shift = cell[i] - top - exps.dtype.type(math.log(total))
-        _zero_terms(row, log_theta, shift, small, logs)
-        summed, slope = zero, zero
+            shift = np.float64(cell[i]) - np.float64(top) - math.log(total)
+        _zero_terms(row, log_theta, exps.dtype.type(shift), small, logs)
+        log_p, slope = 0.0, 0.0
+        for g in range(n_genes):
+            terms[g] = -theta[g] * (max(row[g] + exps.dtype.type(shift) - log_theta[g], zero) + logs[g])
+            log_p += terms[g]
         if gradient:
             for g in range(n_genes):
-                rho = row[g] + shift - log_theta[g]
-                value = -theta[g] * (max(rho, zero) + logs[g])
-                a = -theta[g] * (one if rho > zero else small[g]) / (one + small[g])
+                positive = row[g] + exps.dtype.type(shift) > log_theta[g]
+                a = -theta[g] * (one if positive else small[g]) / (one + small[g])
                 by_eta[i, g] = a
-                by_theta[g] += weight * (value - a)
-                summed += value
+                by_theta[g] += weight * (terms[g] - a)
                 slope += a
-        else:
-            for g in range(n_genes):
-                summed -= theta[g] * (max(row[g] + shift - log_theta[g], zero) + logs[g])
-        log_p, a_sum = np.float64(summed), np.float64(slope)
         for k in range(indptr[i], indptr[i + 1]):
             g, x = indices[k], np.float64(values[k])
             if x == 0.0:
                 continue
-            rho, e = np.float64(row[g] + shift - log_theta[g]), np.float64(small[g])
-            ratio, slope_ratio = gamma_ratio(
-                x, np.float64(theta[g]), np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g]
-            )
-            log_p += x * (min(rho, 0.0) - logs[g]) + ratio - log_factorial(x)
+            th = wide_theta[g]
+            rho = np.float64(row[g]) + shift - np.float64(log_theta[g])
+            softplus, up, down = _logistic(x, rho, small[g], logs[g])
+            ratio, slope_ratio = gamma_ratio(x, th, np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g])
+            log_p += -th * softplus - terms[g] + x * (rho - softplus) + ratio - log_factorial(x)
             if gradient:
-                a = x * (e if rho > 0.0 else 1.0) / (1.0 + e)
-                a_sum += a
-                by_eta[i, g] += a
-                by_theta[g] += weight * (theta[g] * slope_ratio - a)
-        likelihood[i], by_library[i] = log_p, a_sum
+                a = x * down - th * up
+                by_theta[g] += weight * (th * (slope_ratio - softplus) - a - (terms[g] - by_eta[i, g]))
+                slope += a - by_eta[i, g]
+                by_eta[i, g] = a
+        likelihood[i], by_library[i] = log_p, slope
         if gradient and softmax:
-            scale = exps.dtype.type(a_sum) / total
+            scale = exps.dtype.type(slope) / total
             for g in range(n_genes):
                 by_eta[i, g] -= exps[g] * scale
 
@@ -152,26 +162,28 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
     gradient by it as its fifth element.
     """
     indptr, indices, values = counts
-    log_theta, theta, log_gamma_theta, digamma_theta, bias = gene
+    log_theta, theta, wide_theta, log_gamma_theta, digamma_theta, bias = gene
     likelihood, by_library, by_eta, by_theta, by_dropout = out
     n_genes = eta.shape[1]
     row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
+    terms = np.empty_like(bias)
     zero, one = exps.dtype.type(0), exps.dtype.type(1)
     softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
         _shifted(eta[i], bias, row)
-        pi, shift, total, weight = dropout[i], zero, one, weights[i]
+        pi, shift, total, weight = dropout[i], 0.0, one, weights[i]
         if softmax:
             top, total = _softmax_shift(row, exps)
-            shift = cell[i] - top - exps.dtype.type(math.log(total))
-        _zero_terms(row, log_theta, shift, small, logs)
-        summed, slope = zero, zero
+            shift = np.float64(cell[i]) - np.float64(top) - math.log(total)
+        _zero_terms(row, log_theta, exps.dtype.type(shift), small, logs)
+        log_p, slope = 0.0, 0.0
         for g in range(n_genes):
-            rho = row[g] + shift - log_theta[g]
+            rho = row[g] + exps.dtype.type(shift) - log_theta[g]
             nb = -theta[g] * (max(rho, zero) + logs[g])
             t = nb - pi[g]
             e_t, e_pi = exp_nonpositive(-abs(t)), exp_nonpositive(-abs(pi[g]))
-            summed += max(t, zero) + log1p_unit(e_t) - max(-pi[g], zero) - log1p_unit(e_pi)
+            terms[g] = max(t, zero) + log1p_unit(e_t) - max(-pi[g], zero) - log1p_unit(e_pi)
+            log_p += terms[g]
             if gradient:
                 w = (one if t > zero else e_t) / (one + e_t)
                 a = -theta[g] * (one if rho > zero else small[g]) / (one + small[g])
@@ -179,29 +191,24 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
                 by_theta[g] += weight * w * (nb - a)
                 by_dropout[i, g] = (e_pi if pi[g] > zero else one) / (one + e_pi) - w
                 slope += w * a
-        log_p, a_sum = np.float64(summed), np.float64(slope)
         for k in range(indptr[i], indptr[i + 1]):
             g, x = indices[k], np.float64(values[k])
             if x == 0.0:
                 continue
-            rho, e, logit, th = np.float64(row[g] + shift - log_theta[g]), np.float64(small[g]), pi[g], theta[g]
-            ratio, slope_ratio = gamma_ratio(
-                x, np.float64(th), np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g]
-            )
-            nb = -th * (max(rho, 0.0) + logs[g])
-            t = nb - logit
-            log_p += nb + x * (min(rho, 0.0) - logs[g]) + ratio - log_factorial(x)
-            log_p -= _softplus(logit) + _softplus(t) - _softplus(-logit)
+            th, logit = wide_theta[g], np.float64(pi[g])
+            rho = np.float64(row[g]) + shift - np.float64(log_theta[g])
+            softplus, up, down = _logistic(x, rho, small[g], logs[g])
+            ratio, slope_ratio = gamma_ratio(x, th, np.float64(log_theta[g]), log_gamma_theta[g], digamma_theta[g])
+            log_p += -th * softplus + x * (rho - softplus) + ratio - log_factorial(x) - _softplus(logit) - terms[g]
             if gradient:
-                a_zero = -th * (1.0 if rho > 0.0 else e) / (1.0 + e)
-                a = a_zero + x * (e if rho > 0.0 else 1.0) / (1.0 + e)
-                w = _sigmoid(t)
-                a_sum += a - w * a_zero
+                a, a_zero = x * down - th * up, -th * up
+                w = _sigmoid(-th * softplus - logit)
+                by_theta[g] += weight * (th * (slope_ratio - softplus) - a - w * (-th * softplus - a_zero))
+                slope += a - by_eta[i, g]
                 by_eta[i, g] = a
-                by_theta[g] += weight * (nb + th * slope_ratio - a - w * (nb - a_zero))
                 by_dropout[i, g] = -_sigmoid(logit)
-        likelihood[i], by_library[i] = log_p, a_sum
+        likelihood[i], by_library[i] = log_p, slope
         if gradient and softmax:
-            scale = exps.dtype.type(a_sum) / total
+            scale = exps.dtype.type(slope) / total
             for g in range(n_genes):
                 by_eta[i, g] -= exps[g] * scale

@@ -149,16 +149,20 @@ def _transpose(csr, n_columns):
     return starts, rows, moved
 
 
+def _compilable(weight: Tensor) -> bool:
+    """Whether the kernels take these weights."""
+    return weight.device.type == "cpu" and weight.dtype in {torch.float32, torch.float64}
+
+
 class _SparseProduct(torch.autograd.Function):
     """X W + b for a sparse X, with the gradients by W and b."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.matrix, ctx.n_in = matrix, weight.shape[0]
-        if weight.device.type != "cpu" or weight.dtype not in {torch.float32, torch.float64}:
-            ctx.compiled = False
-            return torch.addmm(bias, matrix.to(weight.dtype), weight)
-        ctx.compiled = True
+        ctx.compiled = _compilable(weight)
+        if not ctx.compiled:
+            return torch.sparse.mm(matrix.to(weight.dtype), weight) + bias
         csr = _typed_parts(matrix, weight.dtype)
         out = torch.empty(matrix.shape[0], weight.shape[1], dtype=weight.dtype)
         arrays = weight.detach().contiguous().numpy(), bias.detach().numpy(), out.numpy()
@@ -219,10 +223,10 @@ class SparseLinear(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sctandem.nn import SparseLinear
+    >>> from sctandem.nn import SparseLinear, dense_to_csr
     >>> layer = SparseLinear(100, 8)
     >>> x = torch.eye(100)[:5]
-    >>> bool(torch.allclose(layer(x.to_sparse_csr()), layer(x)))
+    >>> bool(torch.allclose(layer(dense_to_csr(x)), layer(x)))
     True
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,7 @@ class TrainConfig:
     Parameters
     ----------
     max_epochs
-        Passes through the training cells.
+        Passes through the training cells; `None` for as many as give 1,000 batches, between 10 and 60.
     batch_size
         Most cells in a minibatch; `None` for a sixteenth of the training cells, between 128 and 1,024.
     learning_rate
@@ -63,9 +64,9 @@ class TrainConfig:
     True
     """
 
-    max_epochs: int = 60
+    max_epochs: int | None = None
     batch_size: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     rise: float = 0.3
     weight_decay: float = 1e-6
@@ -79,7 +80,8 @@ class TrainConfig:
     gradient_clip: float | None = None
 
     def __post_init__(self) -> None:
-        check_positive(self.max_epochs, "max_epochs", whole=True)
+        if self.max_epochs is not None:
+            check_positive(self.max_epochs, "max_epochs", whole=True)
         if self.batch_size is not None:
             check_number(self.batch_size, "batch_size", low=2, whole=True)
         check_positive(self.learning_rate, "learning_rate")
@@ -130,6 +132,21 @@ class TrainConfig:
         The batch size that was set, or the one that fits.
         """
         return self.batch_size or int(min(1024, max(REFERENCE_BATCH, n_cells // 16)))
+
+    def resolve_max_epochs(self, n_cells: int) -> int:
+        """Return the number of epochs for a number of training cells.
+
+        Parameters
+        ----------
+        n_cells
+            Cells to train on.
+
+        Returns
+        -------
+        The number that was set, or the one that fits.
+        """
+        n_batches = max(1, math.ceil(n_cells / self.resolve_batch_size(n_cells)))
+        return self.max_epochs or min(60, max(10, math.ceil(1000 / n_batches)))
 
     def scaled_learning_rate(self, batch_size: int) -> float:
         """Return the peak learning rate for the batches in use.

@@ -56,5 +56,7 @@ class EarlyStopping:
             return Decision(improved=True, stop=False, reason="")
         self.waited += 1
         stop = self.waited >= self.patience
-        reason = f"the validation loss has not fallen below {self.best:.6g} in {self.waited} validations" if stop else ""
+        reason = (
+            f"the validation loss has not fallen below {self.best:.6g} in {self.waited} validations" if stop else ""
+        )
         return Decision(improved=False, stop=stop, reason=reason)

@@ -120,7 +120,9 @@ class CountTrainRunner:
             self._run(loader, splitter.val_dataloader() if plan.config.validation_interval else None)
         except KeyboardInterrupt:
             done = len(self._rows)
-            logger.warning("Training was interrupted after %d of %d epochs; the model is as it was then.", done, self.max_epochs)
+            logger.warning(
+                "Training was interrupted after %d of %d epochs; the model is as it was then.", done, self.max_epochs
+            )
         finally:
             model.module.eval()
         self._finish()
@@ -130,7 +132,9 @@ class CountTrainRunner:
         config = self.training_plan.config
         stopping = EarlyStopping(config.patience) if config.early_stopping else None
         best: dict[str, Any] | None = None
-        with tqdm(total=self.max_epochs, desc="Training", unit="epoch", disable=not wants_progress(self.progress)) as bar:
+        with tqdm(
+            total=self.max_epochs, desc="Training", unit="epoch", disable=not wants_progress(self.progress)
+        ) as bar:
             for epoch in range(self.max_epochs):
                 row = self._epoch(loader, epoch)
                 if validation is not None and (epoch + 1) % config.validation_interval == 0:

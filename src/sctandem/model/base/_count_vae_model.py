@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
 from sctandem._random import torch_seeded
+from sctandem.data import as_csr
 from sctandem.model.base._latent import LatentMixin
 from sctandem.model.base._train import TrainMixin
 from sctandem.module.base import CountVAE, CountVAEConfig
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sctandem._random import RNG
+
+
+def gene_shares(counts: Any) -> np.ndarray:
+    """Return the share of each gene in all counts, with one count added to every gene.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes; sparse, dense or backed.
+
+    Returns
+    -------
+    (genes,), above 0, adding up to 1.
+    """
+    totals = np.asarray(as_csr(counts).sum(axis=0), dtype=np.float64).ravel() + 1
+    return totals / totals.sum()
 
 
 class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
@@ -56,7 +74,10 @@ class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
         super().__init__(adata)
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(
-                self.summary_stats.n_vars, n_batch=self.summary_stats.get("n_batch", 1), config=config
+                self.summary_stats.n_vars,
+                n_batch=self.summary_stats.get("n_batch", 1),
+                config=config,
+                shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
             )
         self._model_summary_string = f"CountVAE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())

@@ -45,7 +45,7 @@ class TrainMixin:
         Parameters
         ----------
         max_epochs
-            Passes through the training cells. This and the other arguments that default to `None` replace the field of
+            Passes through the training cells; by default as many as give 1,000 batches, between 10 and 60. This and the other arguments that default to `None` replace the field of
             `config` of the same name.
         batch_size
             Most cells in a minibatch; by default a sixteenth of the training cells, between 128 and 1,024.
@@ -89,13 +89,14 @@ class TrainMixin:
             "early_stopping": early_stopping,
         }
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
+        n_cells = round(self.adata.n_obs * config.train_size)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(
                 self.adata_manager,
                 train_size=config.train_size,
                 validation_size=config.validation_size,
-                batch_size=config.resolve_batch_size(round(self.adata.n_obs * config.train_size)),
+                batch_size=config.resolve_batch_size(n_cells),
                 rng=streams[1],
             )
             plan = self._training_plan_cls(self.module, config=config)
@@ -103,7 +104,7 @@ class TrainMixin:
                 self,
                 training_plan=plan,
                 data_splitter=splitter,
-                max_epochs=config.max_epochs,
+                max_epochs=config.resolve_max_epochs(n_cells),
                 accelerator=accelerator,
                 **({} if progress is None else {"progress": progress}),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
@@ -15,6 +16,7 @@ from sctandem._checks import check_number, check_option, check_positive
 from sctandem.nn import SparseLinear, map_values, nb_linear_log_likelihood, row_sums, zinb_log_likelihood
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
 _MIN_VARIANCE = 1e-4
@@ -69,7 +71,7 @@ def _hidden(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
 
 def _activation(n_out: int, dropout: float) -> list[nn.Module]:
     """Return what follows a linear layer, as in scVI."""
-    layers: list[nn.Module] = [nn.BatchNorm1d(n_out, momentum=0.01, eps=0.001), nn.ReLU()]
+    layers: list[nn.Module] = [nn.BatchNorm1d(n_out, momentum=0.1, eps=0.001), nn.ReLU()]
     return [*layers, nn.Dropout(dropout)] if dropout else layers
 
 
@@ -169,6 +171,8 @@ class CountVAE(BaseModuleClass):
         Number of batches.
     config
         The architecture.
+    shares
+        Share of each gene in all counts, where the logits of the decoder start; `None` for a random start.
 
     Notes
     -----
@@ -180,13 +184,18 @@ class CountVAE(BaseModuleClass):
     .. [Lopez18] Lopez et al., Deep generative modeling for single-cell transcriptomics, Nature Methods 15 (2018).
     """
 
-    def __init__(self, n_genes: int, *, n_batch: int = 1, config: CountVAEConfig | None = None) -> None:
+    def __init__(
+        self, n_genes: int, *, n_batch: int = 1, config: CountVAEConfig | None = None, shares: ArrayLike | None = None
+    ) -> None:
         super().__init__()
         self.config = config or CountVAEConfig()
         self.n_genes, self.n_batch = n_genes, n_batch
         self.encoder = CountEncoder(n_genes, self.config)
         self.decoder = CountDecoder(n_genes, n_batch, self.config)
-        self.log_theta = nn.Parameter(torch.randn(n_genes))
+        self.log_theta = nn.Parameter(torch.zeros(n_genes))
+        if shares is not None:
+            with torch.no_grad():
+                self.decoder.logits.bias.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
 
     def _get_inference_input(self, tensors: dict[str, Tensor], **_: Any) -> dict[str, Tensor | None]:
         """Pick what `inference` needs from a batch."""
