@@ -90,6 +90,7 @@ class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
         layer: str | None = None,
         batch_key: str | None = None,
         size_factor_key: str | None = None,
+        source_registry: dict[str, Any] | None = None,
     ) -> None:
         """Register the data.
 
@@ -103,17 +104,21 @@ class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
             Column of `obs` with the batch.
         size_factor_key
             Column of `obs` with library sizes; `None` for the total counts.
+        source_registry
+            Registry of a saved model, whose categories are taken over; scvi-tools passes it when a model is loaded.
 
         Returns
         -------
         None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
         """
-        setup_method_args = cls._get_setup_method_args(**locals())
+        given = dict(locals())
+        given.pop("source_registry")
+        setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
             NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata)
+        manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
