@@ -42,7 +42,17 @@ def scipy_to_csr(matrix: sparse.csr_matrix, *, dtype: torch.dtype = torch.float3
 
 
 def dense_to_csr(tensor: Tensor) -> Tensor:
-    """Turn a dense tensor into a CSR tensor on the same device, without gradient."""
+    """Turn a dense tensor into a CSR tensor on the same device, without gradient.
+
+    Parameters
+    ----------
+    tensor
+        Rows x columns.
+
+    Returns
+    -------
+    The same values as CSR.
+    """
     tensor = tensor.detach()
     rows, columns = tensor.nonzero(as_tuple=True)
     per_row = torch.bincount(rows, minlength=tensor.shape[0])
