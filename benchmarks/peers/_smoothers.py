@@ -122,7 +122,7 @@ class LinearKernelAllPeaks:
     """Ridge regression on all peaks by way of their linear kernel, averaged over halves as `KernelRidge`."""
 
     title: str = "linear kernel, all peaks"
-    alphas: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    alphas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     n_repeats: int = 5
     n_repeats_tuning: int = 1
 

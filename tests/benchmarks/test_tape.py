@@ -68,9 +68,23 @@ def test_differences_are_paired_by_split():
     assert row["AUROC"] == "+0.0000 ± 0.0000 (0/2)"
 
 
+def test_chosen_settings_are_counted():
+    found = rows(pearson=0.1)
+    for row, alpha in zip(found, (1.0, 10.0, 1.0), strict=True):
+        row["settings"] = {"alpha": alpha, "scale": row["pearson"]}
+    assert _tape_report.chosen({"ridge": found}) == [
+        {"method": "ridge on LSI", "settings": "alpha 1", "splits": "2"},
+        {"method": "ridge on LSI", "settings": "alpha 10", "splits": "1"},
+    ]
+
+
 def test_document_has_what_the_page_needs():
     document = _tape_report.document({"cells": {"tape": rows(pearson=0.2), "mean": rows(pearson=0.0)}})
-    assert [table["title"] for table in document["tables"]] == ["Held-out cells", "TAPE against each"]
+    assert [table["title"] for table in document["tables"]] == [
+        "Held-out cells",
+        "TAPE against each",
+        "Settings chosen on the training cells",
+    ]
     assert document["measured"]["cells"]["mean"][0]["seed"] == 0
 
 
