@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from packaging.version import Version
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import torch
     from anndata import AnnData
@@ -206,3 +208,39 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     if operation is None or 0 in (*a.shape, *b.shape):
         return a @ b
     return operation(a, b.t(), None, "none", [], "")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLayout:
+    """Names of the files of a saved model and of what is in them, those of scvi-tools."""
+
+    model_file: str = "model.pt"
+    anndata_file: str = "adata.h5ad"
+    mudata_file: str = "mdata.h5mu"
+    state: str = "model_state_dict"
+    features: str = "var_names"
+    attributes: str = "attr_dict"
+    pyro: str = "pyro_param_store"
+    registry: str = "registry_"
+    init_params: str = "init_params_"
+    model_name: str = "model_name"
+    setup_method: str = "setup_method_name"
+    setup_args: str = "setup_args"
+
+
+def write_model_data(data: AnnData | MuData, path: Path) -> None:
+    """Write the data of a model (scvi-tools 1.5 leaves out the layer without name that anndata 0.13 has).
+
+    Parameters
+    ----------
+    data
+        The data of the model.
+    path
+        The `.h5ad` or `.h5mu` file.
+    """
+    if installed("scvi-tools", "1.5"):
+        from scvi.model.base._base_model import _write_adata
+
+        _write_adata(data, path)
+    else:
+        data.write(path)

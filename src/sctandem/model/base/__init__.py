@@ -8,14 +8,18 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.model.base._count_vae_model import CountVAEModel
+    from sctandem.model.base._files import FilesMixin
     from sctandem.model.base._latent import LatentMixin
     from sctandem.model.base._train import TrainMixin
+    from sctandem.model.base._warm_start import WarmStartMixin
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "CountVAEModel": "._count_vae_model",
+        "FilesMixin": "._files",
         "LatentMixin": "._latent",
         "TrainMixin": "._train",
+        "WarmStartMixin": "._warm_start",
     },
 )

@@ -13,8 +13,10 @@ from scvi.model.base import BaseModelClass
 
 from sctandem._random import torch_seeded
 from sctandem.data import as_csr
+from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
 from sctandem.model.base._train import TrainMixin
+from sctandem.model.base._warm_start import WarmStartMixin
 from sctandem.module.base import CountVAE, CountVAEConfig
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def gene_shares(counts: Any) -> np.ndarray:
     return totals / totals.sum()
 
 
-class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
+class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
     """Variational autoencoder of counts, scVI's model on the sparse path.
 
     Parameters
@@ -69,6 +71,7 @@ class CountVAEModel(TrainMixin, LatentMixin, BaseModelClass):
     """
 
     _module_cls = CountVAE
+    _config_classes = (CountVAEConfig,)
 
     def __init__(self, adata: AnnData, *, config: CountVAEConfig | None = None, rng: RNG = None) -> None:
         super().__init__(adata)

@@ -1,0 +1,394 @@
+"""Model files: written whole or not at all, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+from zipfile import BadZipFile
+
+import anndata
+import numpy as np
+import torch
+from anndata import AnnData
+from scvi.data import AnnDataManager
+
+from sctandem._compat import ModelLayout, read_h5mu, torch_device, write_model_data
+from sctandem._random import torch_seeded
+from sctandem.model.base._plain import from_plain, to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Self
+
+    from mudata import MuData
+
+_SETUP_METHODS = ("setup_anndata", "setup_mudata")
+_DAMAGED = (RuntimeError, EOFError, OSError, BadZipFile, ValueError, TypeError, KeyError, IndexError, AttributeError)
+
+
+class FilesMixin:
+    """Save and load a model.
+
+    A model that takes a configuration names its class in `_config_classes`; no other class is made from a file.
+    """
+
+    _config_classes: ClassVar[tuple[type, ...]] = ()
+
+    def save(
+        self,
+        dir_path: str | os.PathLike[str],
+        prefix: str | None = None,
+        *,
+        overwrite: bool = False,
+        save_anndata: bool = False,
+        save_kwargs: Mapping[str, Any] | None = None,
+        legacy_mudata_format: bool = False,
+    ) -> None:
+        """Write the model to a folder, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            The folder; it is made when it does not exist.
+        prefix
+            Put before the names of the files.
+        overwrite
+            Whether an existing folder may be used. Files of the same names are replaced in it, others stay.
+        save_anndata
+            Whether to write the data as well.
+        save_kwargs
+            More arguments of :func:`torch.save`.
+        legacy_mudata_format
+            Whether to write the names of the features of all modalities as one list, as old scvi-tools did.
+
+        Returns
+        -------
+        None. The folder holds `model.pt`, and `adata.h5ad` or `mdata.h5mu` when asked for: the layout of scvi-tools.
+
+        Raises
+        ------
+        ValueError
+            When the folder exists and `overwrite` is `False`.
+        TypeError
+            When the model holds something that a file cannot hold.
+
+        Notes
+        -----
+        Everything is written beside its place and put there when it is complete and on the disk. After an error or
+        an interruption the folder is as it was. When both data and model replace older ones, a power failure between
+        the two can leave the new data with the old model; each of the files is whole.
+
+        The file holds plain data only: the configuration as a dictionary, arrays as tensors or lists. Neither the
+        state of the optimiser nor a random generator is kept.
+        """
+        target = Path(dir_path)
+        if target.exists() and not (overwrite and target.is_dir()):
+            what = "Name another folder, or replace the model in it with overwrite=True."
+            msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
+            raise ValueError(msg)
+        layout, prefix = ModelLayout(), prefix or ""
+        content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
+        with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
+            if save_anndata:
+                self._write_data(folder, prefix)
+            torch.save(content, folder / f"{prefix}{layout.model_file}", **dict(save_kwargs or {}))
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | os.PathLike[str],
+        adata: AnnData | MuData | None = None,
+        *,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+        prefix: str | None = None,
+    ) -> Self:
+        """Read a model from a folder, without running anything that its files hold.
+
+        Parameters
+        ----------
+        dir_path
+            The folder that `save` has written.
+        adata
+            Data with the features of the model, in the same order; they need not be set up. `None` reads those that
+            were saved with the model.
+        accelerator
+            `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        device
+            The number of the device, or `"auto"`.
+        prefix
+            What was put before the names of the files.
+
+        Returns
+        -------
+        The model, with its history; it can be used and trained on at once.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the folder does not hold a model, or no data were given and none are there.
+        ValueError
+            When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features.
+
+        Notes
+        -----
+        Files are read by :func:`torch.load` with `weights_only=True` and nothing allowed on top; a file that names
+        any other function or class is refused before it is called. For files from others, keep torch up to date:
+        flaws in this reader were mended in its versions 2.6 and 2.10.
+        """
+        layout, folder = ModelLayout(), Path(dir_path)
+        path = folder / f"{prefix or ''}{layout.model_file}"
+        content = _read_content(path, layout, cls._config_classes)
+        state, attributes = content[layout.state], dict(content[layout.attributes])
+        registry, parameters = attributes.pop(layout.registry), attributes.pop(layout.init_params)
+        name = registry.get(layout.model_name)
+        if name != cls.__name__:
+            msg = f"{path} holds a model of a different class: {name}, not {cls.__name__}."
+            raise ValueError(msg)
+        if registry.get(layout.setup_method) not in _SETUP_METHODS:
+            msg = f"{path} was set up by {registry.get(layout.setup_method)!r}, not by one of {_SETUP_METHODS}."
+            raise ValueError(msg)
+        if adata is None:
+            adata = _read_data(folder, prefix or "", layout, registry)
+        _check_features(adata, content[layout.features], str(path))
+        cls._set_up_like(adata, registry, layout)
+        new: Any = cls
+        with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
+            model = new(adata, **parameters["non_kwargs"])
+        for key, value in attributes.items():
+            setattr(model, key, value)
+        model.module.on_load(model, pyro_param_store=None)
+        model.module.load_state_dict(state)
+        model.to_device(torch_device(accelerator, device))
+        model.module.eval()
+        model._validate_anndata(adata)
+        return model
+
+    @staticmethod
+    def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+        """Read how the data of a saved model were set up.
+
+        Parameters
+        ----------
+        dir_path
+            The folder that `save` has written.
+        prefix
+            What was put before the names of the files.
+
+        Returns
+        -------
+        The registry of scvi-tools.
+        """
+        layout = ModelLayout()
+        raw = _read_raw(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
+        return from_plain(raw[layout.attributes][layout.registry])
+
+    @classmethod
+    def convert_legacy_save(
+        cls,
+        dir_path: str | os.PathLike[str],
+        output_dir_path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        prefix: str | None = None,
+    ) -> None:
+        """Refuse: files of scvi-tools before 0.15 can only be read by running what is in them.
+
+        Parameters
+        ----------
+        dir_path, output_dir_path, overwrite, prefix
+            As in scvi-tools; not used.
+
+        Raises
+        ------
+        ValueError
+            Always. No model of this package was ever saved in that format.
+        """
+        where, to = Path(dir_path), Path(output_dir_path)
+        msg = (
+            f"{where} was not converted to {to} (prefix={prefix!r}, overwrite={overwrite}): no {cls.__name__} was ever "
+            "saved in the format of scvi-tools before 0.15, and reading it would run code from the file."
+        )
+        raise ValueError(msg)
+
+    def _file_content(self, layout: ModelLayout, *, legacy_mudata_format: bool) -> dict[str, Any]:
+        """Return what the file holds, in the layout of scvi-tools, as plain data."""
+        state = self.module.state_dict()
+        foreign = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+        if foreign:
+            msg = f"the state of the module holds more than tensors: {foreign[:3]}."
+            raise TypeError(msg)
+        state[layout.pyro] = {"params": {}, "constraints": {}}
+        attributes = {key: value for key, value in self._get_user_attributes() if key.endswith("_")}
+        names = self.get_var_names(legacy_mudata_format=legacy_mudata_format)
+        # as lists: scvi-tools compares them with array_equal
+        listed = {k: v.tolist() for k, v in names.items()} if isinstance(names, dict) else names.tolist()
+        return {
+            layout.state: state,
+            layout.features: to_plain(listed, "the names of the features"),
+            layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()},
+        }
+
+    def _write_data(self, folder: Path, prefix: str) -> None:
+        """Write the data; an object that is backed by a file stays with its own file."""
+        layout, data = ModelLayout(), self.adata
+        name = layout.anndata_file if isinstance(data, AnnData) else layout.mudata_file
+        backing = data.file.filename if data.isbacked else None
+        try:
+            write_model_data(data, folder / f"{prefix}{name}")
+        finally:
+            if backing is not None:
+                data.file.filename = backing
+
+    @classmethod
+    def _set_up_like(cls, adata: AnnData | MuData, registry: dict[str, Any], layout: ModelLayout) -> None:
+        """Set the data up with the arguments of the saved model, and its categories."""
+        getattr(cls, registry[layout.setup_method])(adata, **registry[layout.setup_args])
+        fresh = cls._get_most_recent_anndata_manager(adata, required=True)
+        arguments = {key: registry[key] for key in (layout.model_name, layout.setup_method, layout.setup_args)}
+        manager = AnnDataManager(
+            fields=fresh.fields, setup_method_args=arguments, validation_checks=fresh.validation_checks
+        )
+        manager.register_fields(adata, source_registry=registry)
+        cls.register_manager(manager)
+
+
+@contextmanager
+def _written_whole(target: Path, *, last: str) -> Iterator[Path]:
+    """Yield a folder to write to; its files come into `target` when all are complete, `last` at the end."""
+    exists = target.is_dir()
+    inside = target if exists else target.absolute().parent
+    inside.mkdir(parents=True, exist_ok=True)
+    folder = inside / f".{target.name}.{uuid4().hex}.part"
+    folder.mkdir()
+    try:
+        yield folder
+        files = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
+        for path in files:
+            _sync(path)
+        _sync(folder)
+        if exists:
+            for path in files:
+                path.replace(target / path.name)
+            _sync(target)
+        else:
+            folder.rename(target)
+        _sync(inside)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _nothing_allowed() -> Iterator[None]:
+    """Suspend what others in this process have allowed torch to unpickle, and its notices about foreign files."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+
+
+def _read_raw(path: Path) -> dict[str, Any]:
+    """Read a model file as plain data."""
+    if not path.is_file():
+        folder = path.parent
+        found = (
+            ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing" if folder.is_dir() else "no such folder"
+        )
+        msg = f"there is no model file {path} (there: {found}); `model.save` writes it."
+        raise FileNotFoundError(msg)
+    try:
+        with _nothing_allowed():
+            raw = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named is None:
+            msg = f"{path} is damaged, or not a model file: {str(error).splitlines()[-1]}"
+        else:
+            msg = (
+                f"{path} was not loaded: it asks for {named[1]}, and a model file holds plain data only. It was made by "
+                "another program, or to run code on your machine. Nothing of it was run."
+            )
+        raise ValueError(msg) from None
+    except _DAMAGED as error:
+        msg = f"{path} is damaged, or not a model file ({type(error).__name__})."
+        raise ValueError(msg) from error
+    layout = ModelLayout()
+    wanted = (layout.state, layout.features, layout.attributes)
+    if not isinstance(raw, dict) or any(key not in raw for key in wanted):
+        msg = f"{path} is not a model file: it lacks {', '.join(wanted)}."
+        raise ValueError(msg)
+    return raw
+
+
+def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) -> dict[str, Any]:
+    """Read a model file."""
+    raw = _read_raw(path)
+    raw[layout.state].pop(layout.pyro, None)
+    try:
+        attributes = from_plain(raw[layout.attributes], configs)
+    except _DAMAGED as error:
+        msg = f"{path} is damaged: {error}"
+        raise ValueError(msg) from error
+    missing = [key for key in (layout.registry, layout.init_params) if not isinstance(attributes.get(key), dict)]
+    strange = [key for key in attributes if not key.endswith("_") or key.startswith("_")]
+    if missing or strange:
+        fault = f"lacks {', '.join(missing)}" if missing else f"has the attributes {strange}"
+        msg = f"{path} is not a model file of this package: it {fault}."
+        raise ValueError(msg)
+    return {**raw, layout.attributes: attributes}
+
+
+def _read_data(folder: Path, prefix: str, layout: ModelLayout, registry: dict[str, Any]) -> AnnData | MuData:
+    """Read the data that were saved with a model."""
+    is_mudata = registry[layout.setup_method] == "setup_mudata"
+    path = folder / f"{prefix}{layout.mudata_file if is_mudata else layout.anndata_file}"
+    if not path.is_file():
+        msg = f"no data were given, and none were saved with the model: there is no {path}. Pass the data as `adata`."
+        raise FileNotFoundError(msg)
+    return read_h5mu(path) if is_mudata else anndata.read_h5ad(path)
+
+
+def _check_features(adata: AnnData | MuData, features: Any, path: str) -> None:
+    """Check that the data have the features of the model, in its order."""
+    if isinstance(features, dict) and not isinstance(adata, AnnData):
+        lacking = [name for name in features if name not in adata.mod]
+        if lacking:
+            msg = f"the model in {path} was set up with the modalities {list(features)}; the data lack {lacking}."
+            raise ValueError(msg)
+        pairs = [(f"adata[{name!r}]", adata.mod[name].var_names, names) for name, names in features.items()]
+    else:
+        pairs = [("adata", adata.var_names, features)]
+    for slot, found, names in pairs:
+        if np.array_equal(found, names):
+            continue
+        known = set(found)
+        missing = [name for name in names if name not in known]
+        if missing:
+            shown = ", ".join(map(repr, missing[:3]))
+            fault = f"lacks {len(missing)} of the {len(names)} features of the model in {path}: {shown}"
+        else:
+            fault = f"has the features of the model in {path} in another order, or more than these"
+        msg = f"{slot} {fault}. `{type(adata).__name__}.var_names` must be those of the model, in the same order."
+        raise ValueError(msg)

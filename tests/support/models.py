@@ -1,0 +1,55 @@
+"""Every model of the package, small and ready for the tests that all of them have to pass: one entry a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from sctandem.model.base import CountVAEModel
+from sctandem.module.base import CountVAEConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a model is made, and what it gives."""
+
+    cls: type
+    data: Callable[[], Any]
+    set_up: Callable[[Any], None]
+    make: Callable[[Any], Any]
+    output: Callable[[Any], np.ndarray]
+    """What has to be the same after saving and loading."""
+
+    def trained(self) -> Any:
+        data = self.data()
+        self.set_up(data)
+        model = self.make(data)
+        model.train(2, rng=0, progress=False)
+        return model
+
+
+def counts() -> AnnData:
+    rng = np.random.default_rng(0)
+    adata = AnnData(sparse.csr_matrix(rng.poisson(1.0, (150, 30)).astype(np.float32)))
+    adata.var_names = [f"GENE{i}" for i in range(30)]
+    adata.obs_names = [f"cell{i}" for i in range(150)]
+    adata.obs["batch"] = rng.choice(["a", "b"], 150)
+    return adata
+
+
+CASES = {
+    "CountVAEModel": Case(
+        cls=CountVAEModel,
+        data=counts,
+        set_up=lambda adata: CountVAEModel.setup_anndata(adata, batch_key="batch"),
+        make=lambda adata: CountVAEModel(adata, config=CountVAEConfig(n_hidden=16, n_latent=4), rng=0),
+        output=lambda model: model.get_latent_representation(),
+    ),
+}
