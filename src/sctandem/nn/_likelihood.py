@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from sctandem._compat import product
-from sctandem.nn._likelihood_numba import DTYPES, Extra, compiled_terms
+from sctandem.nn._likelihood_numba import DTYPES, Extra, LinearTerms, compiled_terms, linear_terms
 from sctandem.nn._likelihood_torch import Terms, likelihood_terms
-from sctandem.nn._matmul import tall_product
-from sctandem.nn._sparse import dense_to_csr
+from sctandem.nn._sparse import csr_parts, dense_to_csr
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_SomeTerms = TypeVar("_SomeTerms", Terms, LinearTerms)
+
+
+def _without_output(terms: _SomeTerms) -> _SomeTerms:
+    """Return terms that can be kept for the backward pass: the output kept there would keep itself alive."""
+    return terms._replace(likelihood=torch.empty(0))
 
 
 class _SparseLikelihood(torch.autograd.Function):
@@ -33,15 +39,24 @@ class _SparseLikelihood(torch.autograd.Function):
     ) -> Tensor:
         gradient = any(ctx.needs_input_grad)
         compiled = backend == "numba"
-        compute = compiled_terms if compiled else likelihood_terms
-        terms = compute(
-            counts, eta, log_theta, log_library=log_library, dropout_logits=dropout_logits, gradient=gradient
-        )
+        if compiled:
+            terms = compiled_terms(
+                csr_parts(counts),
+                eta,
+                log_theta,
+                log_library=log_library,
+                dropout_logits=dropout_logits,
+                gradient=gradient,
+            )
+        else:
+            terms = likelihood_terms(
+                counts, eta, log_theta, log_library=log_library, dropout_logits=dropout_logits, gradient=gradient
+            )
         if gradient:
             ctx.compiled, ctx.counts, ctx.theta_shape = compiled, counts, log_theta.shape
             ctx.has_dropout, ctx.has_library = dropout_logits is not None, log_library is not None
             ctx.save_for_backward(*(t for t in (eta, log_theta, log_library, dropout_logits) if t is not None))
-            ctx.terms = terms
+            ctx.terms = _without_output(terms)
         return terms.likelihood
 
     @staticmethod
@@ -68,7 +83,7 @@ def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
     """Sum the gradient by log theta with one weight a cell, by running the kernel again."""
     saved = list(ctx.saved_tensors)
     terms = compiled_terms(
-        ctx.counts,
+        csr_parts(ctx.counts),
         saved[0],
         saved[1],
         log_library=saved[2] if ctx.has_library else None,
@@ -80,7 +95,7 @@ def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
 
 
 class _LinearLikelihood(torch.autograd.Function):
-    """The log-likelihood of each cell from the last hidden layer; the logits are overwritten by their gradient."""
+    """The log-likelihood of each cell from the last hidden layer; the gradients are made together with it."""
 
     @staticmethod
     def forward(
@@ -93,44 +108,42 @@ class _LinearLikelihood(torch.autograd.Function):
         log_library: Tensor | None,
     ) -> Tensor:
         gradient = any(ctx.needs_input_grad)
-        terms = compiled_terms(
-            counts,
-            product(hidden.detach(), weight.detach().t()),
-            log_theta,
+        terms = linear_terms(
+            csr_parts(counts),
+            hidden.detach(),
+            log_theta.detach(),
+            weight=weight.detach(),
+            bias=bias.detach(),
             log_library=log_library,
-            dropout_logits=None,
             gradient=gradient,
-            extra=Extra(bias=bias, in_place=True),
         )
         if gradient:
-            ctx.terms, ctx.counts, ctx.has_library = terms, counts, log_library is not None
-            ctx.save_for_backward(hidden, weight, bias, log_theta, *([] if log_library is None else [log_library]))
+            ctx.terms, ctx.counts = _without_output(terms), counts
+            ctx.save_for_backward(hidden, log_theta, weight, bias, *([] if log_library is None else [log_library]))
         return terms.likelihood
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        terms: Terms = ctx.terms
-        hidden, weight, bias, log_theta = ctx.saved_tensors[:4]
+        terms: LinearTerms = ctx.terms
+        scale = grad[0]
+        if not bool((grad == scale).all()):
+            hidden, log_theta, weight, bias, *library = ctx.saved_tensors
+            terms = linear_terms(
+                csr_parts(ctx.counts),
+                hidden,
+                log_theta,
+                weight=weight,
+                bias=bias,
+                log_library=library[0] if library else None,
+                gradient=True,
+                weights=grad,
+            )
+            scale = grad.new_ones(())
         wanted = ctx.needs_input_grad
-        # rows of the gradient are scaled on the narrow side of each product
-        by_hidden = product(terms.by_eta, weight) * grad[:, None] if wanted[1] else None
-        by_weight = tall_product(terms.by_eta, hidden * grad[:, None]) if wanted[2] else None
-        by_bias = terms.by_eta.t() @ grad if wanted[3] else None
-        by_theta = None
-        if wanted[4]:
-            by_theta = terms.by_theta * grad[0]
-            if not bool((grad == grad[0]).all()):
-                by_theta = compiled_terms(
-                    ctx.counts,
-                    product(hidden, weight.t()),
-                    log_theta,
-                    log_library=ctx.saved_tensors[4] if ctx.has_library else None,
-                    dropout_logits=None,
-                    gradient=True,
-                    extra=Extra(bias=bias, weights=grad, in_place=True),
-                ).by_theta
-        return None, by_hidden, by_weight, by_bias, by_theta, terms.by_library * grad if wanted[5] else None
+        by_hidden = terms.by_hidden * grad[:, None] if wanted[1] else None
+        by_library = terms.by_library * grad if wanted[5] else None
+        return None, by_hidden, terms.by_weight * scale, terms.by_bias * scale, terms.by_theta * scale, by_library
 
 
 def _checked(
@@ -270,8 +283,9 @@ def nb_linear_log_likelihood(
 
     Notes
     -----
-    On the CPU the logits are overwritten by their gradient, so that one matrix of cells x genes is all the memory that is
-    needed, and neither bias nor upstream gradient costs a pass over it. Elsewhere it is the layer and then the likelihood.
+    On the CPU the logits of 512 cells at a time are made and overwritten by their gradient, which goes into those of the
+    layer at once: no matrix of cells x genes is kept. When the cells are weighted differently in what follows (not by a
+    mean or a sum), the pass is made twice. Elsewhere it is the layer and then the likelihood.
 
     Examples
     --------

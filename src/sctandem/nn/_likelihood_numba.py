@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from sctandem._compat import product
 from sctandem.nn import _nb_kernels as kernels
 from sctandem.nn._likelihood_torch import Terms
+from sctandem.nn._matmul import tall_product
 from sctandem.nn._numba_math import gamma_of
-from sctandem.nn._sparse import csr_parts
 from sctandem.nn._threads import row_blocks, run_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 #: What the kernels take.
 DTYPES = (torch.float32, torch.float64)
+_CHUNK = 512
+"""Cells whose logits are held at a time."""
 
 
 class Extra(NamedTuple):
@@ -36,7 +41,7 @@ _NOTHING = Extra()
 
 
 def compiled_terms(
-    counts: Tensor,
+    csr: Sequence[np.ndarray],
     eta: Tensor,
     log_theta: Tensor,
     *,
@@ -49,8 +54,8 @@ def compiled_terms(
 
     Parameters
     ----------
-    counts
-        Sparse CSR, cells x genes.
+    csr
+        Row starts, columns and values of the counts, cells x genes.
     eta
         Log-rates, or logits of the softmax when `log_library` is given, cells x genes.
     log_theta
@@ -69,7 +74,7 @@ def compiled_terms(
     The terms; gradients that are not wanted are empty.
     """
     n_cells, n_genes = eta.shape
-    csr = csr_parts(counts)
+    csr = tuple(csr)
     values = _array(eta)
     dtype = values.dtype
     blocks = row_blocks(n_cells)
@@ -108,3 +113,79 @@ def _gene_terms(log_theta: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, ..
     theta = np.exp(log_theta.astype(np.float64))
     log_gamma_theta, digamma_theta = gamma_of(theta)
     return log_theta, theta.astype(bias.dtype), theta, log_gamma_theta, digamma_theta, bias
+
+
+class LinearTerms(NamedTuple):
+    """Log-likelihood by way of a linear layer: of each cell, and the gradients of the weighted sum over cells.
+
+    `by_hidden` and `by_library` are of each cell, without the weights.
+    """
+
+    likelihood: Tensor
+    by_library: Tensor
+    by_hidden: Tensor
+    by_weight: Tensor
+    by_bias: Tensor
+    by_theta: Tensor
+
+
+def linear_terms(
+    csr: Sequence[np.ndarray],
+    hidden: Tensor,
+    log_theta: Tensor,
+    *,
+    weight: Tensor,
+    bias: Tensor,
+    log_library: Tensor | None,
+    gradient: bool,
+    weights: Tensor | None = None,
+) -> LinearTerms:
+    """Compute the likelihood of `hidden @ weight.T + bias` and its gradients, some cells at a time.
+
+    Parameters
+    ----------
+    csr
+        Row starts, columns and values of the counts, cells x genes.
+    hidden
+        Cells x units.
+    log_theta
+        Log inverse dispersion, (genes,).
+    weight, bias
+        Genes x units and (genes,).
+    log_library
+        Log library size (cells,), or `None` where the layer gives log-rates.
+    gradient
+        Whether the gradients are wanted.
+    weights
+        Weight of each cell; `None` for 1.
+
+    Returns
+    -------
+    The terms; gradients that are not wanted are zero.
+    """
+    indptr, indices, values = csr
+    n_cells = hidden.shape[0]
+    likelihood, by_library = hidden.new_empty(n_cells), hidden.new_zeros(n_cells)
+    by_hidden = torch.zeros_like(hidden)
+    by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    by_theta = torch.zeros_like(log_theta)
+    for start in range(0, n_cells, _CHUNK):
+        rows = slice(start, min(n_cells, start + _CHUNK))
+        terms = compiled_terms(
+            (indptr[start : rows.stop + 1], indices, values),
+            product(hidden[rows], weight.t()),
+            log_theta,
+            log_library=None if log_library is None else log_library[rows],
+            dropout_logits=None,
+            gradient=gradient,
+            extra=Extra(bias=bias, weights=None if weights is None else weights[rows], in_place=True),
+        )
+        likelihood[rows] = terms.likelihood
+        if gradient:
+            scale = torch.ones(len(terms.likelihood), dtype=hidden.dtype) if weights is None else weights[rows]
+            by_library[rows] = terms.by_library
+            by_hidden[rows] = product(terms.by_eta, weight)
+            by_weight += tall_product(terms.by_eta, hidden[rows] if weights is None else hidden[rows] * scale[:, None])
+            by_bias.addmv_(terms.by_eta.t(), scale)
+            by_theta += terms.by_theta
+    return LinearTerms(likelihood, by_library, by_hidden, by_weight, by_bias, by_theta)

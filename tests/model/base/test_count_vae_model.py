@@ -298,3 +298,14 @@ def test_as_good_as_scvi(adata):
         silhouette(ours.get_latent_representation(), types) > silhouette(peer.get_latent_representation(), types) - 0.05
     )
     assert ours.get_elbo() > float(peer.get_elbo())
+
+
+def test_warm_start_is_worth_an_epoch(adata):
+    elbos = []
+    for warm in (False, True):
+        model = CountVAEModel(adata, rng=0)
+        if warm:
+            model.warm_start(rng=0)
+        model.train(1, rng=0, progress=False)
+        elbos.append(model.get_elbo())
+    assert elbos[1] > elbos[0] + 1
