@@ -138,7 +138,7 @@ class LinkKeys:
 
 @dataclass(frozen=True, slots=True)
 class ProgrammeKeys:
-    """Slots of `tl.programme_skill`: `mdata.uns[key]` with its table and the columns of it."""
+    """Slots of `tl.programme_skill`: `mdata.uns[key]` with its table and the columns of it, and `rna.obsm[key]`."""
 
     key: str = "tape_programmes"
     params: str = PARAMS
@@ -148,7 +148,13 @@ class ProgrammeKeys:
     pearson: str = "pearson"
     gain_mean: str = "gain_mean"
     score_pearson: str = "score_pearson"
+    random_pearson: str = "random_pearson"
+    pvalue: str = "pvalue"
     verdict: str = "verdict"
+
+
+#: Categories of `ProgrammeKeys.verdict`, best first.
+PROGRAMME_VERDICTS: Final = ("predicted well", "predicted weakly", "not predicted", "too few genes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import sctandem as td
 from sctandem._compat import new_mudata
-from sctandem._keys import VERDICTS
+from sctandem._keys import PROGRAMME_VERDICTS, VERDICTS
 
 TYPES = ["CD14 monocyte", "CD4 naive T", "B", "NK"]
 
@@ -79,6 +79,6 @@ def mdata():
             "score_pearson": [0.21, 0.17, 0.58, 0.71, 0.06, -0.08],
         }
     )
-    table["verdict"] = pd.Categorical.from_codes([1, 1, 0, 0, 2, 2], VERDICTS)
+    table["verdict"] = pd.Categorical.from_codes([1, 1, 0, 0, 2, 2], PROGRAMME_VERDICTS)
     mdata.uns["tape_programmes"] = {"params": {}, "table": table}
     return mdata

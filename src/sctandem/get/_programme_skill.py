@@ -24,8 +24,10 @@ def programme_skill(mdata: MuData, *, key: str = "tape_programmes") -> pd.DataFr
 
     Returns
     -------
-    One row per programme: ``programme``, ``n_genes``, ``pearson`` (mean over its genes), ``gain_mean``,
-    ``score_pearson`` (between the scores of cells from predicted and from measured expression), ``verdict``.
+    One row per programme: ``programme``, ``n_genes`` (found), ``pearson`` and ``gain_mean`` (means over its genes),
+    ``score_pearson`` (between the scores of held-out cells from predicted and from measured expression),
+    ``random_pearson`` and ``pvalue`` (the same for random sets of genes, and the chance of doing as well as the
+    programme), ``verdict`` (category).
 
     Raises
     ------

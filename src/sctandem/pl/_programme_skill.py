@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 
 from sctandem._checks import check_positive
 from sctandem.get import programme_skill as read_skill
-from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, VERDICT_COLORS, plain
+from sctandem.pl._style import INK, NEUTRAL, PROGRAMME_COLORS, SMALL, TEXT, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     >>> import sctandem as td
     >>> mdata = td.datasets.simulate_multiome(n_cells=50, n_genes=40, n_peaks=400)
     >>> columns = ["programme", "n_genes", "pearson", "gain_mean", "score_pearson", "verdict"]
-    >>> table = pd.DataFrame([["S phase", 43, 0.1, 0.02, 0.3, "better than the mean"]], columns=columns)
+    >>> table = pd.DataFrame([["S phase", 43, 0.1, 0.02, 0.35, "predicted well"]], columns=columns)
     >>> mdata.uns["tape_programmes"] = {"params": {}, "table": table}  # tl.programme_skill writes this
     >>> ax = td.pl.programme_skill(mdata)
     """
@@ -59,7 +59,7 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     if ax is None:
         _, ax = plt.subplots(figsize=(5.6, 1.1 + 0.27 * len(table)), layout="constrained")
     row, score = np.arange(len(table)), table["score_pearson"].to_numpy(float)
-    colors = [VERDICT_COLORS.get(str(verdict), NEUTRAL) for verdict in table["verdict"]]
+    colors = [PROGRAMME_COLORS.get(str(verdict), NEUTRAL) for verdict in table["verdict"]]
     ax.axvline(0, color=INK, linewidth=0.6, zorder=0)
     ax.hlines(row, 0, score, colors=colors, linewidth=2)
     ax.scatter(score, row, c=colors, s=46, zorder=3)
@@ -70,8 +70,8 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     plain(ax, keep=("bottom",))
     ax.tick_params(axis="y", length=0)
     handles = [
-        plt.Line2D([], [], marker="o", color=color, label=f"score, {verdict}")
-        for verdict, color in VERDICT_COLORS.items()
+        plt.Line2D([], [], marker="o", color=color, label=f"score: {verdict}")
+        for verdict, color in PROGRAMME_COLORS.items()
         if (table["verdict"].astype(str) == verdict).any()
     ]
     handles.append(plt.Line2D([], [], marker="|", linestyle="", color=INK, markersize=8, label="mean of its genes"))

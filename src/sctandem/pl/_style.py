@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from sctandem._keys import VERDICTS
+from sctandem._keys import PROGRAMME_VERDICTS, VERDICTS
 from sctandem.get._values import group_colors
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ REPRESSING = "#2166AC"
 NEUTRAL = "#B3B3B3"
 INK = "#333333"
 
-VERDICT_COLORS = dict(zip(VERDICTS, ("#009E73", "#56B4E9", "#E69F00", "#D9D9D9"), strict=True))
+_BEST_TO_NONE = ("#009E73", "#56B4E9", "#E69F00", "#D9D9D9")
+VERDICT_COLORS = dict(zip(VERDICTS, _BEST_TO_NONE, strict=True))
+PROGRAMME_COLORS = dict(zip(PROGRAMME_VERDICTS, _BEST_TO_NONE, strict=True))
 _GROUPS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31", "#7B5EA7", "#999933", "#44AA99", "#DDAA99", "#6E6E6E")
 
 TEXT = 9
