@@ -96,6 +96,11 @@ def test_a_class_needs_no_returns():
     tool = function_of(source + "    def __init__(self, a: int) -> None: ...\n")
     assert conventions.docstring_problems(tool) == ["has no runnable example"]
     assert conventions.docstring_problems(tool, example=False) == []
+    tool = function_of(
+        source.replace("Parameters\n    ----------", "Attributes\n    ----------")
+        + "    a: int\n    def __init__(self, a: int) -> None: ...\n"
+    )
+    assert conventions.docstring_problems(tool, example=False) == []
 
 
 def test_sizes():

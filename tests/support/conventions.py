@@ -119,13 +119,17 @@ def docstring_problems(function: Callable, *, example: bool = True) -> list[str]
     found = sections(docstring)
     signature = inspect.signature(function)
     names = [name for name in signature.parameters if name not in {"self", "cls"}]
-    if names and "Parameters" not in found:
+    listed = found.get("Parameters", "")
+    if isinstance(function, type):  # the fields of a result are its attributes
+        listed += "\n" + found.get("Attributes", "")
+    if names and not listed.strip():
         problems.append("has no section Parameters")
     elif names:
-        entries = re.findall(r"^(?! )(.+)$", found["Parameters"], flags=re.MULTILINE)
+        entries = re.findall(r"^(?! )(.+)$", listed, flags=re.MULTILINE)
         documented = {name.strip(" *") for entry in entries for name in entry.split(":")[0].split(",")}
         problems += [f"does not document {name}" for name in names if name not in documented]
-        problems += [f"documents {name}, which it does not take" for name in sorted(documented - set(names))]
+        if "Attributes" not in found:
+            problems += [f"documents {name}, which it does not take" for name in sorted(documented - set(names))]
         problems += [f"writes a type in the docstring ({entry})" for entry in entries if " : " in entry]
     returns_nothing = signature.return_annotation in {None, "None", "Self"} or isinstance(function, type)
     if not returns_nothing and not any(section in found for section in RETURNS):
