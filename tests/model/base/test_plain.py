@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,10 @@ class Config:
     name: str
     inner: Inner = Inner()
     rates: tuple[float, ...] = (0.1, 0.2)
+
+
+class Named(NamedTuple):
+    first: int
 
 
 def there_and_back(value, tmp_path, configs=()):
@@ -109,6 +114,7 @@ def test_generators_are_not_kept(tmp_path):
     ("value", "fault"),
     [
         (Path("a"), r"value\['x'\] is a \w*Path"),
+        (Named(1), r"value\['x'\] is a Named"),
         ({1, 2}, r"value\['x'\] is a set"),
         (print, r"value\['x'\] is a builtin_function"),
         (np.array([], dtype="datetime64[s]"), r"value\['x'\] is an array of datetime64"),

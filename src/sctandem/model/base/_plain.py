@@ -45,7 +45,9 @@ def to_plain(value: Any, where: str) -> Any:
         content = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         return {_KIND: "config", "name": type(value).__name__, "fields": to_plain(content, where)}
     for kind, turn in _TURNS:
-        if isinstance(value, kind):
+        if isinstance(value, kind) and (
+            kind is not tuple or type(value) is tuple
+        ):  # a named tuple would lose its names
             return turn(value, where)
     msg = (
         f"{where} is a {type(value).__name__}, which a model file does not hold: only numbers, text, arrays, tables, "
