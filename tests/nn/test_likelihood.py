@@ -158,6 +158,18 @@ def test_cells_and_genes_may_be_permuted(rng):
     close(moved, value[cells], 1e-12)
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("zero_inflated", [False, True], ids=["nb", "zinb"])
+def test_cells_without_counts_have_no_library(rng, backend, zero_inflated):
+    p = problem(rng, torch.float32)
+    p["log_library"] = p["counts"].sum(1).log()
+    assert p["log_library"][3] == -np.inf
+    value, grads = ours(p, softmax=True, zero_inflated=zero_inflated, backend=backend)
+    assert float(value[3]) == pytest.approx(0, abs=1e-5)
+    assert all(torch.isfinite(grad).all() for grad in grads)
+    assert float(grads[0][3].abs().max()) < 1e-6
+
+
 def test_counts_that_are_not_whole_and_zeros_that_are_stored(rng):
     eta, log_theta = torch.zeros(1, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     counts = csr_tensor(torch.tensor([0, 3]), torch.arange(3), torch.tensor([0.0, 2.5, 0.3]).double(), (1, 3))

@@ -85,7 +85,7 @@ def likelihood_terms(
         by_theta = theta_at * (torch.digamma(x + theta_at) - torch.digamma(theta_at) - softplus(rho_at)) - slope
         slope, by_theta = slope.to(eta.dtype), by_theta.to(eta.dtype)
     parts = _Parts(rows, genes, full, slope, by_theta)
-    return _combine(parts, value, rho, theta, dropout_logits, log_mu if log_library is not None else None)
+    return _combine(parts, value, rho, theta, dropout_logits, eta if log_library is not None else None)
 
 
 class _Parts(NamedTuple):
@@ -99,7 +99,7 @@ class _Parts(NamedTuple):
 
 
 def _combine(
-    parts: _Parts, value: Tensor, rho: Tensor, theta: Tensor, dropout: Tensor | None, log_mu: Tensor | None
+    parts: _Parts, value: Tensor, rho: Tensor, theta: Tensor, dropout: Tensor | None, logits: Tensor | None
 ) -> Terms:
     """Put the counts above zero in the place of the zeros that the dense terms take them for."""
     rows, at = parts.rows, (parts.rows, parts.genes)
@@ -121,7 +121,6 @@ def _combine(
         by_eta, by_theta = by_eta * share, by_theta * share
     by_eta[at], by_theta[at] = parts.slope, parts.by_theta
     by_library = by_eta.sum(-1, dtype=full.dtype).to(value.dtype)
-    if log_mu is not None:
-        # mu / library is the softmax itself
-        by_eta = by_eta - torch.softmax(log_mu, dim=-1) * by_library[:, None]
+    if logits is not None:
+        by_eta = by_eta - torch.softmax(logits, dim=-1) * by_library[:, None]
     return Terms(likelihood, by_library, by_eta, by_theta, by_dropout)

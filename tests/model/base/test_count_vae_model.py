@@ -203,6 +203,15 @@ def test_bad_settings(adata, options, message):
         CountVAEModel(adata).train(**options)
 
 
+@pytest.mark.filterwarnings("ignore:.*fewer than 3 cells.*:UserWarning")
+def test_one_cell_to_train_on(adata):
+    one = adata[:1].copy()
+    CountVAEModel.setup_anndata(one)
+    model = CountVAEModel(one)
+    with pytest.raises(ValueError, match="training with train_size=0.9 needs at least 2 cells, but there is 1"):
+        model.train(1)
+
+
 def test_bad_architecture():
     with pytest.raises(ValueError, match="n_latent=0 is not an integer above 0"):
         CountVAEConfig(n_latent=0)
@@ -234,10 +243,7 @@ def test_plan_runs_under_the_stock_runner(adata):
 
     Stock.setup_anndata(adata, batch_key="batch")
     model = Stock(adata, rng=0)
-    splitter = CountDataSplitter(model.adata_manager, batch_size=128, rng=0)
-    splitter.on_after_batch_transfer = lambda batch, _: batch
-    plan = CountTrainingPlan(model.module, config=TrainConfig(batch_size=128))
-    TrainRunner(model, plan, splitter, max_epochs=6, accelerator="cpu", enable_progress_bar=False)()
+    model.train(6, rng=0, accelerator="cpu")
     losses = model.history["elbo_train"]["elbo_train"].astype(float).to_numpy()
     assert len(losses) == 6
     assert losses[-1] < losses[0]

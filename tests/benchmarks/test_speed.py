@@ -1,0 +1,71 @@
+"""The parts of the speed benchmark that are arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarks import speed
+from benchmarks._speed_data import simulate_counts
+from benchmarks._speed_runs import evidence, make, train
+
+
+def figures(own_last):
+    alternated = [
+        {"kind": kind, "method": method, "repeat": repeat, "seconds": seconds * (1 + 0.1 * repeat)}
+        for kind in ("train", "latent")
+        for repeat in range(3)
+        for method, seconds in (("scVI", 8.0), ("sctandem", 1.0))
+    ]
+    own = [{"epochs": 2, "elbo": -120.0, "seconds": 2.0}, {"epochs": 60, "elbo": own_last, "seconds": 60.0}]
+    return {
+        "density": 0.08,
+        "alternated": alternated,
+        "reference": [{"epochs": 60, "elbo": -110.0, "seconds": 480.0}],
+        "own": [own, own],
+        "memory_mb": {"scVI": 700.0, "sctandem": 600.0},
+    }
+
+
+def rows_of(document):
+    return {row["quantity"]: row for row in document["tables"][0]["rows"]}
+
+
+def test_report_sets_figures_against_targets():
+    document = speed.report(speed.arguments([]), figures(-100.0))
+    rows = rows_of(document)
+    assert rows["epoch"]["ratio"] == 8.0
+    assert rows["epoch"]["met"] == "yes"
+    assert rows["peak memory"]["met"] == "yes"
+    assert rows["training to scVI's held-out ELBO after 60 epochs"]["ratio"] == 8.0  # 480 s against 60 s
+    assert rows["training to scVI's held-out ELBO after 60 epochs"]["met"] == "no"
+    assert document["equal_epochs_gain"] == pytest.approx(10 / 110)
+    assert "It takes 60 epochs of ours." in document["text"]
+
+
+def test_report_says_when_the_evidence_is_not_reached():
+    document = speed.report(speed.arguments([]), figures(-115.0))
+    row = rows_of(document)["training to scVI's held-out ELBO after 60 epochs"]
+    assert (row["sctandem"], row["met"]) == (None, "no")
+    assert "did not reach it" in document["text"]
+
+
+def test_simulated_counts():
+    adata = simulate_counts(800, 300, seed=1)
+    assert adata.X.nnz / adata.X.shape[0] / 300 == pytest.approx(0.08, rel=0.15)
+    assert adata.X.sum(axis=1).min() > 0
+    assert np.array_equal(adata.X.data, np.round(adata.X.data))
+    again = simulate_counts(800, 300, seed=1)
+    assert (adata.X != again.X).nnz == 0
+    variance = np.asarray(adata.X.power(2).mean(0) - np.square(adata.X.mean(0)))
+    assert np.median(variance / np.asarray(adata.X.mean(0))) > 1.05  # overdispersed
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_one_evaluator_for_both():
+    adata = simulate_counts(300, 80, seed=2)
+    cells = np.arange(300)
+    for method in ("scVI", "sctandem"):
+        model = make(method, adata, 0)
+        train(model, 2)
+        own = float(model.get_elbo(indices=cells))
+        assert evidence(model, adata, cells, n_draws=20) == pytest.approx(own, rel=0.01), method
