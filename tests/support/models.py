@@ -9,11 +9,17 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+import sctandem as td
+from sctandem.model import TAPE
 from sctandem.model.base import CountVAEModel
+from sctandem.module import TAPEConfig
 from sctandem.module.base import CountVAEConfig
+from sctandem.train._fit_windows import WindowConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mudata import MuData
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,15 @@ def counts() -> AnnData:
     return adata
 
 
+SMALL_TAPE = TAPEConfig(n_factors=4, n_components=6, windows=WindowConfig(n_members=1, n_hidden=8, n_steps=20))
+
+
+def multiome() -> MuData:
+    mdata = td.datasets.simulate_multiome(150, 40, 400, rng=0)
+    td.pp.gene_windows(mdata)
+    return mdata
+
+
 CASES = {
     "CountVAEModel": Case(
         cls=CountVAEModel,
@@ -51,5 +66,12 @@ CASES = {
         set_up=lambda adata: CountVAEModel.setup_anndata(adata, batch_key="batch"),
         make=lambda adata: CountVAEModel(adata, config=CountVAEConfig(n_hidden=16, n_latent=4), rng=0),
         output=lambda model: model.get_latent_representation(),
+    ),
+    "TAPE": Case(
+        cls=TAPE,
+        data=multiome,
+        set_up=TAPE.setup_mudata,
+        make=lambda mdata: TAPE(mdata, heldout_genes=["G0003"], config=SMALL_TAPE),
+        output=lambda model: model.predict_expression().to_numpy(),
     ),
 }
