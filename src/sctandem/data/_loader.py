@@ -15,7 +15,7 @@ from sctandem._random import torch_generator
 from sctandem.nn._sparse import scipy_to_csr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike
     from scvi.data import AnnDataManager
@@ -92,6 +92,8 @@ class CountLoader:
         Whether to make every batch full and leave out the cells that remain.
     data_and_attributes
         Registry keys to load (a mapping's values are ignored); `None` for all.
+    entries
+        Further entries of the batches, CSR matrices and tensors with one row a cell; they go before registered ones.
     load_sparse_tensor
         Whether matrices come as CSR tensors; else dense, as stock scvi-tools modules want them.
     rng
@@ -127,6 +129,7 @@ class CountLoader:
         shuffle: bool = False,
         drop_last: bool = False,
         data_and_attributes: Sequence[str] | None = None,
+        entries: Mapping[str, sparse.csr_matrix | Tensor] | None = None,
         load_sparse_tensor: bool = True,
         rng: RNG = None,
         **loader_options: Any,
@@ -153,6 +156,8 @@ class CountLoader:
                 self._matrices[key] = as_csr(data)
             else:
                 self._tables[key] = _dense(key, data)
+        for key, value in (entries or {}).items():
+            (self._matrices if sparse.issparse(value) else self._tables)[key] = value
 
     def _positions(self, indices: ArrayLike | None) -> np.ndarray:
         """Return the cells as positions."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.model._tape import TAPE
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+if TYPE_CHECKING:
+    from sctandem.module._tape import TAPEConfig, TAPEModule
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "TAPEConfig": "._tape",
+        "TAPEModule": "._tape",
+    },
+)

@@ -111,6 +111,8 @@ class CountTrainRunner:
         """Train, and leave the model trained."""
         splitter, plan, model = self.data_splitter, self.training_plan, self.model
         splitter.setup()
+        if (before := getattr(model, "_before_training", None)) is not None:
+            splitter.data_loader_kwargs.update(before(splitter.train_idx))
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)
         loader = splitter.train_dataloader()
         model.to_device(self.device)

@@ -6,11 +6,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sctandem._checks import check_n_cells
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sctandem._random import RNG
 
 
@@ -26,6 +29,10 @@ class TrainMixin:
     _training_plan_cls = CountTrainingPlan
     _train_runner_cls = CountTrainRunner
     _train_config: ClassVar[TrainConfig] = TrainConfig()
+
+    def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
+        """Fit what has a closed form, once the training cells are known; return options of the loaders."""
+        return {}
 
     def train(
         self,
@@ -73,7 +80,7 @@ class TrainMixin:
         Raises
         ------
         ValueError
-            For a setting out of bounds.
+            For a setting out of bounds, or fewer than two cells to train on.
         FloatingPointError
             When the loss is no longer finite.
 
@@ -90,6 +97,7 @@ class TrainMixin:
         }
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
         n_cells = round(self.adata.n_obs * config.train_size)
+        check_n_cells(n_cells, 2, f"training with train_size={config.train_size}")
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(

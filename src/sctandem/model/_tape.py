@@ -1,0 +1,353 @@
+"""TAPE: tandem ATAC and expression prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager, fields
+from scvi.model.base import BaseModelClass
+
+from sctandem._checks import check_n_cells, check_option
+from sctandem._random import as_generator
+from sctandem.kernels import expected_log1p
+from sctandem.kernels._links import adjust, link_evidence
+from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs, read_atac
+from sctandem.model._tape_fit import fit_tape, read_state
+from sctandem.model.base import FilesMixin, TrainMixin
+from sctandem.module import TAPEConfig, TAPEModule
+from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
+from sctandem.train import TrainConfig
+from sctandem.train._fit_windows import WindowConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anndata import AnnData
+    from mudata import MuData
+
+    from sctandem._random import RNG
+
+#: Cells that are predicted at once.
+BLOCK = 1024
+#: Log library size of a cell without counts: it expects none, and so teaches nothing.
+NO_LIBRARY = -20.0
+
+
+class TAPE(TrainMixin, FilesMixin, BaseModelClass):
+    """Predict expression from chromatin, and learn which peaks drive which gene.
+
+    The *state* of a cell is what its chromatin tells about the factors of expression, read by stacked kernel regressions.
+    The *window* of a gene, its ordered peaks up- and downstream, is read by a bidirectional LSTM, once a gene, which gives
+    every peak a weight in the light of its neighbours; the state modulates the weights. Both enter a negative binomial.
+    Genes that are left out of training are predicted from their window alone.
+
+    Parameters
+    ----------
+    mdata
+        Set up with `setup_mudata`, after :func:`~sctandem.pp.gene_windows`.
+    heldout_genes
+        Names of genes whose counts are not learned from: they are predicted from their windows.
+    config
+        The architecture; `None` for the defaults.
+
+    Raises
+    ------
+    KeyError
+        For held-out genes that are not there, and when the windows are missing.
+    ValueError
+        For data that cannot be learned from; names the slot and what to do.
+
+    Notes
+    -----
+    Cost: the regressions take `min(cells, 2500)^2 x cells`, the windows do not depend on the cells, and an epoch of the
+    negative binomial is one product of cells x genes; 2,000 cells x 50,000 peaks take about a minute on two cores.
+    The user guide states the limits: per-gene correlations over single cells are small where counts are few, links are
+    associations, and a gene may be predicted no better than by its mean; :func:`~sctandem.tl.predict_expression` says so.
+
+    Examples
+    --------
+    >>> import sctandem as td
+    >>> mdata = td.datasets.simulate_multiome(200, 60, 600, rng=0)
+    >>> td.pp.gene_windows(mdata)
+    >>> td.model.TAPE.setup_mudata(mdata)
+    >>> model = td.model.TAPE(mdata)
+    >>> model.train(2, rng=0)
+    >>> model.predict_expression().shape
+    (200, 60)
+    """
+
+    _module_cls = TAPEModule
+    _config_classes = (TAPEConfig, WindowConfig)
+    _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=10, learning_rate=2e-3, adam_eps=1e-8)
+
+    def __init__(
+        self, mdata: MuData, *, heldout_genes: Sequence[str] | None = None, config: TAPEConfig | None = None
+    ) -> None:
+        super().__init__(mdata)
+        self._data = None
+        self.heldout_genes = list(heldout_genes or [])
+        self.config = config or TAPEConfig()
+        self._load_inputs()
+        self.module = self._module_cls(
+            len(self.gene_names), n_batch=self.summary_stats.get("n_batch", 1), config=self.config
+        )
+        self._model_summary_string = f"TAPE with {self.config}"
+        self.init_params_ = self._get_init_params(locals())
+
+    def _load_inputs(self) -> None:
+        """Read and check what is registered."""
+        self._data = assemble(self.adata, self.modalities, manager=self.adata_manager, heldout_genes=self.heldout_genes)
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Names of the modalities by role."""
+        given = self._setup_args()["modalities"] or {}
+        return {"rna": "rna", "atac": "atac", **given}
+
+    def _setup_args(self) -> dict[str, Any]:
+        """Return the arguments of `setup_mudata`."""
+        return self.adata_manager.registry["setup_args"]
+
+    @property
+    def gene_names(self) -> pd.Index:
+        """Names of the genes."""
+        return self.adata.mod[self.modalities["rna"]].var_names
+
+    @property
+    def peak_names(self) -> pd.Index:
+        """Names of the peaks."""
+        return self.adata.mod[self.modalities["atac"]].var_names
+
+    @classmethod
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        *,
+        rna_layer: str | None = None,
+        atac_layer: str | None = None,
+        size_factor_key: str | None = None,
+        batch_key: str | None = None,
+        modalities: Mapping[str, str] | None = None,
+    ) -> None:
+        """Register the data.
+
+        Parameters
+        ----------
+        mdata
+            Holds counts of genes and of peaks of the same cells in the same order.
+        rna_layer, atac_layer
+            Layers of the counts; `None` for `X`.
+        size_factor_key
+            Column of `rna.obs` or `mdata.obs` with the library size of each cell in counts; `None` for the total counts.
+            Needed where the genes are a selection.
+        batch_key
+            Column of `mdata.obs` or `rna.obs` with the batch; predictions average over batches.
+        modalities
+            From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so.
+
+        Returns
+        -------
+        None. `mdata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
+
+        Raises
+        ------
+        KeyError
+            For a modality, layer or column that is not there.
+        ValueError
+            For values that are not counts, repeated names, or modalities whose cells differ.
+        """
+        names, columns = check_inputs(
+            mdata, modalities, layers=(rna_layer, atac_layer), size_factor_key=size_factor_key, batch_key=batch_key
+        )
+        modalities = dict(modalities) if modalities else None
+        setup_method_args = cls._get_setup_method_args(**locals())
+        setup_method_args["setup_args"] = {
+            key: value for key, value in setup_method_args["setup_args"].items() if key not in {"names", "columns"}
+        }
+        registered: list[Any] = [
+            fields.MuDataLayerField(REGISTRY_KEYS.X_KEY, rna_layer, mod_key=names["rna"], mod_required=True),
+            fields.MuDataLayerField(ATAC_KEY, atac_layer, mod_key=names["atac"], mod_required=True),
+            fields.MuDataCategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch")),
+            fields.MuDataNumericalObsField(
+                REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, mod_key=columns.get("size_factor"), required=False
+            ),
+        ]
+        manager = AnnDataManager(fields=registered, setup_method_args=setup_method_args)
+        manager.register_fields(mdata)
+        cls.register_manager(manager)
+
+    @classmethod
+    def setup_anndata(cls, adata: AnnData) -> None:
+        """Say that two modalities are needed; scvi-tools asks every model for this method.
+
+        Parameters
+        ----------
+        adata
+            Any object.
+
+        Returns
+        -------
+        Nothing: it raises.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        msg = f"TAPE learns from a MuData with RNA and ATAC, not from a {type(adata).__name__}; use TAPE.setup_mudata."
+        raise TypeError(msg)
+
+    def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
+        """Fit state and windows; the minibatches then hold what they say of each cell."""
+        if self._data is None:
+            self._load_inputs()
+        data = self._data
+        check_n_cells(len(train_indices), 10, "the training cells")
+        fit = fit_tape(data, np.asarray(train_indices), self.config, rng=int(torch.randint(2**31, ()).item()))
+        self.module.start(fit.start, len(train_indices))
+        self.module.set_fitted(fit.keep)
+        library = np.where(data.library > 0, np.log(np.maximum(data.library, 1e-12)), NO_LIBRARY)
+        entries: dict[str, Any] = {
+            REGISTRY_KEYS.X_KEY: data.rna if data.learned.all() else data.rna[:, data.learned],
+            STATE_KEY: torch.from_numpy(fit.state.astype(np.float32)),
+            CONTEXT_KEY: torch.from_numpy(fit.context.astype(np.float32)),
+            LIBRARY_KEY: torch.from_numpy(library.astype(np.float32)[:, None]),
+        }
+        wanted = [REGISTRY_KEYS.BATCH_KEY] if self.module.n_batch > 1 else []
+        return {"entries": entries, "data_and_attributes": wanted}
+
+    def _read_cells(self, mdata: MuData | None) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
+        """Read state, log library size and context of cells from their chromatin."""
+        self._check_if_trained(message="Train the model first: `model.train()`.", warn=False)
+        if not self.is_trained:
+            msg = "this TAPE model is not trained; call `model.train()` first."
+            raise RuntimeError(msg)
+        source = self.adata if mdata is None else mdata
+        names, counts = read_atac(
+            source, self.modalities["atac"], layer=self._setup_args()["atac_layer"], peaks=self.peak_names
+        )
+        state, context = read_state(self.module.get_fitted())
+        states = state.predict(counts)
+        components = state.components(counts)[:, : self.config.n_components]
+        functions = context(components, states)
+        padded = np.zeros((len(names), self.config.n_factors))
+        n_factors = states.shape[1] - 1
+        padded[:, :n_factors] = states[:, :n_factors]
+        return names, padded, states[:, -1], functions
+
+    def get_latent_representation(self, mdata: MuData | None = None) -> np.ndarray:
+        """Return the state of each cell, as its chromatin tells it.
+
+        Parameters
+        ----------
+        mdata
+            Object with the same peaks; it needs no RNA. `None` for the one the model was made with.
+
+        Returns
+        -------
+        float32, cells x factors, strongest first, in units of the log rate's factor scores.
+        """
+        return self._read_cells(mdata)[1].astype(np.float32)
+
+    @torch.inference_mode()
+    def predict_expression(
+        self, mdata: MuData | None = None, *, scale: Literal["cp10k", "log1p"] = "cp10k"
+    ) -> pd.DataFrame:
+        """Predict the expression of all genes from chromatin alone.
+
+        Parameters
+        ----------
+        mdata
+            Object with the same peaks (in any order); it needs no RNA. `None` for the one the model was made with.
+        scale
+            - `"cp10k"`: expected counts per 10,000
+            - `"log1p"`: expectation of `log1p` of the measured counts per 10,000, at the library size that the chromatin
+              predicts. Compare this with log-normalised counts: the logarithm of an expectation is something else.
+
+        Returns
+        -------
+        float32, cells x genes.
+
+        Raises
+        ------
+        KeyError
+            For a missing modality or missing peaks.
+        RuntimeError
+            When the model is not trained.
+        """
+        check_option(scale, ("cp10k", "log1p"), "scale")
+        names, state, log_library, context = self._read_cells(mdata)
+        module = self.module
+        theta = module.log_theta.exp().cpu().numpy()
+        spread = float(module.get_fitted()["library_sd"][0])
+        out = np.empty((len(names), module.n_genes), dtype=np.float32)
+        for start in range(0, len(names), BLOCK):
+            rows = slice(start, start + BLOCK)
+            parts = (torch.from_numpy(values[rows].astype(np.float32)) for values in (state, context))
+            hidden = module.inference(*parts)["hidden"]
+            rate = module.generative(hidden, hidden.new_zeros(len(hidden), 1))["log_mean"].cpu().numpy()
+            if scale == "cp10k":
+                out[rows] = 1e4 * np.exp(np.minimum(rate, 0.0))
+            else:
+                out[rows] = expected_log1p(rate, theta, np.exp(log_library[rows]), library_sd=spread)
+        return pd.DataFrame(out, index=names, columns=self.gene_names)
+
+    def get_peak_gene_links(self, *, n_permutations: int = 1000, rng: RNG = 0) -> pd.DataFrame:
+        """Return the weight of each peak in each window, and how sure it is.
+
+        Parameters
+        ----------
+        n_permutations
+            Genes of other chromosomes to which a window is handed for the null distribution.
+        rng
+            Seed of their choice.
+
+        Returns
+        -------
+        One row a pair, best first: peak and gene (category), distance (int64, bp, negative upstream), weight (float64,
+        0 or more), sign (int8), pvalue and fdr (float64; NaN for genes that were not learned from).
+
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
+
+        Notes
+        -----
+        The weight is the size of the peak's effect on the log rate over the cells, times one plus the agreement of the
+        peak with its gene. The p-value asks whether the gene follows the peak more closely than genes of other
+        chromosomes do. A peak that follows the same factor as the true enhancer next to it passes this test as well:
+        links are associations.
+        """
+        if not self.is_trained:
+            msg = "this TAPE model is not trained; call `model.train()` first."
+            raise RuntimeError(msg)
+        kept = self.module.get_fitted()
+        weight, gene, peak = kept["pair_weight"], kept["pair_gene"], kept["pair_peak"]
+        importance, pvalue = link_evidence(
+            weight,
+            kept["response"],
+            kept["target"],
+            peak=peak,
+            gene=gene,
+            chromosome=kept["chromosome"],
+            known=self.module.learned.cpu().numpy() > 0,
+            n_permutations=n_permutations,
+            rng=as_generator(rng),
+        )
+        table = pd.DataFrame(
+            {
+                "peak": pd.Categorical.from_codes(peak, self.peak_names).remove_unused_categories(),
+                "gene": pd.Categorical.from_codes(gene, self.gene_names).remove_unused_categories(),
+                "distance": kept["pair_distance"].astype(np.int64),
+                "weight": importance.astype(np.float64),
+                "sign": np.where(weight < 0, -1, 1).astype(np.int8),
+                "pvalue": pvalue,
+                "fdr": adjust(pvalue),
+            }
+        )
+        return table.sort_values(["fdr", "weight"], ascending=[True, False], ignore_index=True)

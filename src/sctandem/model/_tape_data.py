@@ -1,0 +1,238 @@
+"""What TAPE reads from a MuData, and what it refuses."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scvi import REGISTRY_KEYS
+
+from sctandem._checks import (
+    check_counts,
+    check_key,
+    check_layer,
+    check_modalities,
+    check_mudata,
+    check_n_cells,
+    check_same_cells,
+    check_slot,
+    check_unique,
+)
+from sctandem._keys import GeneWindowKeys, SequenceKeys
+from sctandem.data import as_csr
+from sctandem.kernels import Windows
+from sctandem.model._tape_fit import TAPEData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anndata import AnnData
+    from mudata import MuData
+    from scipy import sparse
+    from scvi.data import AnnDataManager
+
+logger = logging.getLogger(__name__)
+
+#: Registry key of the chromatin counts.
+ATAC_KEY = "atac"
+#: Cells below which nothing can be learned.
+MIN_CELLS = 20
+
+
+def check_inputs(
+    mdata: MuData,
+    modalities: Mapping[str, str] | None,
+    *,
+    layers: tuple[str | None, str | None],
+    size_factor_key: str | None,
+    batch_key: str | None,
+) -> tuple[dict[str, str], dict[str, str | None]]:
+    """Check an object before anything is registered on it.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    modalities
+        Names of the modalities by role.
+    layers
+        Layers of RNA and ATAC.
+    size_factor_key, batch_key
+        Columns of `obs`.
+
+    Returns
+    -------
+    Names of the modalities by role, and for each column the modality whose `obs` holds it (`None` for `mdata.obs`).
+    """
+    names = check_modalities(mdata, modalities)
+    if mdata.is_view:
+        msg = "mdata is a view of another MuData; take a copy first: `mdata = mdata.copy()`."
+        raise ValueError(msg)
+    for (role, name), layer in zip(names.items(), layers, strict=True):
+        adata = mdata.mod[name]
+        check_unique(adata.var_names, f"mdata[{name!r}].var_names")
+        slot = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
+        check_counts(check_layer(adata, layer, f"mdata[{name!r}]"), slot)
+        if adata.n_vars == 0:
+            msg = f"mdata[{name!r}] has no {'genes' if role == 'rna' else 'peaks'}."
+            raise ValueError(msg)
+    check_same_cells(mdata, list(names.values()))
+    check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE")
+    columns: dict[str, str | None] = {}
+    if batch_key is not None:
+        columns["batch"] = _find_column(mdata, batch_key, names["rna"])
+        values = _column(mdata, batch_key, columns["batch"])
+        if values.isna().any():
+            msg = f"batch_key={batch_key!r} is missing (NaN) for {int(values.isna().sum())} of {len(values)} cells; label them."
+            raise ValueError(msg)
+    if size_factor_key is not None:
+        columns["size_factor"] = _find_column(mdata, size_factor_key, names["rna"])
+        values = pd.to_numeric(_column(mdata, size_factor_key, columns["size_factor"]), errors="coerce")
+        if not (values > 0).all() or not np.isfinite(values).all():
+            bad = values[~((values > 0) & np.isfinite(values))].iloc[0]
+            msg = f"size_factor_key={size_factor_key!r} must be a positive number in every cell, got {bad}."
+            raise ValueError(msg)
+    return names, columns
+
+
+def _find_column(mdata: MuData, key: str, rna: str) -> str | None:
+    """Say which `obs` holds a column: that of the RNA, or that of the MuData (`None`)."""
+    if key in mdata.mod[rna].obs:
+        return rna
+    check_key(mdata.obs, key, f"neither mdata[{rna!r}].obs nor mdata.obs")
+    return None
+
+
+def _column(mdata: MuData, key: str, modality: str | None) -> pd.Series:
+    """Return a column of `obs`."""
+    return (mdata if modality is None else mdata.mod[modality]).obs[key]
+
+
+def assemble(
+    mdata: MuData, modalities: Mapping[str, str], *, manager: AnnDataManager, heldout_genes: Sequence[str]
+) -> TAPEData:
+    """Read counts, library sizes and windows.
+
+    Parameters
+    ----------
+    mdata
+        The object, set up.
+    modalities
+        Names of the modalities by role.
+    manager
+        Of the model.
+    heldout_genes
+        Genes that are not learned from.
+
+    Returns
+    -------
+    The arrays.
+    """
+    adata, chromatin = mdata.mod[modalities["rna"]], mdata.mod[modalities["atac"]]
+    rna = as_csr(manager.get_from_registry(REGISTRY_KEYS.X_KEY))
+    atac = as_csr(manager.get_from_registry(ATAC_KEY))
+    if REGISTRY_KEYS.SIZE_FACTOR_KEY in manager.data_registry:
+        library = np.asarray(manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY), dtype=np.float64).ravel()
+    else:
+        library = np.asarray(rna.sum(1), dtype=np.float64).ravel()
+    missing = [name for name in heldout_genes if name not in adata.var_names]
+    if missing:
+        msg = f"heldout_genes names {missing[:5]}, which are not in mdata[{modalities['rna']!r}].var_names."
+        raise KeyError(msg)
+    _report_empty(rna, atac, modalities)
+    counts = np.asarray(rna.sum(0)).ravel()
+    learned = (counts > 0) & ~adata.var_names.isin(list(heldout_genes))
+    if learned.sum() < 2:
+        msg = f"only {int(learned.sum())} genes have counts and are not held out; TAPE needs at least 2."
+        raise ValueError(msg)
+    windows, chromosome = _windows(mdata, adata, chromatin)
+    sequence = chromatin.varm.get(SequenceKeys().key)
+    return TAPEData(
+        rna=rna,
+        atac=atac,
+        library=library,
+        windows=windows,
+        learned=learned,
+        sequence=None if sequence is None else np.asarray(sequence, dtype=np.float64),
+        chromosome=chromosome,
+    )
+
+
+def _report_empty(rna: sparse.csr_matrix, atac: sparse.csr_matrix, modalities: Mapping[str, str]) -> None:
+    """Log how many cells and features have no counts: nothing is learned from them."""
+    for name, matrix in ((modalities["rna"], rna), (modalities["atac"], atac)):
+        cells = int((np.diff(matrix.indptr) == 0).sum())
+        features = int((np.asarray(matrix.sum(0)).ravel() == 0).sum())
+        if matrix.nnz == 0:
+            msg = f"mdata[{name!r}] ({matrix.shape[0]} x {matrix.shape[1]}) has no counts at all."
+            raise ValueError(msg)
+        if cells or features:
+            logger.warning(
+                "mdata[%r]: %d cells and %d features have no counts and are left out of training", name, cells, features
+            )
+
+
+def _windows(mdata: MuData, rna: AnnData, atac: AnnData) -> tuple[Windows, np.ndarray]:
+    """Read the windows of `pp.gene_windows` and the chromosome code of each gene (-1 where unknown)."""
+    keys = GeneWindowKeys()
+    slot = check_slot(mdata.uns, keys.key, "mdata.uns", "pp.gene_windows(mdata, genes=...)")
+    pairs, genes = slot[keys.pairs], slot[keys.genes]
+    gene = rna.var_names.get_indexer(pd.Index(pairs[keys.gene].astype(str)))
+    peak = atac.var_names.get_indexer(pd.Index(pairs[keys.peak].astype(str)))
+    here = (gene >= 0) & (peak >= 0)
+    if not here.any():
+        msg = (
+            f"mdata.uns[{keys.key!r}] names none of the genes and peaks of this object; "
+            "run sctandem.pp.gene_windows again after subsetting."
+        )
+        raise ValueError(msg)
+    windows = Windows.build(
+        gene[here],
+        peak[here],
+        distance=pairs[keys.distance].to_numpy()[here],
+        width=pairs[keys.width].to_numpy()[here],
+        n_genes=rna.n_vars,
+    )
+    chrom = genes[keys.chrom].astype(str).reindex(rna.var_names)
+    return windows, pd.factorize(chrom)[0]
+
+
+def read_atac(mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index) -> tuple[pd.Index, sparse.csr_matrix]:
+    """Read the chromatin counts of cells, the peaks in the order of the model.
+
+    Parameters
+    ----------
+    mdata
+        The object; other modalities are not looked at.
+    name
+        The modality.
+    layer
+        Layer of the counts.
+    peaks
+        The model's peaks.
+
+    Returns
+    -------
+    Names of the cells, and counts, cells x peaks.
+    """
+    check_mudata(mdata)
+    if name not in mdata.mod:
+        msg = f"mdata has no modality {name!r}; it has {list(mdata.mod)}. The model reads chromatin from {name!r}."
+        raise KeyError(msg)
+    adata = mdata.mod[name]
+    counts = check_layer(adata, layer, f"mdata[{name!r}]")
+    if not adata.var_names.equals(peaks):
+        check_unique(adata.var_names, f"mdata[{name!r}].var_names")
+        order = adata.var_names.get_indexer(peaks)
+        if (order < 0).any():
+            absent = list(peaks[order < 0][:3])
+            msg = (
+                f"mdata[{name!r}] lacks {int((order < 0).sum())} of the model's {len(peaks)} peaks, such as {absent}. "
+                "Count the fragments of these cells in the peaks of the model."
+            )
+            raise KeyError(msg)
+        counts = as_csr(counts)[:, order]
+    check_counts(counts, f"mdata[{name!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
+    return adata.obs_names, as_csr(counts)

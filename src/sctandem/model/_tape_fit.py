@@ -1,0 +1,257 @@
+"""What TAPE fits in closed form and gene by gene, before it sees minibatches of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sctandem._random import as_generator
+from sctandem.kernels import (
+    CellState,
+    Windows,
+    fit_cell_state,
+    gene_profiles,
+    pair_features,
+    peak_response,
+    rna_factors,
+    whiten,
+)
+from sctandem.kernels._window_features import predict_baseline
+from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from sctandem._random import RNG
+    from sctandem.module import TAPEConfig
+
+
+@dataclass(frozen=True)
+class TAPEData:
+    """The arrays TAPE is fitted to.
+
+    Parameters
+    ----------
+    rna, atac
+        Counts, cells x genes and cells x peaks.
+    library
+        Library size of each cell, (cells,).
+    windows
+        Peaks of every gene.
+    learned
+        Genes to learn from, (genes,).
+    sequence
+        Composition of each peak, peaks x features, where known.
+    chromosome
+        Code of each gene's chromosome, (genes,).
+    """
+
+    rna: sparse.csr_matrix
+    atac: sparse.csr_matrix
+    library: np.ndarray
+    windows: Windows
+    learned: np.ndarray
+    sequence: np.ndarray | None
+    chromosome: np.ndarray
+
+
+@dataclass(frozen=True)
+class Context:
+    """Functions of a cell's chromatin that the weights of peaks act on.
+
+    They are the components of the chromatin, and these times each context factor, made white.
+
+    Parameters
+    ----------
+    spread
+        Standard deviation of the context factors, (context factors,).
+    mean, matrix
+        Whitening of the functions.
+    """
+
+    spread: np.ndarray
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    @staticmethod
+    def raw(components: np.ndarray, state: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Lay out components and products, cells x functions."""
+        factors = np.clip(state[:, : spread.size] / spread, -3, 3)
+        return np.concatenate([components, *(components * factors[:, [k]] for k in range(spread.size))], axis=1)
+
+    @classmethod
+    def fit(cls, components: np.ndarray, state: np.ndarray, *, n_context: int, weights: np.ndarray) -> Context:
+        """Fit the whitening to training cells."""
+        spread = np.maximum(state[:, :n_context].std(0), 1e-12)
+        mean, matrix = whiten(cls.raw(components, state, spread), weights)
+        return cls(spread, mean, matrix)
+
+    def __call__(self, components: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Compute the white functions, cells x functions."""
+        return (self.raw(components, state, self.spread) - self.mean) @ self.matrix
+
+
+@dataclass(frozen=True)
+class TAPEFit:
+    """Result of `fit_tape`.
+
+    Parameters
+    ----------
+    start
+        What the module's parameters start from (`TAPEModule.start`).
+    keep
+        Arrays that prediction and links need later (`TAPEModule.set_fitted`).
+    state, context
+        Of all cells, cells x factors and cells x functions; those of training cells are honest: predicted without them.
+    """
+
+    start: dict[str, np.ndarray]
+    keep: dict[str, np.ndarray]
+    state: np.ndarray
+    context: np.ndarray
+
+
+def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG = 0) -> TAPEFit:
+    """Fit state, context, profiles and window networks.
+
+    Parameters
+    ----------
+    data
+        All cells.
+    train
+        Positions of the training cells; those without counts in either modality are left out here.
+    config
+        The architecture.
+    rng
+        Seed.
+
+    Returns
+    -------
+    The fit.
+    """
+    generator = as_generator(rng)
+    n_open = np.asarray(data.atac.sum(1)).ravel()
+    used = train[(n_open[train] > 0) & (data.library[train] > 0)]
+    rna, library = data.rna[used][:, data.learned], data.library[used]
+    factors = rna_factors(rna, library, config.n_factors, rng=generator)
+    n_factors = factors.scores.shape[1]
+    targets = np.column_stack([factors.scores, np.log(library)])
+    state, honest = fit_cell_state(
+        data.atac[used],
+        targets,
+        n_landmarks=config.n_landmarks,
+        n_components=max(50, config.n_components),
+        rng=generator,
+    )
+    states = state.predict(data.atac)
+    states[used] = honest
+    library_sd = float((targets[:, -1] - honest[:, -1]).std())
+    components = state.components(data.atac)[:, : config.n_components]
+    context = Context.fit(components[used], honest, n_context=min(config.n_context, n_factors), weights=library)
+    functions = context(components, states)
+    profiles = gene_profiles(rna, library, functions[used], rate=np.exp(factors.log_mean), theta=factors.theta)
+    learned = np.flatnonzero(data.learned)
+    target = np.zeros((data.rna.shape[1], functions.shape[1]))
+    information = np.zeros(len(target))
+    target[learned], information[learned] = profiles.target, profiles.information
+    response = peak_response(
+        state.loadings[:, : components.shape[1]] * state.spread[: components.shape[1]], state.accessibility
+    )
+    weight, profile = _read_windows(
+        data,
+        response,
+        state.accessibility,
+        context=context,
+        target=target,
+        information=information,
+        config=config,
+        rng=generator,
+    )
+
+    log_mean, theta = np.zeros(len(target)), np.full(len(target), np.median(factors.theta))
+    log_mean[learned], theta[learned] = factors.log_mean, factors.theta
+    unseen = ~data.learned
+    log_mean[unseen] = predict_baseline(data.windows, state.accessibility, log_mean, data.learned)[unseen]
+    loadings = np.zeros((len(target), config.n_factors))
+    loadings[learned, :n_factors] = factors.loadings
+    variance = np.zeros(config.n_factors)
+    variance[:n_factors] = honest[:, :n_factors].var(0)
+    start = {
+        "log_mean": log_mean,
+        "theta": theta,
+        "loadings": loadings,
+        "profile": profile,
+        "information": information,
+        "state_variance": variance,
+        "learned": data.learned.astype(np.float32),
+    }
+    shared = np.average(profiles.target, axis=0, weights=profiles.information)
+    keep = {f"state_{name}": values for name, values in state.arrays().items()}
+    keep |= {f"context_{name}": getattr(context, name) for name in ("spread", "mean", "matrix")}
+    keep |= {
+        "target": target - shared * data.learned[:, None],
+        "response": _white_response(response, context),
+        "chromosome": data.chromosome,
+        "pair_weight": weight,
+        "pair_gene": data.windows.gene,
+        "pair_peak": data.windows.peak,
+        "pair_distance": data.windows.distance,
+        "library_sd": np.array([library_sd]),
+    }
+    padded = np.zeros((len(states), config.n_factors))
+    padded[:, :n_factors] = states[:, :n_factors]
+    return TAPEFit(start, keep, padded, functions)
+
+
+def read_state(keep: dict[str, np.ndarray]) -> tuple[CellState, Context]:
+    """Rebuild the maps from chromatin to state and context from the arrays of `TAPEFit.keep`."""
+    parts = {
+        kind: {name.removeprefix(kind): values for name, values in keep.items() if name.startswith(kind)}
+        for kind in ("state_", "context_")
+    }
+    return CellState(**parts["state_"]), Context(**parts["context_"])
+
+
+def _white_response(response: np.ndarray, context: Context) -> np.ndarray:
+    """Write the response of each peak, at the average context, in the white functions."""
+    padded = np.zeros((len(response), len(context.matrix)))
+    padded[:, : response.shape[1]] = response
+    return padded @ np.linalg.inv(context.matrix)
+
+
+def _read_windows(
+    data: TAPEData,
+    response: np.ndarray,
+    accessibility: np.ndarray,
+    *,
+    context: Context,
+    target: np.ndarray,
+    information: np.ndarray,
+    config: TAPEConfig,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the window networks; return the weight of each pair and the profile of each gene in white functions."""
+    windows = data.windows
+    profile = np.zeros_like(target)
+    has_window = np.bincount(windows.gene, minlength=windows.n_genes) > 0
+    readable = np.flatnonzero(has_window & data.learned)
+    if readable.size == 0:
+        return np.zeros(windows.gene.size), profile
+    features = pair_features(windows, response, accessibility, sequence=data.sequence)
+    arrays = (
+        windows.pad(features),
+        windows.pad(np.ones(windows.gene.size)),
+        windows.pad(response[windows.peak]),
+        target,
+        information,
+        np.linalg.inv(context.matrix),
+    )
+    fitted = WindowData(*(torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in arrays))
+    networks = fit_windows(fitted, readable, config.windows, rng=rng)
+    weights, common = mean_weights(networks, fitted)
+    genes = torch.from_numpy(np.flatnonzero(has_window))
+    profile[has_window] = (fitted.profile(weights[genes], genes, weights.shape[1]) + common).numpy()
+    return weights[..., 0].numpy()[windows.gene, windows.slot], profile

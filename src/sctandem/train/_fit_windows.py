@@ -1,0 +1,206 @@
+"""Fit window networks to the profiles of genes: no cell is visited."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from sctandem._random import as_generator, spawn, torch_seeded
+from sctandem.nn import WindowLSTM
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sctandem._random import RNG
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """Settings of the window networks.
+
+    Parameters
+    ----------
+    n_members
+        Networks in the ensemble.
+    n_hidden
+        Units of each network.
+    dropout
+        Part of the units dropped in training.
+    learning_rate
+        Peak rate of Adam on its one-cycle schedule.
+    weight_decay
+        Of Adam, decoupled.
+    batch_size
+        Genes a step.
+    n_steps
+        Steps of the optimizer at most.
+    validation_size
+        Part of the genes on which each member chooses its best moment; every member has others.
+    """
+
+    n_members: int = 4
+    n_hidden: int = 32
+    dropout: float = 0.3
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-3
+    batch_size: int = 64
+    n_steps: int = 1200
+    validation_size: float = 0.15
+
+
+@dataclass(frozen=True)
+class WindowData:
+    """What a window network is fitted to.
+
+    Parameters
+    ----------
+    features
+        Genes x peaks x features.
+    mask
+        1 where there is a peak, genes x peaks.
+    response
+        Change of each peak with each function of the cells, genes x peaks x functions.
+    target
+        Profile of each gene, genes x (weights * functions).
+    information
+        Fisher information of each gene, (genes,).
+    whiten
+        Matrix from the raw functions to the white ones in which `target` is expressed.
+    """
+
+    features: Tensor
+    mask: Tensor
+    response: Tensor
+    target: Tensor
+    information: Tensor
+    whiten: Tensor
+
+    def profile(self, weights: Tensor, genes: Tensor, n_peaks: int) -> Tensor:
+        """Sum the weighted peaks of genes: genes x (weights * functions), in white functions."""
+        raw = torch.einsum("gpk,gpf->gkf", weights, self.response[genes, :n_peaks])
+        return raw.flatten(1) @ self.whiten
+
+    def gain(self, profile: Tensor, genes: Tensor) -> Tensor:
+        """Log-likelihood gained over a constant rate, (genes,)."""
+        return self.information[genes] * ((profile * self.target[genes]).sum(1) - 0.5 * (profile**2).sum(1))
+
+
+class WindowNetwork(nn.Module):
+    """A window LSTM and what all genes have in common.
+
+    Parameters
+    ----------
+    n_features, n_weights, n_functions
+        Features of a peak, weights a peak, and functions of the cells.
+    config
+        Settings.
+    """
+
+    def __init__(self, n_features: int, n_weights: int, n_functions: int, config: WindowConfig) -> None:
+        super().__init__()
+        self.lstm = WindowLSTM(n_features, n_weights, n_hidden=config.n_hidden, dropout=config.dropout)
+        # shares of a total and depth move all genes together; without this every peak would have to explain it
+        self.common = nn.Parameter(torch.zeros(n_weights * n_functions))
+
+
+def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rng: RNG = 0) -> list[WindowNetwork]:
+    """Fit an ensemble of window networks.
+
+    Parameters
+    ----------
+    data
+        Features, responses and profiles of all genes.
+    genes
+        Positions of the genes to learn from.
+    config
+        Settings.
+    rng
+        Seed.
+
+    Returns
+    -------
+    The networks, in evaluation mode. Each was fitted to its own part of the genes and kept from the step at which it
+    predicted its validation genes best.
+    """
+    return [_fit_one(data, genes, config, child) for child in spawn(rng, config.n_members)]
+
+
+def _fit_one(data: WindowData, genes: np.ndarray, config: WindowConfig, rng: np.random.Generator) -> WindowNetwork:
+    """Fit one member."""
+    rng = as_generator(rng)
+    order = rng.permutation(genes)
+    n_validation = round(config.validation_size * len(order)) if len(order) >= 20 else 0
+    held, order = torch.from_numpy(np.sort(order[:n_validation])), order[n_validation:]
+    n_functions = data.response.shape[2]
+    n_weights = data.target.shape[1] // n_functions
+    unit = float(data.information[torch.from_numpy(genes)].mean())
+    with torch_seeded(rng):
+        network = WindowNetwork(data.features.shape[2], n_weights, n_functions, config)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=config.n_steps + 1, pct_start=0.2
+        )
+        best, kept = -np.inf, copy.deepcopy(network.state_dict())
+        done, every = 0, max(1, config.n_steps // 40)
+        while done < config.n_steps:
+            shuffled = rng.permutation(order)
+            for batch in np.array_split(shuffled, max(1, len(order) // config.batch_size)):
+                network.train()
+                loss = -_mean_gain(network, data, torch.from_numpy(np.sort(batch))) / unit
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                done += 1
+                if n_validation and done % every == 0:
+                    score = _evaluate(network, data, held)
+                    if score > best:
+                        best, kept = score, copy.deepcopy(network.state_dict())
+                if done >= config.n_steps:
+                    break
+        if n_validation:
+            network.load_state_dict(kept)
+    return network.eval()
+
+
+def _mean_gain(network: WindowNetwork, data: WindowData, genes: Tensor) -> Tensor:
+    """Mean gain of some genes."""
+    n_peaks = max(1, int(data.mask[genes].sum(1).max()))
+    weights = network.lstm(data.features[genes, :n_peaks], data.mask[genes, :n_peaks])
+    return data.gain(data.profile(weights, genes, n_peaks) + network.common, genes).mean()
+
+
+@torch.no_grad()
+def _evaluate(network: WindowNetwork, data: WindowData, genes: Tensor) -> float:
+    """Mean gain of validation genes."""
+    network.eval()
+    return float(_mean_gain(network, data, genes))
+
+
+@torch.no_grad()
+def mean_weights(networks: list[WindowNetwork], data: WindowData) -> tuple[Tensor, Tensor]:
+    """Average an ensemble.
+
+    Parameters
+    ----------
+    networks
+        From `fit_windows`.
+    data
+        The windows.
+
+    Returns
+    -------
+    Weights, genes x peaks x weights, and what all genes have in common, (weights * functions,).
+    """
+    parts = []
+    for network in networks:
+        blocks = torch.arange(len(data.mask)).split(512)
+        parts.append(torch.cat([network.lstm(data.features[block], data.mask[block]) for block in blocks]))
+    common = torch.stack([network.common.detach() for network in networks]).mean(0)
+    return torch.stack(parts).mean(0), common
