@@ -8,6 +8,12 @@ from scipy.stats import norm
 
 #: Probability that the sum over counts may leave out.
 TAIL = 1e-6
+#: Counts after which the sum stops in any case.
+MAX_COUNT = 20_000
+#: Mean, times one plus the dispersion, from which an integral takes the place of the sum.
+LARGE = 50.0
+#: Step of the integral in the logarithm.
+STEP = 0.4
 #: Quantiles of the library size over which the expectation is taken.
 N_QUANTILES = 5
 
@@ -43,7 +49,8 @@ def expected_log1p(
 
     Notes
     -----
-    The sum over counts stops where less than 1e-6 of the probability is left: a few terms at single-cell depths.
+    The sum over counts stops where less than 1e-6 of the probability is left: a few terms at single-cell depths. For
+    large means or dispersions, an integral over the Laplace transform takes its place.
 
     Examples
     --------
@@ -70,19 +77,36 @@ def _sum_over_counts(log_rate, theta, library, factors, scale, out):
             for q in range(factors.shape[0]):
                 size = library[i] * factors[q]
                 mean = np.exp(log_rate[i, j]) * size
-                if mean > 1000.0:
-                    # the count hardly varies against the logarithm: second-order expansion about the mean
-                    centre = 1.0 + scale * mean / size
-                    variance = mean + mean * mean / theta[j]
-                    total += np.log(centre) - 0.5 * variance * (scale / size / centre) ** 2
-                    continue
-                step = mean / (theta[j] + mean)
-                probability = np.exp(-theta[j] * np.log1p(mean / theta[j]))
-                left = 1.0 - probability
-                k = 0
-                while left > TAIL and k < 20000:
-                    k += 1
-                    probability *= step * (k - 1 + theta[j]) / k
-                    left -= probability
-                    total += probability * np.log1p(scale * k / size)
+                if mean * (1 + 1 / theta[j]) > LARGE:
+                    total += _integral(mean, theta[j], scale / size)
+                else:
+                    total += _sum(mean, theta[j], scale / size)
             out[i, j] = total / factors.shape[0]
+
+
+@njit(cache=True, nogil=True)
+def _sum(mean, theta, unit):
+    """Sum over counts."""
+    total, k = 0.0, 0
+    step = mean / (theta + mean)
+    probability = np.exp(-theta * np.log1p(mean / theta))
+    left = 1.0 - probability
+    while left > TAIL and k < MAX_COUNT:
+        k += 1
+        probability *= step * (k - 1 + theta) / k
+        left -= probability
+        total += probability * np.log1p(unit * k)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _integral(mean, theta, unit):
+    """Integrate `(1 - E exp(-t unit k)) exp(-t) / t` over t, which is the same, by the trapezoidal rule in log t."""
+    total = 0.0
+    log_t = STEP * np.floor((-np.log(unit * mean) - 16.0) / STEP)
+    while log_t < 4.0:
+        t = np.exp(log_t)
+        transform = -theta * np.log1p(mean / theta * -np.expm1(-t * unit))
+        total -= np.expm1(transform) * np.exp(-t)
+        log_t += STEP
+    return total * STEP
