@@ -71,6 +71,28 @@ def new_mudata(modalities: Mapping[str, AnnData]) -> MuData:
         return mudata.MuData(dict(modalities))
 
 
+def add_modality(mdata: MuData, name: str, adata: AnnData) -> None:
+    """Add a modality with the cells of the others, in place, without pulling its columns.
+
+    Parameters
+    ----------
+    mdata
+        The object.
+    name
+        Name of the new modality.
+    adata
+        The modality.
+    """
+    import mudata
+
+    mdata.mod[name] = adata
+    if installed("mudata", "0.4"):
+        mdata.update()
+        return
+    with mudata.set_options(pull_on_update=False):
+        mdata.update()
+
+
 def copy_mudata(mdata: MuData) -> MuData:
     """Copy a MuData as it is (mudata 0.3 would pull the columns of the modalities into the copy, and say so).
 

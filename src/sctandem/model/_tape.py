@@ -20,8 +20,8 @@ from sctandem.model._tape_fit import fit_tape, read_state
 from sctandem.model.base import FilesMixin, TrainMixin
 from sctandem.module import TAPEConfig, TAPEModule
 from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
+from sctandem.nn import WindowConfig
 from sctandem.train import TrainConfig
-from sctandem.train._fit_windows import WindowConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,11 +105,12 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
     @property
     def modalities(self) -> dict[str, str]:
         """Names of the modalities by role."""
-        given = self._setup_args()["modalities"] or {}
+        given = self.setup_args["modalities"] or {}
         return {"rna": "rna", "atac": "atac", **given}
 
-    def _setup_args(self) -> dict[str, Any]:
-        """Return the arguments of `setup_mudata`."""
+    @property
+    def setup_args(self) -> dict[str, Any]:
+        """Arguments of `setup_mudata`."""
         return self.adata_manager.registry["setup_args"]
 
     @property
@@ -228,7 +229,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
             raise RuntimeError(msg)
         source = self.adata if mdata is None else mdata
         names, counts = read_atac(
-            source, self.modalities["atac"], layer=self._setup_args()["atac_layer"], peaks=self.peak_names
+            source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
         )
         state, context = read_state(self.module.get_fitted())
         states = state.predict(counts)
@@ -252,6 +253,27 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         float32, cells x factors, strongest first, in units of the log rate's factor scores.
         """
         return self._read_cells(mdata)[1].astype(np.float32)
+
+    def get_components(self, mdata: MuData | None = None, n_components: int = 30) -> np.ndarray:
+        """Return the leading singular vectors of the log-normalised chromatin of cells (LSI).
+
+        Parameters
+        ----------
+        mdata
+            Object with the same peaks; `None` for the one the model was made with.
+        n_components
+            How many at most.
+
+        Returns
+        -------
+        float64, cells x components, centred on the training cells, in units of the singular values.
+        """
+        source = self.adata if mdata is None else mdata
+        _, counts = read_atac(
+            source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
+        )
+        state, _ = read_state(self.module.get_fitted())
+        return (state.components(counts) * state.spread)[:, :n_components]
 
     @torch.inference_mode()
     def predict_expression(

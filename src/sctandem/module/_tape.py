@@ -11,8 +11,7 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
 from sctandem._checks import check_number, check_positive
-from sctandem.nn import nb_linear_log_likelihood
-from sctandem.train._fit_windows import WindowConfig
+from sctandem.nn import WindowConfig, nb_linear_log_likelihood
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "SparseLinear": "._sparse",
+        "WindowConfig": "._window_config",
         "WindowLSTM": "._window_lstm",
         "dense_to_csr": "._sparse",
         "map_values": "._sparse",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sctandem._lazy import attach
+
+if TYPE_CHECKING:
+    from sctandem.tl._peak_gene_links import peak_gene_links
+    from sctandem.tl._predict_expression import predict_expression
+    from sctandem.tl._programme_skill import programme_skill
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -17,40 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sctandem._random import RNG
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowConfig:
-    """Settings of the window networks.
-
-    Parameters
-    ----------
-    n_members
-        Networks in the ensemble.
-    n_hidden
-        Units of each network.
-    dropout
-        Part of the units dropped in training.
-    learning_rate
-        Peak rate of Adam on its one-cycle schedule.
-    weight_decay
-        Of Adam, decoupled.
-    batch_size
-        Genes a step.
-    n_steps
-        Steps of the optimizer at most.
-    validation_size
-        Part of the genes on which each member chooses its best moment; every member has others.
-    """
-
-    n_members: int = 4
-    n_hidden: int = 32
-    dropout: float = 0.3
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-3
-    batch_size: int = 64
-    n_steps: int = 1200
-    validation_size: float = 0.15
+    from sctandem.nn import WindowConfig
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from sctandem._checks import check_mudata, check_positive, working_copy
+from sctandem._keys import LinkKeys
+from sctandem._random import draw_seed
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from sctandem._random import RNG
+    from sctandem.model import TAPE
+
+
+def peak_gene_links(
+    mdata: MuData,
+    model: TAPE,
+    *,
+    n_permutations: int = 1000,
+    key_added: str = "tape_links",
+    rng: RNG = 0,
+    copy: bool = False,
+) -> MuData | None:
+    """Find the peaks that drive each gene.
+
+    Needs a trained :class:`~sctandem.model.TAPE`. Every peak of every window is weighed by the window network, held
+    against the gene's own counts, and tested against permuted windows.
+
+    Parameters
+    ----------
+    mdata
+        The object to write to, with the peaks and genes of the model.
+    model
+        The trained model.
+    n_permutations
+        Genes of other chromosomes to which each window is handed for the null distribution; the smallest p-value is
+        one over this plus one.
+    key_added
+        Name of the result.
+    rng
+        Seed of the choice of these genes.
+    copy
+        Return a copy with the result instead of writing it to `mdata`.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the copy. Sets the following fields:
+
+    `mdata.uns[key_added]["table"]` : :class:`pandas.DataFrame`
+        A row per peak of a window, best first: ``peak``, ``gene`` (category), ``distance`` (int64, bp to the midpoint of
+        the peak, negative upstream), ``weight`` (float64, 0 or more), ``sign`` (int8, -1 or 1), ``pvalue``, ``fdr``
+        (float64, Benjamini-Hochberg over all pairs; NaN for genes that were not learned from).
+    `mdata.uns[key_added]["params"]` : :class:`dict`
+        What the result was made with.
+
+    Raises
+    ------
+    RuntimeError
+        When the model is not trained.
+    ValueError
+        When `mdata` has other genes or peaks. Nothing is written then.
+
+    Notes
+    -----
+    Links are associations: a peak that opens together with the true enhancer next to it is found as well. The null
+    hypothesis of the p-value is that the gene follows the peak no more closely than genes of other chromosomes do; genes
+    that respond alike all over the genome make it conservative. Cost: pairs x `n_permutations`.
+
+    Examples
+    --------
+    >>> import sctandem as td
+    >>> mdata = td.datasets.simulate_multiome(300, 60, 600, rng=0)
+    >>> td.pp.gene_windows(mdata)
+    >>> td.model.TAPE.setup_mudata(mdata)
+    >>> model = td.model.TAPE(mdata)
+    >>> model.train(2, rng=0)
+    >>> td.tl.peak_gene_links(mdata, model)
+    >>> td.get.peak_gene_links(mdata).columns.tolist()
+    ['peak', 'gene', 'distance', 'weight', 'sign', 'pvalue', 'fdr']
+    """
+    check_mudata(mdata)
+    check_positive(n_permutations, "n_permutations", whole=True)
+    for role, names in (("rna", model.gene_names), ("atac", model.peak_names)):
+        name = model.modalities[role]
+        if name not in mdata.mod or not names.isin(mdata.mod[name].var_names).all():
+            msg = (
+                f"mdata[{name!r}] lacks features of the model; write the links to the object the model was trained on."
+            )
+            raise ValueError(msg)
+    seed = draw_seed(rng)
+    table = model.get_peak_gene_links(n_permutations=n_permutations, rng=seed)
+    keys = LinkKeys(key_added)
+    result = working_copy(mdata, copy=copy)
+    params = {"n_permutations": n_permutations, "seed": seed, "version": version("sctandem")}
+    result.uns[keys.key] = {keys.params: params, keys.table: table}
+    return result if copy else None
