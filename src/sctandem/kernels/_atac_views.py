@@ -18,6 +18,8 @@ from sctandem._random import as_generator
 SCALE = 1e4
 #: Expected count below which a peak's chi-squared residual is damped.
 DAMP = 0.01
+#: Singular values below this part of the largest are rounding.
+RANK_TOLERANCE = 1e-6
 
 
 def totals(counts: sparse.csr_matrix) -> np.ndarray:
@@ -94,7 +96,7 @@ def truncated_svd(matrix: sparse.csr_matrix, n_components: int, *, rng: RNG = 0)
     matrix
         Cells x peaks.
     n_components
-        How many; fewer where the matrix is small.
+        How many; fewer where the matrix is small or of lower rank.
     rng
         Seed of the start vector (the result depends on it by rounding only).
 
@@ -107,6 +109,7 @@ def truncated_svd(matrix: sparse.csr_matrix, n_components: int, *, rng: RNG = 0)
     start = as_generator(rng).standard_normal(min(matrix.shape))
     left, values, right = svds(matrix.astype(np.float64), k=n_components, v0=start)
     order = np.argsort(-values)
+    order = order[values[order] > RANK_TOLERANCE * values[order[0]]]
     loadings = right[order].T
     sign = np.where(loadings.sum(0) < 0, -1.0, 1.0)
     return left[:, order] * values[order] * sign, loadings * sign

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Cells that are treated at once.
 BLOCK = 4096
+#: Least standard deviation of a component, in units of the root mean square of the first.
+MIN_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def fit_cell_state(
     state = CellState(
         loadings=loadings,
         center=components.mean(0),
-        spread=np.maximum(components.std(0), 1e-12),
+        spread=np.maximum(components.std(0), MIN_SPREAD * np.sqrt((components[:, 0] ** 2).mean())),
         accessibility=np.asarray(logs.mean(0)).ravel(),
         by_log=logs[chosen].T @ by_fit[0],
         by_chi=by_chi,

@@ -59,16 +59,18 @@ def kernel_ridge(kernel: np.ndarray, targets: np.ndarray, landmarks: np.ndarray)
     `landmarks^2 x (cells + landmarks)`.
     """
     values, vectors = eigh(kernel[landmarks], driver="evd")
-    keep = values > RANK_TOLERANCE * values[-1]
+    keep = values > RANK_TOLERANCE * np.abs(values).max()
     root = vectors[:, keep] / np.sqrt(values[keep])
     features = kernel @ root
+    # cells that are all alike have features that differ by rounding only: these are penalised away
+    rounding = 1e-10 * float((features**2).sum()) / len(features)
     center, mean = features.mean(0), targets.mean(0)
     features -= center
     scale, basis = eigh(features.T @ features, driver="evd")
     scale = np.maximum(scale, 0.0)
     rotated = features @ basis
     moments = rotated.T @ (targets - mean)
-    unit = scale.sum() / len(features)
+    unit = max(scale.sum() / len(features), rounding)
     best = np.full(targets.shape[1], np.inf)
     honest, beta = np.zeros_like(targets), np.zeros_like(moments)
     chosen = np.zeros(targets.shape[1])
