@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CLIP = 8.0
 #: Genes from which the factors are computed, at most.
 MAX_GENES = 5000
+#: Singular values below this part of the largest are rounding.
+RANK_TOLERANCE = 1e-5
 #: Range of the inverse dispersion.
 THETA_RANGE = (0.1, 100.0)
 
@@ -72,7 +74,7 @@ def rna_factors(counts: sparse.csr_matrix, library: np.ndarray, n_factors: int =
     library
         Library size of each cell, (cells,).
     n_factors
-        How many; fewer where there are few genes or cells.
+        How many; fewer where there are few genes or cells, or copies of them.
     rng
         Seed of the randomised decomposition.
 
@@ -89,8 +91,9 @@ def rna_factors(counts: sparse.csr_matrix, library: np.ndarray, n_factors: int =
     residuals = _residuals(counts, library, rate, theta, chosen)[0]
     residuals -= residuals.mean(0)
     left, values, _ = randomized_svd(residuals, n_factors, random_state=draw_seed(rng))
-    scores = left * values
-    loadings = np.empty((rate.size, n_factors))
+    keep = values > RANK_TOLERANCE * values[0]
+    scores, values = (left * values)[:, keep], values[keep]
+    loadings = np.empty((rate.size, values.size))
     for start in range(0, rate.size, MAX_GENES):
         genes = np.arange(start, min(start + MAX_GENES, rate.size))
         block, derivative[genes] = _residuals(counts, library, rate, theta, genes)
