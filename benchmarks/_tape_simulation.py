@@ -122,15 +122,12 @@ def correlations(mdata: MuData, pairs: pd.DataFrame) -> np.ndarray:
 
 def tape_links(mdata: MuData, pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
     """Train TAPE on all cells, and give the weight of every pair; a pair that is not listed weighs nothing."""
-    import scvi
-
     import sctandem as td
 
-    scvi.settings.seed = seed
     td.model.TAPE.setup_mudata(mdata)
     model = td.model.TAPE(mdata)
-    model.train()
-    td.tl.peak_gene_links(mdata, model=model)
+    model.train(train_size=1.0, rng=seed, progress=False)
+    td.tl.peak_gene_links(mdata, model, rng=seed)
     table = mdata.uns["tape_links"]["table"]
     weights = table.set_index(["gene", "peak"])["weight"]
     weights.index = weights.index.set_levels([level.astype(str) for level in weights.index.levels])
@@ -140,15 +137,14 @@ def tape_links(mdata: MuData, pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
 
 def tape_genes(mdata: MuData, split: _a549.Split, hidden: np.ndarray, *, seed: int) -> np.ndarray:
     """Train TAPE on the training cells without the hidden genes, and predict these in the test cells."""
-    import scvi
-
     from sctandem.model import TAPE
 
-    scvi.settings.seed = seed
-    train, test = mdata[split.train].copy(), mdata[split.test].copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of mudata, on every copy
+        train, test = mdata[split.train].copy(), mdata[split.test].copy()
     TAPE.setup_mudata(train)
     model = TAPE(train, heldout_genes=list(mdata["rna"].var_names[hidden]))
-    model.train()
+    model.train(train_size=1.0, rng=seed, progress=False)
     return np.asarray(model.predict_expression(test, scale="log1p"))[:, hidden]
 
 
