@@ -6,6 +6,10 @@ VENV ?= .venv
 NEWEST ?= .venv-newest
 PYTHON ?=
 DATA ?=
+GENES ?=
+GROUPBY ?=
+BATCH ?=
+SIZE_FACTOR ?=
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -24,7 +28,9 @@ help:
 	@echo "make docs                 the documentation, warnings are errors; docs/_build/html/index.html"
 	@echo "make lint | types         ruff | mypy"
 	@echo "make clean                removes the environments and what was built"
-	@echo "Options: PYTHON=/path/to/python3 for the environment, ARGS='-k name' for pytest"
+	@echo "Options: PYTHON=/path/to/python3 for the environment, ARGS='-k name' for pytest and the demo"
+	@echo "Your file: GENES=genes.gtf (or .bed) where it does not say where the genes lie, GROUPBY=cell_type, BATCH=donor,"
+	@echo "           SIZE_FACTOR=total_counts (library sizes, where its genes are a selection); python -m benchmarks.demo --help"
 
 # A stamp a step: made again only when what it depends on has changed.
 $(VENV)/.made:
@@ -43,7 +49,8 @@ $(VENV)/.group-%: $(VENV)/.package
 	@touch $@
 
 demo: $(VENV)/.group-demo
-	"$(BIN)/python" -m benchmarks.demo $(if $(DATA),--data "$(DATA)") --out demo
+	"$(BIN)/python" -m benchmarks.demo $(if $(DATA),--data "$(DATA)") --out demo$(if $(GENES), --genes "$(GENES)")$(if \
+	$(GROUPBY), --groupby "$(GROUPBY)")$(if $(BATCH), --batch "$(BATCH)")$(if $(SIZE_FACTOR), --size-factor "$(SIZE_FACTOR)") $(ARGS)
 
 test: $(VENV)/.group-test
 	"$(BIN)/python" $(FAST) $(ARGS)

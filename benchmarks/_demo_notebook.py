@@ -1,0 +1,279 @@
+"""The notebook of the demonstration: written here, executed, and the source of every figure and number."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+MINUTES = 60
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the notebook is told: its first cell of code."""
+
+    DATA: str | None = None
+    GENES: str | None = None
+    GROUPBY: str | None = None
+    BATCH: str | None = None
+    SIZE_FACTOR: str | None = None
+    LAYER: str | None = None
+    RNA: str = "rna"
+    ATAC: str = "atac"
+    CHECKOUT: str = ".."
+    DRAFT: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data are simulated, so that the truth is known."""
+        return self.DATA is None
+
+
+def build(settings: Settings) -> NotebookNode:
+    """Write the notebook, without outputs. The metadata of a cell of code hold the step, for the terminal."""
+    import nbformat.v4 as nbf
+
+    notebook = nbf.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    for heading, text, source in _cells(settings):
+        notebook.cells.append(nbf.new_markdown_cell(f"{heading}\n\n{text}".strip()))
+        if source:
+            metadata = {"step": heading.lstrip("# ")}
+            if source.startswith("DATA ="):
+                metadata["tags"] = ["parameters"]
+            notebook.cells.append(nbf.new_code_cell(source, metadata=metadata))
+    return notebook
+
+
+def execute(notebook: NotebookNode, folder: Path) -> None:
+    """Run the notebook in a folder with the Python of this process, and tell the terminal where it is.
+
+    Raises nbclient's `CellExecutionError` when a cell fails.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    begin = time.perf_counter()
+
+    def tell(cell: NotebookNode, **_: Any) -> None:
+        step = cell.metadata.get("step")
+        if cell.cell_type == "code" and step:
+            print(f"[{time.perf_counter() - begin:4.0f} s] {step}", flush=True)
+
+    # the kernel of this environment, whatever kernels the user has installed elsewhere
+    manager = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
+    )
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        timeout=240 * MINUTES,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_execute=tell,
+    )
+    client.execute(cleanup_kc=True)  # as the kernel's manager is ours
+
+
+def to_html(notebook: NotebookNode) -> str:
+    """Turn the executed notebook into one page that needs no other file."""
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    return page
+
+
+def _cells(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Give heading, text and code of every step."""
+    what = "a simulated multiome, whose regulation is known" if settings.simulated else "your multiome"
+    yield (
+        "# Expression from chromatin",
+        f"TAPE learns from {what} to predict the expression of each gene from the accessibility of its peaks, and which peaks "
+        "drive which genes. It is judged on cells and genes that it never saw, beside simple answers. Everything in this folder "
+        "comes from this notebook.",
+        "\n".join(f"{name} = {value!r}" for name, value in asdict(settings).items()),
+    )
+    yield (
+        "## Preparations",
+        "",
+        """import logging
+import sys
+import warnings
+
+sys.path.insert(0, CHECKOUT)  # the baselines and the comparisons lie in the checkout, not in the package
+warnings.filterwarnings("ignore", category=FutureWarning)
+
+import numpy as np
+import pandas as pd
+import sctandem as td
+from benchmarks import _demo_data, _demo_figures, _demo_tables
+from benchmarks._measure import peak_memory_mb
+from IPython.display import display
+
+logging.getLogger("sctandem").setLevel(logging.ERROR)
+pd.set_option("display.max_rows", 100)""",
+    )
+    yield from _data(settings)
+    yield from _model(settings)
+    yield from _results(settings)
+
+
+def _data(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    if settings.simulated:
+        text = (
+            "Types of cells along a branching lineage, donors, batches and two conditions. Transcription factors open peaks, and "
+            "peaks drive genes by a grammar of side, order and pairs, so that neither distance nor correlation tells the links."
+        )
+        size = "400, 120, 1200" if settings.DRAFT else "2000, 600, 6000"
+        code = f"mdata = td.datasets.simulate_multiome({size}, rng=0)"
+    else:
+        text = "Counts of genes and of peaks in the same cells."
+        code = "mdata = _demo_data.read(DATA, rna=RNA, atac=ATAC, layer=LAYER, genes=GENES)"
+        code += """
+_demo_data.check_column(mdata, BATCH, "--batch")
+_demo_data.check_column(mdata, SIZE_FACTOR, "--size-factor")"""
+    code += """
+groupby = _demo_data.choose_groups(mdata, GROUPBY)
+rna, atac = mdata["rna"], mdata["atac"]
+print(f"{mdata.n_obs:,} cells, {rna.n_vars:,} genes, {atac.n_vars:,} peaks; groups by {groupby!r}:")
+print(", ".join(f"{group} ({n:,})" for group, n in mdata.obs[groupby].value_counts(sort=False).items()))
+print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR))"""
+    yield "## Data", text, code
+    yield (
+        "## Windows",
+        "The peaks within 100 kb of each transcription start site, in order, with distances signed in the direction of "
+        "transcription. The genes of one or two whole chromosomes are hidden from the model, where there are genes to spare.",
+        """td.pp.gene_windows(mdata, GENES, upstream=100_000, downstream=100_000)
+chromosomes, hidden = _demo_data.genes_to_hide(mdata)
+windows = mdata.uns["gene_windows"]["genes"]
+print(f"{len(windows):,} of {rna.n_vars:,} genes are placed; {windows.n_peaks.median():.0f} peaks a window (median)")
+print(f"hidden: {len(hidden)} genes of {', '.join(chromosomes)}" if hidden else "too few genes to hide any")""",
+    )
+
+
+def _model(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    batch = "'batch'" if settings.simulated else "BATCH"
+    if settings.DRAFT:
+        make = (
+            "from sctandem.module import TAPEConfig\nfrom sctandem.nn import WindowConfig\n\n"
+            "# a draft: quick, and not to be believed\n"
+            "config = TAPEConfig(windows=WindowConfig(n_members=1, n_steps=60))\n"
+            "model = td.model.TAPE(mdata, heldout_genes=hidden, config=config)"
+        )
+    else:
+        make = "model = td.model.TAPE(mdata, heldout_genes=hidden)"
+    yield (
+        "## Training",
+        "On 80 % of the cells. The others, and the hidden genes, have no part in it.",
+        f"""td.model.TAPE.setup_mudata(mdata, batch_key={batch}, size_factor_key=SIZE_FACTOR)
+{make}
+model.train(train_size=0.8, rng=0, progress=False)
+print(model)""",
+    )
+    yield (
+        "## Prediction",
+        "Expected counts per 10,000 of every gene in every cell, from chromatin alone; and for each gene, over held-out cells, "
+        "whether the prediction is worth more than its mean and than the nearest cells. A gene whose prediction is no better "
+        "than its mean should be used as if it were its mean.",
+        """td.tl.predict_expression(mdata, model)
+display(_demo_tables.verdict_table(mdata))
+td.get.expression_skill(mdata).sort_values("pearson", ascending=False).head(10).round(3)""",
+    )
+    yield (
+        "## Links",
+        "The weight of each peak for each gene, its sign, and a false discovery rate. A link is an association that fits the order "
+        "and the distance of the peaks; it does not prove that the peak acts.",
+        """td.tl.peak_gene_links(mdata, model)
+td.get.peak_gene_links(mdata).head(10).round(4)""",
+    )
+
+
+def _results(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    yield (
+        "## Against simple answers",
+        "Log-normalised counts of held-out cells. *Learned from*: genes that the model was trained on. *Hidden*: genes of whole "
+        "chromosomes, of which the model saw only the windows; the mean, neighbours and ridge regression cannot predict a gene "
+        "without its counts. The distance-weighted gene score predicts the former by one line a gene, the latter by one line for "
+        "all genes. Pearson and AUROC (of detection) are means over genes, RMSE is over all values. "
+        + (
+            "The ceiling is what knowing the true rates would give: the rest is sampling noise."
+            if settings.simulated
+            else ""
+        ),
+        """heldout = _demo_tables.predict_heldout(mdata, model, size_factor=SIZE_FACTOR)
+skill = _demo_tables.skill_table(heldout)
+skill""",
+    )
+    if settings.simulated:
+        yield (
+            "## Links against the truth",
+            "Average precision of telling the true links from all other pairs within the windows. The decay of *correlation x "
+            "exp(-distance)* is the one that does best here, chosen with the truth at hand.",
+            """scored = _demo_tables.link_scores(mdata, model)
+links = _demo_tables.link_table(mdata, scored)
+links""",
+        )
+    else:
+        yield (
+            "## Number of links",
+            "",
+            """links = _demo_tables.link_table(mdata, None)
+links""",
+        )
+    yield (
+        "## Figure 1: what drives a gene",
+        "Arcs lead from the start site of the gene to its peaks, as high as their weight; below, the accessibility of the peaks "
+        "in each group of cells." + (" Triangles mark the peaks that truly drive it." if settings.simulated else ""),
+        """gene = _demo_figures.gene_to_show(mdata)
+figure = _demo_figures.links_of_gene(mdata, gene, groupby)
+figure.savefig("links.png", dpi=200)""",
+    )
+    yield (
+        "## Figure 2: predicted against measured",
+        "Held-out cells, the six genes that are predicted best.",
+        """figure = td.pl.predicted_expression(mdata, groupby=groupby, size_factor_key=SIZE_FACTOR)
+figure.savefig("predicted_expression.png", dpi=200)""",
+    )
+    yield (
+        "## Figure 3: skill gene by gene",
+        "",
+        """figure = _demo_figures.skill_per_gene(heldout)
+figure.savefig("skill_per_gene.png", dpi=200)""",
+    )
+    if settings.simulated:
+        yield (
+            "## Figure 4: links against the truth",
+            "",
+            """figure = _demo_figures.precision_recall(scored)
+figure.savefig("links_precision_recall.png", dpi=200)""",
+        )
+    else:
+        yield (
+            "## Figure 4: programmes",
+            "Scores of sets of genes from predicted and from measured expression, over held-out cells: the phases of the cell "
+            "cycle where they are measured, and the markers of each group of cells.",
+            """sets = _demo_data.programmes(mdata, groupby, size_factor=SIZE_FACTOR)
+td.tl.programme_skill(mdata, sets, size_factor_key=SIZE_FACTOR, rng=0)
+display(td.get.programme_skill(mdata).round(3))
+td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
+        )
+    yield (
+        "## Files",
+        "",
+        """mdata.write_h5mu("demo.h5mu")
+with open("tables.txt", "w") as file:
+    file.write("Held-out cells: ours against simple answers\\n\\n" + skill.to_string() + "\\n\\n")
+    file.write("Genes by verdict\\n\\n" + _demo_tables.verdict_table(mdata).to_string() + "\\n\\n")
+    file.write("Peak-gene links\\n\\n" + links.to_string() + "\\n\\n")
+    file.write(_demo_data.note_on_sizes(mdata, SIZE_FACTOR) + "\\n")
+print(f"at most {peak_memory_mb() / 1000:.1f} GB of memory")""",
+    )

@@ -1,0 +1,186 @@
+"""Ours beside simple answers: the tables of the demonstration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from benchmarks import _demo_data, _tape_simulation, peers
+from benchmarks.peers._common import log1p_cp10k
+from sctandem.kernels import auroc, pearson, rmse
+
+if TYPE_CHECKING:
+    from mudata import MuData
+    from scipy import sparse
+
+    from sctandem.model import TAPE
+
+COMPONENTS = (20, 50)
+NEIGHBOURS = (10, 20, 50, 100, 200)
+NEEDS_COUNTS = "needs the gene's counts"
+OURS, CEILING = "TAPE", "true rates (ceiling)"
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """Predictions of held-out cells by method, log1p of counts per 10,000, and what was measured."""
+
+    truth: np.ndarray
+    predicted: dict[str, np.ndarray]
+    hidden: np.ndarray
+    genes: pd.Index
+
+    def scores(self, measure: str, *, hidden: bool) -> dict[str, np.ndarray]:
+        """Give one score a gene for every method that has a prediction."""
+        function = {"pearson": pearson, "rmse": rmse, "auroc": auroc}[measure]
+        part = self.hidden == hidden
+        # genes without a count in the held-out cells say nothing
+        part &= np.ptp(self.truth, axis=0) > 0
+        found = {}
+        for name, values in self.predicted.items():
+            if not np.isnan(values[:, part]).all():
+                score = function(self.truth[:, part], values[:, part])
+                found[name] = np.nan_to_num(score) if measure == "pearson" else score
+        return found
+
+
+def predict_heldout(mdata: MuData, model: TAPE, *, size_factor: str | None = None, seed: int = 0) -> Heldout:
+    """Predict the cells that the model never saw, by the model and by what is simpler.
+
+    The simple answers are tuned by cross-validation on the training cells. Where a method needs the counts of a gene and the
+    gene was hidden, its prediction is missing.
+    """
+    heldout = mdata.obs["tape_heldout"].to_numpy(dtype=bool)
+    train, test = np.flatnonzero(~heldout), np.flatnonzero(heldout)
+    rna, atac = mdata["rna"], mdata["atac"]
+    hidden = rna.var_names.isin(model.heldout_genes)
+    data = _demo_data.train_data(mdata, train, size_factor=size_factor)
+    simple = (
+        peers.MeanPerGene(),
+        peers.NearestNeighbours(components=COMPONENTS, neighbours=NEIGHBOURS),
+        peers.RidgeOnLSI(components=COMPONENTS),
+    )
+    predicted = {OURS: model.predict_expression(mdata[test].copy(), scale="log1p").to_numpy()}
+    for peer in simple:
+        values = peer.fit_predict(_without(data, hidden), atac.X[test], seed=seed).values
+        predicted[peer.title] = np.full((len(test), rna.n_vars), np.nan, dtype=np.float32)
+        predicted[peer.title][:, ~hidden] = values
+    predicted[peers.GeneScore.title] = _gene_score(data, atac.X[test], hidden)
+    if "true_rate" in rna.layers:
+        predicted[CEILING] = np.log1p(np.asarray(rna.layers["true_rate"][test]))
+    truth = log1p_cp10k(rna.X[test], _demo_data.library_size(mdata, size_factor)[test])
+    return Heldout(truth, predicted, hidden, rna.var_names)
+
+
+def skill_table(heldout: Heldout) -> pd.DataFrame:
+    """Compare the methods on held-out cells: first genes the model learned from, then genes it never saw."""
+    rows: list[dict[str, Any]] = []
+    for hidden in (False, True):
+        if not (heldout.hidden == hidden).any():
+            continue
+        scores = {measure: heldout.scores(measure, hidden=hidden) for measure in ("pearson", "rmse", "auroc")}
+        for name in heldout.predicted:
+            row = {"genes": "hidden in training" if hidden else "learned from", "method": name}
+            if name not in scores["pearson"]:
+                rows.append(row | {"Pearson a gene": NEEDS_COUNTS, "RMSE": "", "AUROC a gene": ""})
+                continue
+            error = float(np.sqrt(np.mean(scores["rmse"][name] ** 2)))
+            rows.append(
+                row
+                | {
+                    "Pearson a gene": f"{scores['pearson'][name].mean():.3f}",
+                    # the logarithm of a mean is not the mean of logarithms
+                    "RMSE": "" if name == CEILING else f"{error:.3f}",
+                    "AUROC a gene": f"{np.nanmean(scores['auroc'][name]):.3f}",
+                }
+            )
+    return pd.DataFrame(rows).set_index(["genes", "method"])
+
+
+def link_scores(mdata: MuData, model: TAPE) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Score every pair of a gene and a peak in its window, and say which are true (simulations only).
+
+    Genes that were hidden in training are left out. Correlations are over the training cells, those the model saw.
+    """
+    pairs = mdata.uns["gene_windows"]["pairs"]
+    pairs = pairs[~pairs["gene"].isin(model.heldout_genes)]
+    truth = _tape_simulation.label(pairs, mdata.uns["truth"]["links"])
+    distance = np.abs(pairs["distance"].to_numpy(dtype=np.float64))
+    train = np.flatnonzero(~mdata.obs["tape_heldout"].to_numpy(dtype=bool))
+    related = np.abs(_tape_simulation.correlations(mdata[train].copy(), pairs))
+    weighted = {decay: related * np.exp(-distance / decay) for decay in _tape_simulation.DECAYS}
+    best = max(weighted, key=lambda decay: average_precision_score(truth, weighted[decay]))
+    links = mdata.uns["tape_links"]["table"]
+    weights = pd.Series(links["weight"].to_numpy(), index=_names(links))
+    return truth, {
+        OURS: weights.reindex(_names(pairs)).fillna(0.0).to_numpy(),
+        "correlation x exp(-distance)": weighted[best],
+        "peak-gene correlation": related,
+        "distance": -distance,
+    }
+
+
+def link_table(mdata: MuData, scored: tuple[np.ndarray, dict[str, np.ndarray]] | None) -> pd.DataFrame:
+    """Compare the links with the truth, or count them where the truth is not known."""
+    if scored is not None:
+        truth, scores = scored
+        found = {name: average_precision_score(truth, values) for name, values in scores.items()}
+        rows = [(name, f"{value:.3f}", f"{value / found['distance']:.2f}") for name, value in found.items()]
+        rows.append(("chance (share of true links)", f"{truth.mean():.3f}", ""))
+        return pd.DataFrame(rows, columns=["score of a link", "average precision", "against distance"]).set_index(
+            "score of a link"
+        )
+    links = mdata.uns["tape_links"]["table"]
+    rows = []
+    for level in (0.01, 0.05, 0.1, 0.2):
+        kept = links[links["fdr"] <= level]
+        rows.append((f"{level:g}", len(kept), kept["gene"].nunique(), int((kept["sign"] < 0).sum())))
+    return pd.DataFrame(rows, columns=["FDR at most", "links", "genes", "repressing"]).set_index("FDR at most")
+
+
+def verdict_table(mdata: MuData) -> pd.DataFrame:
+    """Count the genes by verdict."""
+    counts = mdata["rna"].var["tape_verdict"].value_counts(sort=False)
+    return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
+
+
+def _without(data: peers.TrainData, hidden: np.ndarray) -> peers.TrainData:
+    """Take the hidden genes out of what a method sees."""
+    return peers.TrainData(
+        data.counts[:, ~hidden], data.atac, data.library_size, data.genes[~hidden], data.peaks, data.pairs
+    )
+
+
+def _gene_score(data: peers.TrainData, atac_test: sparse.csr_matrix, hidden: np.ndarray) -> np.ndarray:
+    """Predict by the distance-weighted gene score: a line a gene, and one line of all genes for the hidden ones.
+
+    The reach of the score for hidden genes is the one whose line explains most of the other genes.
+    """
+    peer = peers.GeneScore()
+    pairs = data.pairs[data.pairs["gene"].isin(data.genes[~hidden])]
+    seen = peers.TrainData(
+        data.counts[:, ~hidden], data.atac, data.library_size, data.genes[~hidden], data.peaks, pairs
+    )
+    values = np.empty((atac_test.shape[0], len(data.genes)), dtype=np.float32)
+    values[:, ~hidden] = peer.fit_predict(seen, atac_test, seed=0).values
+    if hidden.any():
+        expression = seen.rna
+        best, line = -np.inf, None
+        for length in peer.lengths:
+            scores = peer.scores(data.atac, data, model="tss", length=length)
+            skill = np.nan_to_num(pearson(expression, scores[:, ~hidden])).mean()
+            if skill > best:
+                slope, start = np.polyfit(scores[:, ~hidden].ravel(), expression.ravel(), 1)
+                best, line = skill, (length, slope, start)
+        length, slope, start = line
+        values[:, hidden] = start + slope * peer.scores(atac_test, data, model="tss", length=length)[:, hidden]
+    return values
+
+
+def _names(table: pd.DataFrame) -> pd.MultiIndex:
+    """Name the pairs."""
+    return pd.MultiIndex.from_arrays([table["gene"].astype(str), table["peak"].astype(str)])
