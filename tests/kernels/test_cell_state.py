@@ -56,7 +56,9 @@ def test_log_view_does_not_depend_on_depth(counts):
 def test_chi_view_equals_the_dense_formula(counts):
     view = ChiView.fit(counts[:50])
     part, level = view(counts)
-    np.testing.assert_allclose(part.toarray() - np.outer(level, view.mean), chi_residuals(counts, counts[:50]), atol=1e-5)
+    np.testing.assert_allclose(
+        part.toarray() - np.outer(level, view.mean), chi_residuals(counts, counts[:50]), atol=1e-5
+    )
 
 
 def test_squared_chi_residuals_add_up_to_the_statistic(counts):

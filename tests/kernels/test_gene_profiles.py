@@ -54,7 +54,9 @@ def test_planted_slopes_equal_those_of_a_poisson_regression(cells, rng):
         sparse.csr_matrix(counts.astype(np.float32)), library, white, rate=known, theta=np.full(6, 1e8)
     )
     for gene in range(6):
-        fit = sm.GLM(counts[:, gene], sm.add_constant(white), family=sm.families.Poisson(), offset=np.log(library)).fit()
+        fit = sm.GLM(
+            counts[:, gene], sm.add_constant(white), family=sm.families.Poisson(), offset=np.log(library)
+        ).fit()
         np.testing.assert_allclose(found.target[gene], fit.params[1:], atol=0.06)
         np.testing.assert_allclose(1 / np.sqrt(found.information[gene]), fit.bse[1:], rtol=0.15)
     z = (found.target - slopes) * np.sqrt(found.information)[:, None]
@@ -69,7 +71,11 @@ def test_profile_is_the_score_over_the_information(cells, rng):
     theta, rate = 2.0, 1e-3
     counts = rng.negative_binomial(theta, theta / (theta + library * rate))
     found = gene_profiles(
-        sparse.csr_matrix(counts[:, None].astype(np.float32)), library, white, rate=np.array([rate]), theta=np.array([theta])
+        sparse.csr_matrix(counts[:, None].astype(np.float32)),
+        library,
+        white,
+        rate=np.array([rate]),
+        theta=np.array([theta]),
     )
 
     def likelihood(change):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sctandem._checks import check_number, check_positive
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
@@ -27,6 +29,11 @@ class WindowConfig:
         Steps of the optimizer at most.
     validation_size
         Part of the genes on which each member chooses its best moment; every member has others.
+
+    Raises
+    ------
+    ValueError
+        For a value out of bounds.
     """
 
     n_members: int = 4
@@ -37,3 +44,12 @@ class WindowConfig:
     batch_size: int = 64
     n_steps: int = 1200
     validation_size: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("n_members", "batch_size", "n_steps"):
+            check_positive(getattr(self, name), name, whole=True)
+        check_number(self.n_hidden, "n_hidden", low=2, whole=True)
+        check_positive(self.learning_rate, "learning_rate")
+        check_number(self.weight_decay, "weight_decay")
+        for name in ("dropout", "validation_size"):
+            check_number(getattr(self, name), name, high=0.9)
