@@ -340,17 +340,19 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
 
         Notes
         -----
-        The weight is the size of the peak's effect on the log rate over the cells, times one plus the agreement of the
-        peak with its gene. The p-value asks whether the gene follows the peak more closely than genes of other
-        chromosomes do. A peak that follows the same factor as the true enhancer next to it passes this test as well:
-        links are associations.
+        The weight is the size of the effect on the log rate over the cells that the window network expects, times
+        `exp(a / 2)` of the agreement `a`: how much more closely the gene follows the peak, in what the other peaks of the
+        window leave unexplained, than genes of other chromosomes do, in standard deviations of these. The p-value is that
+        of the agreement in the pool of such permuted windows; the false discovery rate is controlled by
+        Benjamini-Hochberg with weights proportional to the variance that the network expects of the pair. A peak that
+        opens together with a true enhancer that the network missed passes as well: links are associations.
         """
         if not self.is_trained:
             msg = "this TAPE model is not trained; call `model.train()` first."
             raise RuntimeError(msg)
         kept = self.module.get_fitted()
         weight, gene, peak = kept["pair_weight"], kept["pair_gene"], kept["pair_peak"]
-        importance, pvalue = link_evidence(
+        evidence = link_evidence(
             weight,
             kept["response"],
             kept["target"],
@@ -366,10 +368,10 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
                 "peak": pd.Categorical.from_codes(peak, self.peak_names).remove_unused_categories(),
                 "gene": pd.Categorical.from_codes(gene, self.gene_names).remove_unused_categories(),
                 "distance": kept["pair_distance"].astype(np.int64),
-                "weight": importance.astype(np.float64),
+                "weight": evidence.importance * np.exp(evidence.agreement / 2),
                 "sign": np.where(weight < 0, -1, 1).astype(np.int8),
-                "pvalue": pvalue,
-                "fdr": adjust(pvalue),
+                "pvalue": evidence.pvalue,
+                "fdr": adjust(evidence.pvalue, evidence.importance**2),
             }
         )
         return table.sort_values(["fdr", "weight"], ascending=[True, False], ignore_index=True)

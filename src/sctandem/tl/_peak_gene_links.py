@@ -51,7 +51,7 @@ def peak_gene_links(
     `mdata.uns[key_added]["table"]` : :class:`pandas.DataFrame`
         A row per peak of a window, best first: ``peak``, ``gene`` (category), ``distance`` (int64, bp to the midpoint of
         the peak, negative upstream), ``weight`` (float64, 0 or more), ``sign`` (int8, -1 or 1), ``pvalue``, ``fdr``
-        (float64, Benjamini-Hochberg over all pairs; NaN for genes that were not learned from).
+        (float64, weighted Benjamini-Hochberg over all pairs; NaN for genes that were not learned from).
     `mdata.uns[key_added]["params"]` : :class:`dict`
         What the result was made with.
 
@@ -64,9 +64,9 @@ def peak_gene_links(
 
     Notes
     -----
-    Links are associations: a peak that opens together with the true enhancer next to it is found as well. The null
-    hypothesis of the p-value is that the gene follows the peak no more closely than genes of other chromosomes do; genes
-    that respond alike all over the genome make it conservative. Cost: pairs x `n_permutations`.
+    Links are associations: a peak that opens together with a true enhancer is found as well. The null hypothesis of the
+    p-value is that the gene follows the peak, in what the other peaks of its window leave unexplained, no more closely than
+    genes of other chromosomes do; see :meth:`~sctandem.model.TAPE.get_peak_gene_links`. Cost: pairs x `n_permutations`.
 
     Examples
     --------
