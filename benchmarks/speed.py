@@ -65,9 +65,12 @@ def run(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     threads = options.threads
     marks = sorted({mark for mark in (5, 10, 20, 40) if mark < options.epochs} | {options.epochs})
     own_marks = sorted({*OWN_EPOCHS, options.epochs})
-    memory = {}
-    for method in runs.METHODS:
-        memory[method] = measure(runs.short_training, path, threads, method).peak_mb
+    wide = path.with_name("speed_wide.h5ad")
+    simulate_counts(options.cells // 5, 10 * options.genes).write_h5ad(wide)
+    memory = {
+        name: {method: measure(runs.short_training, data, threads, method).peak_mb for method in runs.METHODS}
+        for name, data in (("as above", path), ("ten times the genes, a fifth of the cells", wide))
+    }
     return {
         "density": density,
         "alternated": measure(runs.alternate, path, threads, options.repeats).value,
@@ -101,7 +104,6 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
     first = min(reached) if reached else None
     to_elbo = last["seconds"] / own[first]["seconds"] if first else 0.0
     gap = (own[options.epochs]["elbo"] - last["elbo"]) / abs(last["elbo"])
-    memory = figures["memory_mb"]
     rows = [
         _row("epoch", epoch_seconds["scVI"], epoch_seconds["sctandem"], epoch, TARGETS["epoch"]),
         _row(
@@ -121,12 +123,9 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
     ]
     for row in rows:
         row["unit"] = "s"
-    rows.append(
-        {
-            **_row("peak memory", memory["scVI"], memory["sctandem"], memory["scVI"] / memory["sctandem"], 1.0),
-            "unit": "MB",
-        }
-    )
+    for name, memory in figures["memory_mb"].items():
+        ratio = memory["scVI"] / memory["sctandem"]
+        rows.append({**_row(f"peak memory, {name}", memory["scVI"], memory["sctandem"], ratio, 1.0), "unit": "MB"})
     curve = [{"method": "scVI", **row} for row in figures["reference"]]
     curve += [{"method": "sctandem", "epochs": epochs, **row} for epochs, row in own.items()]
     return {
@@ -161,10 +160,14 @@ def _text(options: argparse.Namespace, figures: dict[str, Any], first: int | Non
         f"{options.cells:,} simulated cells x {options.genes:,} genes, {figures['density']:.1%} of the counts above zero, "
         f"{options.threads} threads{' that sleep while they wait' if options.passive else ''}. scVI is scvi-tools' `SCVI(gene_likelihood='nb').train()` at its defaults; ours is the "
         "internal count VAE of the same architecture at its defaults. Both train on the same 90 % of the cells. Times are "
-        f"medians of ratios over {options.repeats} alternations in one process; {reached}",
+        f"medians of ratios over {options.repeats} alternations in one process. {reached}",
         "The evidence lower bound is computed for both by the same lines: scvi-tools' negative binomial log-likelihood, mean "
         "over five draws of the latent state, analytic Kullback-Leibler term, evaluation mode. At "
         f"{options.epochs} epochs ours is {gap:+.2%} of scVI's absolute value (positive is better).",
-        "Peak memory is that of a process that trains three epochs and reads the latent space.",
+        "Both have one hidden layer of 128 units, ten latent dimensions and the same likelihood. What differs besides the "
+        "computation: ours starts the decoder at the shares of the genes, uses larger batches with a cycled learning rate, and "
+        "reaches the full weight of the Kullback-Leibler term after a tenth of the run, scVI after 400 epochs.",
+        "Peak memory is that of a process that trains three epochs and reads the latent space, libraries included; about 45 MB "
+        "of ours are the compiler.",
     ]
     return "\n\n".join(paragraphs)
