@@ -14,7 +14,7 @@ from sctandem.model import TAPE
 from sctandem.model.base import CountVAEModel
 from sctandem.module import TAPEConfig
 from sctandem.module.base import CountVAEConfig
-from sctandem.train._fit_windows import WindowConfig
+from sctandem.nn import WindowConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
