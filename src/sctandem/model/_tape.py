@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BLOCK = 1024
 #: Log library size of a cell without counts: it expects none, and so teaches nothing.
 NO_LIBRARY = -20.0
+UNTRAINED = "this TAPE model is not trained; call `model.train()` first."
 
 
 class TAPE(TrainMixin, FilesMixin, BaseModelClass):
@@ -169,9 +170,11 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         setup_method_args["setup_args"] = {
             key: value for key, value in setup_method_args["setup_args"].items() if key not in {"names", "columns"}
         }
+        # `check_inputs` has seen that these are counts, in more formats than scvi-tools would
         registered: list[Any] = [
-            fields.MuDataLayerField(REGISTRY_KEYS.X_KEY, rna_layer, mod_key=names["rna"], mod_required=True),
-            fields.MuDataLayerField(ATAC_KEY, atac_layer, mod_key=names["atac"], mod_required=True),
+            fields.MuDataLayerField(key, layer, mod_key=names[role], mod_required=True, is_count_data=False)
+            for key, layer, role in ((REGISTRY_KEYS.X_KEY, rna_layer, "rna"), (ATAC_KEY, atac_layer, "atac"))
+        ] + [
             fields.MuDataCategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch")),
             fields.MuDataNumericalObsField(
                 REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, mod_key=columns.get("size_factor"), required=False
@@ -223,10 +226,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
 
     def _read_cells(self, mdata: MuData | None) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
         """Read state, log library size and context of cells from their chromatin."""
-        self._check_if_trained(message="Train the model first: `model.train()`.", warn=False)
-        if not self.is_trained:
-            msg = "this TAPE model is not trained; call `model.train()` first."
-            raise RuntimeError(msg)
+        self._check_if_trained(message=UNTRAINED, warn=False)
         source = self.adata if mdata is None else mdata
         names, counts = read_atac(
             source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
@@ -268,6 +268,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         -------
         float64, cells x components, centred on the training cells, in units of the singular values.
         """
+        self._check_if_trained(message=UNTRAINED, warn=False)
         source = self.adata if mdata is None else mdata
         _, counts = read_atac(
             source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
@@ -347,9 +348,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         Benjamini-Hochberg with weights proportional to the variance that the network expects of the pair. A peak that
         opens together with a true enhancer that the network missed passes as well: links are associations.
         """
-        if not self.is_trained:
-            msg = "this TAPE model is not trained; call `model.train()` first."
-            raise RuntimeError(msg)
+        self._check_if_trained(message=UNTRAINED, warn=False)
         kept = self.module.get_fitted()
         weight, gene, peak = kept["pair_weight"], kept["pair_gene"], kept["pair_peak"]
         evidence = link_evidence(
