@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     if problem:
         return _refuse(problem)
     begin = time.perf_counter()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what follows cleans up
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside its place, so that it can be put there by a rename
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
