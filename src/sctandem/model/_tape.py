@@ -89,7 +89,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         self, mdata: MuData, *, heldout_genes: Sequence[str] | None = None, config: TAPEConfig | None = None
     ) -> None:
         super().__init__(mdata)
-        self._data = None
+        self._data: Any = None
         self.heldout_genes = list(heldout_genes or [])
         self.config = config or TAPEConfig()
         self._load_inputs()
