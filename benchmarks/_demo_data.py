@@ -64,7 +64,10 @@ def choose_groups(mdata: MuData, column: str | None = None) -> str:
         mdata.obs[column] = _clusters(mdata)
     elif column not in mdata.obs:
         mdata.obs[column] = next(table[column] for table in tables if column in table).reindex(mdata.obs_names)
-    mdata.obs[column] = mdata.obs[column].astype(str).astype("category")
+    values = mdata.obs[column]
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(str).astype("category")
+    mdata.obs[column] = values.cat.rename_categories(str)
     return column
 
 

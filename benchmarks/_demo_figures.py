@@ -58,7 +58,7 @@ def skill_per_gene(heldout: Heldout) -> Figure:
         1, len(shown), figsize=(2.9 * len(shown), 3.3), sharex=True, sharey=True, layout="constrained", squeeze=False
     )
     values = np.concatenate([scores[key] for name, scores, _ in shown for key in (name, OURS)])
-    low, high = np.floor(values.min() * 10) / 10, np.ceil(values.max() * 10) / 10
+    low, high = np.floor(values.min() * 10 - 0.2) / 10, np.ceil(values.max() * 10 + 0.2) / 10
     for ax, (name, scores, title) in zip(axes.flat, shown, strict=True):
         better = scores[OURS] > scores[name]
         ax.scatter(

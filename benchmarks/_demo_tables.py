@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = (20, 50)
 NEIGHBOURS = (10, 20, 50, 100, 200)
+LEVELS = (0.01, 0.05, 0.1, 0.2)
 NEEDS_COUNTS = "needs the gene's counts"
 OURS, CEILING = "TAPE", "true rates (ceiling)"
 
@@ -124,28 +126,42 @@ def link_scores(mdata: MuData, model: TAPE) -> tuple[np.ndarray, dict[str, np.nd
     }
 
 
-def link_table(mdata: MuData, scored: tuple[np.ndarray, dict[str, np.ndarray]] | None) -> pd.DataFrame:
-    """Compare the links with the truth, or count them where the truth is not known."""
-    if scored is not None:
-        truth, scores = scored
-        found = {name: average_precision_score(truth, values) for name, values in scores.items()}
-        rows = [(name, f"{value:.3f}", f"{value / found['distance']:.2f}") for name, value in found.items()]
-        rows.append(("chance (share of true links)", f"{truth.mean():.3f}", ""))
-        return pd.DataFrame(rows, columns=["score of a link", "average precision", "against distance"]).set_index(
-            "score of a link"
-        )
+def precision_table(scored: tuple[np.ndarray, dict[str, np.ndarray]]) -> pd.DataFrame:
+    """Compare scores of links by their average precision."""
+    truth, scores = scored
+    found = {name: average_precision_score(truth, values) for name, values in scores.items()}
+    rows = [(name, f"{value:.3f}", f"{value / found['distance']:.2f}") for name, value in found.items()]
+    rows.append(("chance (share of true links)", f"{truth.mean():.3f}", ""))
+    return pd.DataFrame(rows, columns=["score of a link", "average precision", "times distance"]).set_index(
+        "score of a link"
+    )
+
+
+def link_counts(mdata: MuData) -> pd.DataFrame:
+    """Count the links at levels of the false discovery rate; in simulations, say how many of them are true."""
     links = mdata.uns["tape_links"]["table"]
+    truth = _tape_simulation.label(links, mdata.uns["truth"]["links"]) if "truth" in mdata.uns else None
     rows = []
-    for level in (0.01, 0.05, 0.1, 0.2):
-        kept = links[links["fdr"] <= level]
-        rows.append((f"{level:g}", len(kept), kept["gene"].nunique(), int((kept["sign"] < 0).sum())))
-    return pd.DataFrame(rows, columns=["FDR at most", "links", "genes", "repressing"]).set_index("FDR at most")
+    for level in LEVELS:
+        kept = links["fdr"].to_numpy() <= level
+        row = {"FDR at most": f"{level:g}", "links": int(kept.sum()), "genes": links.loc[kept, "gene"].nunique()}
+        row["repressing"] = int((links.loc[kept, "sign"] < 0).sum())
+        if truth is not None:
+            row["true"] = f"{truth[kept].mean():.0%}" if kept.any() else ""
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("FDR at most")
 
 
 def verdict_table(mdata: MuData) -> pd.DataFrame:
     """Count the genes by verdict."""
     counts = mdata["rna"].var["tape_verdict"].value_counts(sort=False)
     return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
+
+
+def write(tables: dict[str, pd.DataFrame], path: str, *, note: str) -> None:
+    """Write tables with their titles as text."""
+    text = "\n\n".join(f"{title}\n\n{table.to_string()}" for title, table in tables.items())
+    Path(path).write_text(f"{text}\n\n{note}\n")
 
 
 def _without(data: peers.TrainData, hidden: np.ndarray) -> peers.TrainData:

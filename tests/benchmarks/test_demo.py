@@ -124,11 +124,12 @@ def test_links_are_compared_with_the_truth_of_learned_genes(predicted):
     weight = pd.MultiIndex.from_frame(pairs[["gene", "peak"]].astype(str)).isin(known).astype(float)
     mdata.uns["tape_links"] = {"table": pairs.assign(weight=weight, sign=1, fdr=np.where(weight, 0.01, 0.5))}
     scored = _demo_tables.link_scores(mdata, model)
-    table = _demo_tables.link_table(mdata, scored)
+    table = _demo_tables.precision_table(scored)
     assert table.loc["TAPE", "average precision"] == "1.000"
     assert len(scored[0]) == (~pairs["gene"].isin(model.heldout_genes)).sum()
-    counted = _demo_tables.link_table(mdata, None)
+    counted = _demo_tables.link_counts(mdata)
     assert counted.loc["0.05", "links"] == weight.sum()
+    assert counted.loc["0.05", "true"] == "100%"
     gene = _demo_figures.gene_to_show(mdata)
     figure = _demo_figures.links_of_gene(mdata, gene, "cell_type")
     (marks,) = [c for c in figure.axes[1].collections if len(c.get_offsets()) == (true["gene"] == gene).sum()]

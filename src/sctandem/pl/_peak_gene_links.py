@@ -65,7 +65,8 @@ def peak_gene_links(
     -------
     A figure of 2 + (number of groups) axes. Top: an arc per link, as high as its weight, coloured by its sign. Middle:
     the start site with the direction of transcription, and the peaks of the window. Bottom: for each group the mean
-    accessibility of the peaks, in counts per 10,000 of a cell, all on one scale.
+    accessibility of the peaks, in counts per 10,000 of a cell, all on one scale; bands lead down from the peaks that are
+    linked at `fdr`.
 
     Raises
     ------
@@ -203,6 +204,9 @@ def _draw_coverage(
     """Draw the mean accessibility of the peaks in each group, a row each."""
     top = float(np.nanmax(means.to_numpy())) or 1.0
     for ax, (group, heights) in zip(axes, means.iterrows(), strict=True):
+        for peak in peaks[peaks["significant"]].itertuples():
+            reach = max(peak.width, 0.012 * span) / 2
+            ax.axvspan(peak.middle - reach, peak.middle + reach, color=peak.color, alpha=0.12, linewidth=0, zorder=0)
         _boxes(ax, peaks, heights.to_numpy(), colors[group], span)
         ax.set_ylim(0, 1.15 * top)
         ax.set_yticks([])
