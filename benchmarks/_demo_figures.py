@@ -23,21 +23,25 @@ LINE_COLORS = (OURS_COLOR, "#0072B2", "#E69F00", "#999999")
 TEXT, SMALL = 9, 8
 
 
-def gene_to_show(mdata: MuData) -> str:
-    """Choose the gene with the most certain links: the most at 5 %, then the heaviest."""
+def gene_to_show(mdata: MuData) -> tuple[str, float]:
+    """Choose the gene with the most certain links, and the false discovery rate at which it has them.
+
+    The rate is the strictest of 5, 10 and 20 % at which there is any link; the gene has the most links then, or the heaviest.
+    """
     links = mdata.uns["tape_links"]["table"]
-    kept = links[links["fdr"] <= 0.05]
-    if kept.empty:
-        return str(links["gene"].iloc[0])
-    strength = kept.groupby("gene", observed=True)["weight"].agg(["size", "sum"])
-    return str(strength.sort_values(["size", "sum"], ascending=False).index[0])
+    for fdr in (0.05, 0.1, 0.2):
+        kept = links[links["fdr"] <= fdr]
+        if len(kept):
+            strength = kept.groupby("gene", observed=True)["weight"].agg(["size", "sum"])
+            return str(strength.sort_values(["size", "sum"], ascending=False).index[0]), fdr
+    return str(links["gene"].iloc[0]), 0.05
 
 
-def links_of_gene(mdata: MuData, gene: str, groupby: str) -> Figure:
+def links_of_gene(mdata: MuData, gene: str, groupby: str, *, fdr: float = 0.05) -> Figure:
     """Draw the links of a gene over the coverage of groups of cells; in simulations, mark the peaks that drive it."""
     import sctandem as td
 
-    figure = td.pl.peak_gene_links(mdata, gene, groupby=groupby)
+    figure = td.pl.peak_gene_links(mdata, gene, groupby=groupby, fdr=fdr)
     if "truth" in mdata.uns:
         true = mdata.uns["truth"]["links"]
         peaks = mdata["atac"].var.loc[true.loc[true["gene"].astype(str) == gene, "peak"].astype(str)]

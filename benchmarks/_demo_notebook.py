@@ -235,8 +235,8 @@ links""",
         "## Figure 1: what drives a gene",
         "Arcs lead from the start site of the gene to its peaks, as high as their weight; below, the accessibility of the peaks "
         "in each group of cells." + (" Triangles mark the peaks that truly drive it." if settings.simulated else ""),
-        """gene = _demo_figures.gene_to_show(mdata)
-figure = _demo_figures.links_of_gene(mdata, gene, groupby)
+        """gene, fdr = _demo_figures.gene_to_show(mdata)
+figure = _demo_figures.links_of_gene(mdata, gene, groupby, fdr=fdr)
 figure.savefig("links.png", dpi=200)""",
     )
     yield (

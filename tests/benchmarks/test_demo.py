@@ -130,7 +130,8 @@ def test_links_are_compared_with_the_truth_of_learned_genes(predicted):
     counted = _demo_tables.link_counts(mdata)
     assert counted.loc["0.05", "links"] == weight.sum()
     assert counted.loc["0.05", "true"] == "100%"
-    gene = _demo_figures.gene_to_show(mdata)
+    gene, fdr = _demo_figures.gene_to_show(mdata)
+    assert fdr == 0.05
     figure = _demo_figures.links_of_gene(mdata, gene, "cell_type")
     (marks,) = [c for c in figure.axes[1].collections if len(c.get_offsets()) == (true["gene"] == gene).sum()]
     assert np.allclose(np.ma.getdata(marks.get_offsets())[:, 1], 0.42)

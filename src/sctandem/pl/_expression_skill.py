@@ -71,7 +71,7 @@ def expression_skill(
     verdict = np.where(scored, verdict, VERDICTS[-1])
     present = [v for v in (*VERDICTS, "scored") if (verdict == v).any()]
     if ax is None:
-        _, ax = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=(5.2, 3.5), layout="constrained")
     drawn = [v for v in present if (scored & (verdict == v)).any()][::-1]
     if drawn:
         ax.hist(
@@ -92,11 +92,19 @@ def expression_skill(
         median = float(np.median(scores[scored]))
         handles.append(ax.axvline(median, color=INK, linewidth=1, linestyle=(0, (4, 2)), label=f"median {median:.2f}"))
     ax.axvline(0, color=INK, linewidth=0.6)
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.05)
+    ax.set_ylim(0, ax.get_ylim()[1])
     ax.set_xlabel("Pearson correlation of predicted and measured expression", fontsize=TEXT)
     ax.set_ylabel("Genes", fontsize=TEXT)
     plain(ax)
-    ax.legend(handles=handles, frameon=False, fontsize=SMALL, loc="upper right", borderaxespad=0)
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        fontsize=SMALL,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        borderaxespad=0.3,
+    )
     return ax
 
 
