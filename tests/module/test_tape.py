@@ -22,6 +22,7 @@ def start(rng, **changes):
         "profile": rng.normal(size=(N_GENES, N_FUNCTIONS)),
         "information": rng.uniform(1, 50, N_GENES),
         "state_variance": rng.uniform(0.1, 1, N_FACTORS),
+        "batch_effect": np.zeros((N_GENES, N_BATCH)),
         "learned": np.ones(N_GENES, dtype=np.float32),
         **changes,
     }
@@ -79,8 +80,8 @@ def test_loss_equals_scipy_and_the_prior(arrays, batch, rng):
     counts = batch[REGISTRY_KEYS.X_KEY].to_dense().numpy()
     likelihood = stats.nbinom.logpmf(counts, theta, theta / (theta + np.exp(log_mean))).sum(1)
     change = (now["loadings"] - arrays["loadings"]) ** 2 @ arrays["state_variance"]
-    change += now["gate"] ** 2 * (arrays["profile"] ** 2).sum(1) + (now["batch_effect"] ** 2).sum(1)
-    prior = 0.5 * 1.7 * (arrays["information"] * change).sum() / N_TRAIN
+    change += now["gate"] ** 2 * (arrays["profile"] ** 2).sum(1)
+    prior = 0.5 * 1.7 * ((arrays["information"] * change).sum() + (now["batch_effect"] ** 2).sum()) / N_TRAIN
     np.testing.assert_allclose(negative_likelihood(loss).numpy(), -likelihood, rtol=1e-4)
     assert module.prior().item() == pytest.approx(prior, rel=1e-4)
     assert loss.loss.item() == pytest.approx(prior - likelihood.mean(), rel=1e-4)

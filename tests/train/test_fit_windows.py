@@ -100,7 +100,7 @@ def test_what_all_genes_share_is_not_put_on_peaks():
     data = window_data(rng, np.zeros((N_GENES, N_PEAKS)), rng.normal(size=(N_GENES, N_PEAKS, 3)))
     shared = torch.tensor([1.0, -0.5, 0.0, 2.0, 0.3])
     data.target[:] += shared
-    config = WindowConfig(n_members=1, n_hidden=8, n_steps=1000, learning_rate=2e-2, weight_decay=0.0)
+    config = WindowConfig(n_members=1, n_hidden=4, n_steps=500, learning_rate=4e-2, weight_decay=0.0)
     weights, common = mean_weights(fit_windows(data, LEARNED, config, rng=0), data)
     torch.testing.assert_close(common, shared, rtol=0, atol=0.1)
     assert weights.abs().mean() < 0.1

@@ -172,7 +172,9 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         }
         # `check_inputs` has seen that these are counts, in more formats than scvi-tools would
         registered: list[Any] = [
-            fields.MuDataLayerField(key, layer, mod_key=names[role], mod_required=True, is_count_data=False)
+            fields.MuDataLayerField(
+                key, layer, mod_key=names[role], mod_required=True, is_count_data=False, correct_data_format=False
+            )
             for key, layer, role in ((REGISTRY_KEYS.X_KEY, rna_layer, "rna"), (ATAC_KEY, atac_layer, "atac"))
         ] + [
             fields.MuDataCategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch")),

@@ -79,6 +79,13 @@ def check_inputs(
             msg = f"mdata[{name!r}] has no {'genes' if role == 'rna' else 'peaks'}."
             raise ValueError(msg)
     check_same_cells(mdata, list(names.values()))
+    if not mdata.obs_names.equals(mdata.mod[names["rna"]].obs_names):
+        msg = (
+            f"the cells of mdata ({mdata.n_obs}) are not those of mdata[{names['rna']!r}] ({mdata.mod[names['rna']].n_obs}) in "
+            "the same order: another modality has other cells, or the modalities were changed. Make the object anew: "
+            f"mdata = mudata.MuData({{name: mdata[name].copy() for name in {list(names.values())}}})"
+        )
+        raise ValueError(msg)
     check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE")
     columns: dict[str, str | None] = {}
     if batch_key is not None:
@@ -148,6 +155,7 @@ def assemble(
         msg = f"only {int(learned.sum())} genes have counts and are not held out; TAPE needs at least 2."
         raise ValueError(msg)
     windows, chromosome = _windows(mdata, adata, chromatin)
+    batch = np.asarray(manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(np.int64)
     sequence = chromatin.varm.get(SequenceKeys().key)
     return TAPEData(
         rna=rna,
@@ -157,6 +165,7 @@ def assemble(
         learned=learned,
         sequence=None if sequence is None else np.asarray(sequence, dtype=np.float64),
         chromosome=chromosome,
+        batch=np.eye(manager.summary_stats.get("n_batch", 1))[batch],
     )
 
 

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from sctandem._random import RNG
+    from sctandem.kernels import RnaFactors
     from sctandem.module import TAPEConfig
+
+#: Genes that are treated at once.
+BLOCK = 2000
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class TAPEData:
         Composition of each peak, peaks x features, where known.
     chromosome
         Code of each gene's chromosome, (genes,).
+    batch
+        1 for the batch of each cell, cells x batches.
     """
 
     rna: sparse.csr_matrix
@@ -56,6 +62,7 @@ class TAPEData:
     learned: np.ndarray
     sequence: np.ndarray | None
     chromosome: np.ndarray
+    batch: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -179,7 +186,10 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
     loadings[learned, :n_factors] = factors.loadings
     variance = np.zeros(config.n_factors)
     variance[:n_factors] = honest[:, :n_factors].var(0)
+    effect = np.zeros((len(target), data.batch.shape[1]))
+    effect[learned] = _batch_effects(rna, library, factors, honest=honest[:, :n_factors], batch=data.batch[used])
     start = {
+        "batch_effect": effect,
         "log_mean": log_mean,
         "theta": theta,
         "loadings": loadings,
@@ -213,6 +223,24 @@ def read_state(keep: dict[str, np.ndarray]) -> tuple[CellState, Context]:
         for kind in ("state_", "context_")
     }
     return CellState(**parts["state_"]), Context(**parts["context_"])
+
+
+def _batch_effects(
+    rna: sparse.csr_matrix, library: np.ndarray, factors: RnaFactors, *, honest: np.ndarray, batch: np.ndarray
+) -> np.ndarray:
+    """Compare the counts of each batch with those that the state expects: log ratios about their mean, genes x batches."""
+    out = np.zeros((rna.shape[1], batch.shape[1]))
+    here = batch.any(axis=0)
+    if here.sum() < 2:
+        return out
+    for start in range(0, len(out), BLOCK):
+        genes = slice(start, start + BLOCK)
+        expected = library[:, None] * np.exp(
+            np.minimum(factors.log_mean[genes] + honest @ factors.loadings[genes].T, 0.0)
+        )
+        # one count on each side: a gene that is hardly seen tells nothing of its batches
+        out[genes] = np.log((rna[:, genes].T @ batch + 1) / (expected.T @ batch + 1))
+    return np.where(here, out - out[:, here].mean(axis=1, keepdims=True), 0.0)
 
 
 def _white_response(response: np.ndarray, context: Context) -> np.ndarray:

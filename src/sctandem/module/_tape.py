@@ -134,7 +134,7 @@ class TAPEModule(BaseModuleClass):
         ----------
         arrays
             log_mean, theta (genes,), loadings (genes x factors), profile (genes x functions), information (genes,),
-            state_variance (factors,), learned (genes,; 1 for genes with training counts). A gene that is not learned
+            state_variance (factors,), batch_effect (genes x batches), learned (genes,; 1 for genes with training counts). A gene that is not learned
             from keeps what it starts with: its window alone.
         n_train
             Training cells.
@@ -146,7 +146,8 @@ class TAPEModule(BaseModuleClass):
             self.log_theta.copy_(tensors["theta"].log())
             self.loadings.copy_(tensors["loadings"])
             self.gate.copy_(1 - tensors["learned"])
-            self.batch_effect.zero_()
+            if self.batch_effect.shape[1]:
+                self.batch_effect.copy_(tensors["batch_effect"])
         self.anchor = tensors["loadings"].clone()
         for name in ("profile", "information", "state_variance", "learned"):
             setattr(self, name, tensors[name])
@@ -262,5 +263,7 @@ class TAPEModule(BaseModuleClass):
     def prior(self) -> Tensor:
         """Negative log prior of loadings, gates and batch effects, a training cell."""
         change = ((self.loadings - self.anchor) ** 2 * self.state_variance).sum(1)
-        change = change + self.gate**2 * (self.profile**2).sum(1) + (self.batch_effect**2).sum(1)
-        return 0.5 * self.config.prior * (self.information * change).sum() / self.n_train_
+        change = change + self.gate**2 * (self.profile**2).sum(1)
+        # a batch may shift a gene by as much as the counts say: the start does not hold it
+        shift = (self.batch_effect**2).sum()
+        return 0.5 * self.config.prior * ((self.information * change).sum() + shift) / self.n_train_

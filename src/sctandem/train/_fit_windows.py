@@ -110,7 +110,7 @@ def _fit_one(data: WindowData, genes: np.ndarray, config: WindowConfig, rng: np.
         network = WindowNetwork(data.features.shape[2], n_weights, n_functions, config)
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.n_steps + 1, pct_start=0.2
+            optimizer, config.learning_rate, total_steps=max(config.n_steps, 10) + 1, pct_start=0.2
         )
         best, kept = -np.inf, copy.deepcopy(network.state_dict())
         done, every = 0, max(1, config.n_steps // 40)
