@@ -71,7 +71,7 @@ def expression_skill(
     verdict = np.where(scored, verdict, VERDICTS[-1])
     present = [v for v in (*VERDICTS, "scored") if (verdict == v).any()]
     if ax is None:
-        _, ax = plt.subplots(figsize=(5.2, 3.5), layout="constrained")
+        _, ax = plt.subplots(figsize=(5.8, 3.6), layout="constrained")
     drawn = [v for v in present if (scored & (verdict == v)).any()][::-1]
     if drawn:
         ax.hist(
@@ -104,6 +104,8 @@ def expression_skill(
         bbox_to_anchor=(0, 1),
         ncols=2,
         borderaxespad=0.3,
+        columnspacing=1.2,
+        handlelength=1.4,
     )
     return ax
 
