@@ -1,7 +1,7 @@
 """The plug-in: `adata.td.*` and `mdata.td.*`.
 
 The names are those of the sub-packages, with the object already in first place:
-`mdata.td.tl.peak_gene_links()` is `td.tl.peak_gene_links(mdata)`. Nothing is written twice and nothing is imported
+`mdata.td.tl.peak_gene_links(model)` is `td.tl.peak_gene_links(mdata, model)`. Nothing is written twice and nothing is imported
 before it is used: what a group offers is the `__all__` of the sub-package.
 """
 

@@ -354,6 +354,21 @@ def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
         raise ValueError(msg)
 
 
+def check_type(value: Any, expected: type, name: str) -> None:
+    """Check the class of an argument; raises a TypeError that names it and what was given."""
+    if not isinstance(value, expected):
+        msg = f"{name} must be a {expected.__name__}, got {type(value).__name__}: {value!r:.80}"
+        raise TypeError(msg)
+
+
+def check_key_added(key_added: Any) -> None:
+    """Check the name of a result: text without a slash, which files would read as a folder."""
+    check_type(key_added, str, "key_added")
+    if not key_added or "/" in key_added:
+        msg = f"key_added={key_added!r} must be a name without a slash: files could not give it back."
+        raise ValueError(msg)
+
+
 def working_copy(data: Any, *, copy: bool) -> Any:
     """Return the object that a function writes to: `data` itself, or its copy.
 

@@ -160,7 +160,7 @@ def test_batch_column(mdata):
     refused(
         mdata,
         KeyError,
-        r"neither mdata\['rna'\]\.obs nor mdata\.obs has no column 'lane'|has no column 'lane'",
+        r"neither mdata\['rna'\]\.obs nor mdata\.obs has no column 'lane'|has a column 'lane'",
         batch_key="lane",
     )
     mdata.obs["lane"] = pd.Categorical([None, *["a"] * 199])

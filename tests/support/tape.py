@@ -14,7 +14,7 @@ from sctandem.nn import WindowConfig
 if TYPE_CHECKING:
     from mudata import MuData
 
-SMALL = TAPEConfig(n_factors=5, n_components=8, windows=WindowConfig(n_members=1, n_hidden=8, n_steps=30))
+SMALL = TAPEConfig(n_factors=5, n_components=8, windows=WindowConfig(n_members=2, n_hidden=8, n_steps=30))
 
 
 @cache

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sctandem.kernels._links import adjust, link_evidence
 from sctandem.nn import WindowConfig
-from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights
+from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights, unseen_weights
 
 N_GENES, N_PEAKS, N_FUNCTIONS = 500, 6, 5
 LEARNED, NEW = np.arange(400), torch.arange(400, N_GENES)
@@ -132,3 +133,50 @@ def test_few_genes_are_learned_from_without_validation(boundaries):
     for n_genes in (1, 3):
         weights, _ = mean_weights(fit_windows(boundaries[0], LEARNED[:n_genes], config, rng=0), boundaries[0])
         assert torch.isfinite(weights).all()
+
+
+def test_no_discoveries_where_no_gene_follows_its_window():
+    # a global null through the fit itself: few genes, so that the networks can memorise, and profiles of pure noise
+    runs = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        n_genes, n_peaks, n_functions = 48, 6, 6
+        gene, slot = np.repeat(np.arange(n_genes), n_peaks), np.tile(np.arange(n_peaks), n_genes)
+        response = rng.normal(size=(n_genes * n_peaks, n_functions))
+        profile = rng.normal(size=(n_genes, n_functions))
+        arrays = (
+            response.reshape(n_genes, n_peaks, -1),
+            np.ones((n_genes, n_peaks)),
+            response.reshape(n_genes, n_peaks, -1),
+            profile,
+            np.full(n_genes, 50.0),
+            np.eye(n_functions),
+        )
+        data = WindowData(*(torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in arrays))
+        config = WindowConfig(n_members=4, n_hidden=16, n_steps=300, dropout=0.0, validation_size=0.0)
+        networks = fit_windows(data, np.arange(n_genes), config, rng=seed)
+        weights, tested = unseen_weights(networks, data)
+        assert tested.all()
+        for genes, network in ((network.unseen, network) for network in networks):
+            np.testing.assert_allclose(weights[genes], mean_weights([network], data)[0][genes], atol=1e-6)
+        found = {}
+        for name, values in (("unseen", weights), ("all", mean_weights(networks, data)[0])):
+            evidence = link_evidence(
+                values[..., 0].numpy()[gene, slot],
+                response,
+                profile,
+                peak=np.arange(n_genes * n_peaks),
+                gene=gene,
+                chromosome=np.arange(n_genes) % 6,
+                known=np.ones(n_genes, dtype=bool),
+                n_permutations=1000,
+                rng=rng,
+            )
+            found[name] = (adjust(evidence.pvalue, evidence.importance**2) < 0.2).sum(), (evidence.pvalue < 0.05).mean()
+        runs.append((*found["unseen"], *found["all"]))
+    discoveries, share, memorised, inflated = np.array(runs).T
+    assert (discoveries > 3).sum() <= 1
+    assert share.mean() < 0.08
+    # the check can fail: weights that have seen the genes do find what is not there
+    assert inflated.mean() > 2 * share.mean()
+    assert memorised.sum() > discoveries.sum()

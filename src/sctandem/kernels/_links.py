@@ -58,7 +58,8 @@ def unexplained(
     effect = weight[:, None] * response[peak]
     explained = np.zeros_like(profile)
     np.add.at(explained, gene, effect)
-    explained[known] -= explained[known].mean(0)
+    if known.any():
+        explained[known] -= explained[known].mean(0)
     size = float((explained[known] ** 2).sum())
     # the network shrinks its weights: one factor for all of them brings them to the scale of the profiles
     scale = max(0.0, float((explained[known] * profile[known]).sum()) / size) if size > 0 else 0.0

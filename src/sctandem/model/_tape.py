@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from scvi import REGISTRY_KEYS
 from scvi.data import AnnDataManager, fields
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_option
+from sctandem._checks import check_mudata, check_n_cells, check_option, check_positive, check_type
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
@@ -88,9 +89,17 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
     def __init__(
         self, mdata: MuData, *, heldout_genes: Sequence[str] | None = None, config: TAPEConfig | None = None
     ) -> None:
+        if config is not None:
+            check_type(config, TAPEConfig, "config")
+        check_mudata(mdata)
+        if "_scvi_uuid" not in mdata.uns:
+            msg = "mdata was not set up for TAPE (or is a copy of one that was): call `TAPE.setup_mudata(mdata)` first."
+            raise ValueError(msg)
         super().__init__(mdata)
         self._data: Any = None
-        self.heldout_genes = list(heldout_genes or [])
+        given = [] if heldout_genes is None else heldout_genes
+        heldout_genes = [given] if isinstance(given, str) else [str(name) for name in given]
+        self.heldout_genes = heldout_genes
         self.config = config or TAPEConfig()
         self._load_inputs()
         self.module = self._module_cls(
@@ -213,6 +222,11 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
             self._load_inputs()
         data = self._data
         check_n_cells(len(train_indices), 10, "the training cells")
+        # a model that is trained again starts anew: what it was is forgotten only now that the data have passed
+        self.history_ = None
+        self.train_cells_ = [str(name) for name in self.adata.obs_names[np.asarray(train_indices)]]
+        seen = np.asarray(data.rna[np.asarray(train_indices)].sum(0)).ravel() > 0
+        data = replace(data, learned=data.learned & seen)
         fit = fit_tape(data, np.asarray(train_indices), self.config, rng=int(torch.randint(2**31, ()).item()))
         self.module.start(fit.start, len(train_indices))
         self.module.set_fitted(fit.keep)
@@ -256,7 +270,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         """
         return self._read_cells(mdata)[1].astype(np.float32)
 
-    def get_components(self, mdata: MuData | None = None, n_components: int = 30) -> np.ndarray:
+    def get_components(self, mdata: MuData | None = None, *, n_components: int = 30) -> np.ndarray:
         """Return the leading singular vectors of the log-normalised chromatin of cells (LSI).
 
         Parameters
@@ -271,6 +285,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         float64, cells x components, centred on the training cells, in units of the singular values.
         """
         self._check_if_trained(message=UNTRAINED, warn=False)
+        check_positive(n_components, "n_components", whole=True)
         source = self.adata if mdata is None else mdata
         _, counts = read_atac(
             source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
@@ -343,34 +358,38 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
 
         Notes
         -----
-        The weight is the size of the effect on the log rate over the cells that the window network expects, times
+        The weight is the size of the effect on the log rate over the cells that the window networks expect, times
         `exp(a / 2)` of the agreement `a`: how much more closely the gene follows the peak, in what the other peaks of the
         window leave unexplained, than genes of other chromosomes do, in standard deviations of these. The p-value is that
         of the agreement in the pool of such permuted windows; the false discovery rate is controlled by
-        Benjamini-Hochberg with weights proportional to the variance that the network expects of the pair. A peak that
-        opens together with a true enhancer that the network missed passes as well: links are associations.
+        Benjamini-Hochberg with weights proportional to the variance expected of the pair. Agreement and test take
+        direction, effect and weights from the member of the ensemble that never saw the gene; with one member only there
+        is none, and no test. A peak that opens together with a true enhancer that the network missed passes as well:
+        links are associations.
         """
         self._check_if_trained(message=UNTRAINED, warn=False)
+        check_positive(n_permutations, "n_permutations", whole=True)
         kept = self.module.get_fitted()
-        weight, gene, peak = kept["pair_weight"], kept["pair_gene"], kept["pair_peak"]
+        gene, peak = kept["pair_gene"], kept["pair_peak"]
         evidence = link_evidence(
-            weight,
+            kept["pair_unseen"],
             kept["response"],
             kept["target"],
             peak=peak,
             gene=gene,
             chromosome=kept["chromosome"],
-            known=self.module.learned.cpu().numpy() > 0,
+            known=(self.module.learned.cpu().numpy() > 0) & (kept["tested"] > 0),
             n_permutations=n_permutations,
             rng=as_generator(rng),
         )
+        size = np.abs(kept["pair_weight"]) * np.linalg.norm(kept["response"], axis=1)[peak]
         table = pd.DataFrame(
             {
                 "peak": pd.Categorical.from_codes(peak, self.peak_names).remove_unused_categories(),
                 "gene": pd.Categorical.from_codes(gene, self.gene_names).remove_unused_categories(),
                 "distance": kept["pair_distance"].astype(np.int64),
-                "weight": evidence.importance * np.exp(evidence.agreement / 2),
-                "sign": np.where(weight < 0, -1, 1).astype(np.int8),
+                "weight": (size * np.exp(evidence.agreement / 2)).astype(np.float64),
+                "sign": np.where(kept["pair_weight"] < 0, -1, 1).astype(np.int8),
                 "pvalue": evidence.pvalue,
                 "fdr": adjust(evidence.pvalue, evidence.importance**2),
             }

@@ -11,7 +11,6 @@ from scvi import REGISTRY_KEYS
 
 from sctandem._checks import (
     check_counts,
-    check_key,
     check_layer,
     check_modalities,
     check_mudata,
@@ -108,7 +107,10 @@ def _find_column(mdata: MuData, key: str, rna: str) -> str | None:
     """Say which `obs` holds a column: that of the RNA, or that of the MuData (`None`)."""
     if key in mdata.mod[rna].obs:
         return rna
-    check_key(mdata.obs, key, f"neither mdata[{rna!r}].obs nor mdata.obs")
+    if key not in mdata.obs:
+        columns = sorted({*mdata.obs.columns, *mdata.mod[rna].obs.columns})
+        msg = f"neither mdata[{rna!r}].obs nor mdata.obs has a column {key!r}; they have {columns[:20]}."
+        raise KeyError(msg)
     return None
 
 
@@ -143,7 +145,9 @@ def assemble(
     if REGISTRY_KEYS.SIZE_FACTOR_KEY in manager.data_registry:
         library = np.asarray(manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY), dtype=np.float64).ravel()
     else:
-        library = np.asarray(rna.sum(1), dtype=np.float64).ravel()
+        # what is hidden stays hidden: the totals are those of the other genes
+        shown = ~adata.var_names.isin(list(heldout_genes))
+        library = np.asarray(rna[:, shown].sum(1), dtype=np.float64).ravel()
     missing = [name for name in heldout_genes if name not in adata.var_names]
     if missing:
         msg = f"heldout_genes names {missing[:5]}, which are not in mdata[{modalities['rna']!r}].var_names."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from sctandem.kernels import (
     whiten,
 )
 from sctandem.kernels._window_features import predict_baseline
-from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights
+from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights, unseen_weights
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -167,7 +167,7 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
     response = peak_response(
         state.loadings[:, : components.shape[1]] * state.spread[: components.shape[1]], state.accessibility
     )
-    weight, profile = _read_windows(
+    read = _read_windows(
         data,
         response,
         state.accessibility,
@@ -193,7 +193,7 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
         "log_mean": log_mean,
         "theta": theta,
         "loadings": loadings,
-        "profile": profile,
+        "profile": read.profile,
         "information": information,
         "state_variance": variance,
         "learned": data.learned.astype(np.float32),
@@ -205,7 +205,9 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
         "target": target - shared * data.learned[:, None],
         "response": _white_response(response, context),
         "chromosome": data.chromosome,
-        "pair_weight": weight,
+        "pair_weight": read.weight,
+        "pair_unseen": read.unseen,
+        "tested": read.tested.astype(np.float32),
         "pair_gene": data.windows.gene,
         "pair_peak": data.windows.peak,
         "pair_distance": data.windows.distance,
@@ -250,6 +252,15 @@ def _white_response(response: np.ndarray, context: Context) -> np.ndarray:
     return padded @ np.linalg.inv(context.matrix)
 
 
+class _Reading(NamedTuple):
+    """Weight of each pair, by all networks and by the one that never saw the gene; genes with such a one; profiles."""
+
+    weight: np.ndarray
+    unseen: np.ndarray
+    tested: np.ndarray
+    profile: np.ndarray
+
+
 def _read_windows(
     data: TAPEData,
     response: np.ndarray,
@@ -260,14 +271,15 @@ def _read_windows(
     information: np.ndarray,
     config: TAPEConfig,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the window networks; return the weight of each pair and the profile of each gene in white functions."""
+) -> _Reading:
+    """Fit the window networks, and read every window; profiles are in white functions."""
     windows = data.windows
     profile = np.zeros_like(target)
     has_window = np.bincount(windows.gene, minlength=windows.n_genes) > 0
     readable = np.flatnonzero(has_window & data.learned)
     if readable.size == 0:
-        return np.zeros(windows.gene.size), profile
+        nothing = np.zeros(windows.gene.size)
+        return _Reading(nothing, nothing, np.zeros(len(target), dtype=bool), profile)
     features = pair_features(windows, response, accessibility, sequence=data.sequence)
     arrays = (
         windows.pad(features),
@@ -282,4 +294,6 @@ def _read_windows(
     weights, common = mean_weights(networks, fitted)
     genes = torch.from_numpy(np.flatnonzero(has_window))
     profile[has_window] = (fitted.profile(weights[genes], genes, weights.shape[1]) + common).numpy()
-    return weights[..., 0].numpy()[windows.gene, windows.slot], profile
+    unseen, tested = unseen_weights(networks, fitted)
+    pairs = windows.gene, windows.slot
+    return _Reading(weights[..., 0].numpy()[pairs], unseen[..., 0].numpy()[pairs], tested, profile)

@@ -85,6 +85,8 @@ def predicted_expression(
     name = check_modalities(mdata, modalities, required=("rna",))["rna"]
     rna, keys = mdata.mod[name], PredictionKeys(key)
     predict = "sctandem.tl.predict_expression(mdata, model)"
+    how = mdata.uns.get(key, {}).get("params", {})
+    layer, size_factor_key = layer or how.get("rna_layer"), size_factor_key or how.get("size_factor_key")
     predicted = check_slot(rna.layers, keys.layer, f"mdata[{name!r}].layers", predict)
     chosen = _choose(rna, genes, keys, name)
     groups = cell_groups(mdata, groupby, [name])

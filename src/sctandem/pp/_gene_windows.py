@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_modalities, check_number, check_same_cells, check_unique, working_copy
+from sctandem._checks import (
+    check_key_added,
+    check_modalities,
+    check_number,
+    check_same_cells,
+    check_unique,
+    working_copy,
+)
 from sctandem._keys import GeneWindowKeys
 from sctandem.genome import gene_tss, match_chromosomes, match_genes, peak_coordinates, read_genes, window_pairs
 from sctandem.genome._coordinates import find_columns
@@ -101,6 +108,7 @@ def gene_windows(
 
     36,601 genes and 108,377 peaks take about two seconds and 200 MB.
     """
+    check_key_added(key_added)
     named = check_modalities(mdata, modalities)
     check_number(upstream, "upstream", whole=True)
     check_number(downstream, "downstream", whole=True)

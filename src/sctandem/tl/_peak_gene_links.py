@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_mudata, check_positive, working_copy
+from sctandem._checks import check_key_added, check_mudata, check_positive, check_type, working_copy
 from sctandem._keys import LinkKeys
 from sctandem._random import draw_seed
 
@@ -35,8 +35,7 @@ def peak_gene_links(
     model
         The trained model.
     n_permutations
-        Genes of other chromosomes to which each window is handed for the null distribution; the smallest p-value is
-        one over this plus one.
+        Genes of other chromosomes to which each window is handed for the null distribution, which pools all windows.
     key_added
         Name of the result.
     rng
@@ -80,7 +79,11 @@ def peak_gene_links(
     >>> td.get.peak_gene_links(mdata).columns.tolist()
     ['peak', 'gene', 'distance', 'weight', 'sign', 'pvalue', 'fdr']
     """
+    from sctandem.model import TAPE
+
     check_mudata(mdata)
+    check_type(model, TAPE, "model")
+    check_key_added(key_added)
     check_positive(n_permutations, "n_permutations", whole=True)
     for role, names in (("rna", model.gene_names), ("atac", model.peak_names)):
         name = model.modalities[role]

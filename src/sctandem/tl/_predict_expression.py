@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctandem._checks import check_counts, check_layer, check_modalities, check_number, working_copy
+from sctandem._checks import (
+    check_counts,
+    check_key_added,
+    check_layer,
+    check_modalities,
+    check_mudata,
+    check_number,
+    check_same_cells,
+    check_type,
+    working_copy,
+)
 from sctandem._compat import add_modality
 from sctandem._keys import PredictionKeys
 from sctandem._random import as_generator, draw_seed
@@ -75,14 +85,15 @@ def predict_expression(
         Expected counts per 10,000, cells x genes. An object without RNA gets a new modality ``rna`` that holds them in
         ``X`` as well.
     `mdata.obs[f"{key_added}_heldout"]` : :class:`pandas.Series` (dtype `bool`)
-        Cells that the model never saw. The others were trained on: do not judge predictions by them.
+        Cells that the model never saw, told by their names, which must differ between objects. The others were trained
+        on: do not judge predictions by them.
     `mdata["rna"].var[f"{key_added}_pearson"]`, `_auroc`, `_rmse` : :class:`pandas.Series` (dtype `float64`)
         Over held-out cells, on log1p of counts per 10,000; AUROC of detection.
     `mdata["rna"].var[f"{key_added}_gain_mean"]`, `_gain_knn`, `_gain` : :class:`pandas.Series` (dtype `float64`)
         Part of the squared error of the mean and of the neighbours that is gone, and the smaller of the two.
     `mdata["rna"].var[f"{key_added}_verdict"]` : :class:`pandas.Series` (dtype `category`)
-        ``better than kNN``, ``better than the mean``, ``no better than the mean`` (paired test over cells at 5 %), or
-        ``not scored``.
+        ``better than kNN``, ``better than the mean``, ``no better than the mean`` (paired test over cells, false discovery
+        rate 5 % over genes), or ``not scored`` (held out, or counts in fewer than 20 held-out cells).
     `mdata.uns[key_added]["params"]` : :class:`dict`
         What the result was made with.
 
@@ -112,18 +123,19 @@ def predict_expression(
     (300, 60)
     """
     check_number(train_size, "train_size", low=0.1, high=1)
+    check_key_added(key_added)
     if model is not None:
-        modalities = {**model.modalities, **(modalities or {})}
-    atac = check_modalities(mdata, _only(modalities, "atac"), required=("atac",))["atac"]
-    rna = (modalities or {}).get("rna", "rna")
+        from sctandem.model import TAPE
+
+        check_type(model, TAPE, "model")
+    rna, atac = _names(mdata, model, modalities)
     seed = draw_seed(rng)
     if model is None:
         model = _train(mdata, modalities, train_size=train_size, seed=seed)
     keys = PredictionKeys(key_added)
     chromatin = mdata if atac == model.modalities["atac"] else _renamed(mdata, atac, model.modalities["atac"])
     predicted = model.predict_expression(chromatin)
-    trained = model.adata.obs_names[model.train_indices]
-    heldout = ~mdata.obs_names.isin(trained)
+    heldout = ~mdata.obs_names.isin(model.train_cells_)
     table = None
     if rna in mdata.mod:
         genes = mdata.mod[rna].var_names
@@ -160,9 +172,25 @@ def predict_expression(
     return result if copy else None
 
 
-def _only(modalities: Mapping[str, str] | None, role: str) -> dict[str, str] | None:
-    """Return the entry of one role."""
-    return {role: modalities[role]} if modalities and role in modalities else None
+def _names(mdata: MuData, model: TAPE | None, modalities: Mapping[str, str] | None) -> tuple[str, str]:
+    """Find the modalities, and check that all of them and the object have the same cells in the same order."""
+    given = {**(model.modalities if model is not None else {}), **(modalities or {})}
+    check_mudata(mdata)
+    # chromatin alone is enough for a model, unless the user says that there is RNA as well
+    alone = given.get("rna", "rna") not in mdata.mod and "rna" not in (modalities or {})
+    roles = ("atac",) if alone else ("rna", "atac")
+    unknown = set(given) - {"rna", "atac"}
+    named = check_modalities(
+        mdata, {role: name for role, name in given.items() if role in roles or role in unknown}, required=roles
+    )
+    check_same_cells(mdata, list(named.values()))
+    if not mdata.obs_names.equals(mdata.mod[named["atac"]].obs_names):
+        msg = (
+            f"mdata.obs_names and mdata[{named['atac']!r}].obs_names differ or are in another order. Keep the cells that all "
+            "modalities have: `mudata.pp.intersect_obs(mdata)`, or build the MuData again from aligned modalities."
+        )
+        raise ValueError(msg)
+    return named.get("rna", given.get("rna", "rna")), named["atac"]
 
 
 def _train(mdata: MuData, modalities: Mapping[str, str] | None, *, train_size: float, seed: int) -> TAPE:
@@ -203,7 +231,8 @@ def _expression(
     counts = check_layer(adata, layer, f"mdata[{rna!r}]")
     check_counts(counts, f"mdata[{rna!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
     counts = as_csr(counts)[cells]
-    library = np.asarray(counts.sum(1), dtype=np.float64).ravel()
+    shown = ~adata.var_names.isin(model.heldout_genes)
+    library = np.asarray(counts[:, shown].sum(1), dtype=np.float64).ravel()
     key = setup["size_factor_key"]
     if key is not None:
         obs = adata.obs if key in adata.obs else mdata.obs
@@ -237,11 +266,16 @@ def _score(
         )
         return None
     predicted = model.predict_expression(chromatin[cells], scale="log1p")[genes].to_numpy()
-    source, train = model.adata, np.asarray(model.train_indices)
+    source, train = model.adata, model.adata.obs_names.get_indexer(pd.Index(model.train_cells_))
+    if (train < 0).any():
+        logger.warning(
+            "the model was loaded without its training cells: nearest neighbours are missing, nothing is scored."
+        )
+        return None
     known, _ = _expression(source, model.modalities["rna"], model, train, genes)
     weights, k = knn_weights(
-        model.get_components(source, N_COMPONENTS)[train],
-        model.get_components(chromatin, N_COMPONENTS)[cells],
+        model.get_components(source, n_components=N_COMPONENTS)[train],
+        model.get_components(chromatin, n_components=N_COMPONENTS)[cells],
         known,
         rng=as_generator(seed),
     )

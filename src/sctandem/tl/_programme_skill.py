@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control, pearsonr
 from sctandem._checks import (
     check_counts,
     check_key,
+    check_key_added,
     check_layer,
     check_modalities,
     check_n_cells,
@@ -79,9 +80,10 @@ def programme_skill(
     modalities
         From the role ``"rna"`` to the name of the modality in `mdata`. By default the same.
     layer
-        Layer with the measured counts; `None` for ``X``.
+        Layer with the measured counts; `None` for that of the prediction.
     size_factor_key
-        Column of ``mdata.obs`` or of the ``obs`` of the expression with library sizes; `None` for the total counts.
+        Column of ``mdata.obs`` or of the ``obs`` of the expression with library sizes; `None` for those
+        of the prediction.
     key
         The `key_added` of :func:`sctandem.tl.predict_expression`.
     n_random
@@ -156,6 +158,9 @@ def programme_skill(
     """
     name = check_modalities(mdata, modalities, required=("rna",))["rna"]
     check_positive(n_random, "n_random", whole=True)
+    check_key_added(key_added)
+    how = mdata.uns.get(key, {}).get("params", {})
+    layer, size_factor_key = layer or how.get("rna_layer"), size_factor_key or how.get("size_factor_key")
     prediction = PredictionKeys(key)
     rna = mdata.mod[name]
     _check_predicted(mdata, name, prediction)

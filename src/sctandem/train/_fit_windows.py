@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from sctandem._random import as_generator, spawn, torch_seeded
 from sctandem.nn import WindowLSTM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from sctandem._random import RNG
@@ -73,6 +76,8 @@ class WindowNetwork(nn.Module):
         self.lstm = WindowLSTM(n_features, n_weights, n_hidden=config.n_hidden, dropout=config.dropout)
         # shares of a total and depth move all genes together; without this every peak would have to explain it
         self.common = nn.Parameter(torch.zeros(n_weights * n_functions))
+        #: Genes that were kept from this member altogether; for all others see what it was fitted to.
+        self.unseen = np.zeros(0, dtype=np.int64)
 
 
 def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rng: RNG = 0) -> list[WindowNetwork]:
@@ -91,10 +96,42 @@ def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rn
 
     Returns
     -------
-    The networks, in evaluation mode. Each was fitted to its own part of the genes and kept from the step at which it
-    predicted its validation genes best.
+    The networks, in evaluation mode. Of several members each never sees one fold of the genes, so that every gene can be
+    tested with weights that do not know it; the rest it divides in genes to fit and genes to choose its best step by.
     """
-    return [_fit_one(data, genes, config, child) for child in spawn(rng, config.n_members)]
+    first, *children = spawn(rng, config.n_members + 1)
+    with _one_thread():
+        return _fit_members(data, genes, config, first, children)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: the matrices are so small that more threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_members(
+    data: WindowData,
+    genes: np.ndarray,
+    config: WindowConfig,
+    first: np.random.Generator,
+    children: list[np.random.Generator],
+) -> list[WindowNetwork]:
+    """Fit the members, each without its fold."""
+    if config.n_members < 2:
+        return [_fit_one(data, genes, config, child) for child in children]
+    folds = np.array_split(first.permutation(genes), config.n_members)
+    networks = []
+    for fold, child in zip(folds, children, strict=True):
+        network = _fit_one(data, np.setdiff1d(genes, fold), config, child)
+        network.unseen = np.sort(fold)
+        networks.append(network)
+    return networks
 
 
 def _fit_one(data: WindowData, genes: np.ndarray, config: WindowConfig, rng: np.random.Generator) -> WindowNetwork:
@@ -165,9 +202,38 @@ def mean_weights(networks: list[WindowNetwork], data: WindowData) -> tuple[Tenso
     -------
     Weights, genes x peaks x weights, and what all genes have in common, (weights * functions,).
     """
-    parts = []
-    for network in networks:
-        blocks = torch.arange(len(data.mask)).split(512)
-        parts.append(torch.cat([network.lstm(data.features[block], data.mask[block]) for block in blocks]))
+    parts = [_weights(network, data) for network in networks]
     common = torch.stack([network.common.detach() for network in networks]).mean(0)
     return torch.stack(parts).mean(0), common
+
+
+@torch.no_grad()
+def unseen_weights(networks: list[WindowNetwork], data: WindowData) -> tuple[Tensor, np.ndarray]:
+    """Weigh the windows of each gene by the member that never saw the gene.
+
+    Parameters
+    ----------
+    networks
+        From `fit_windows`.
+    data
+        The windows.
+
+    Returns
+    -------
+    Weights, genes x peaks x weights, and which genes have such a member, (genes,).
+    """
+    n_weights = data.target.shape[1] // data.response.shape[2]
+    out = torch.zeros(*data.mask.shape, n_weights)
+    known = np.zeros(len(data.mask), dtype=bool)
+    for network in networks:
+        genes = torch.from_numpy(network.unseen)
+        if len(genes):
+            out[genes] = network.lstm(data.features[genes], data.mask[genes])
+            known[network.unseen] = True
+    return out, known
+
+
+def _weights(network: WindowNetwork, data: WindowData) -> Tensor:
+    """Weigh all windows by one network, some genes at a time."""
+    blocks = torch.arange(len(data.mask)).split(512)
+    return torch.cat([network.lstm(data.features[block], data.mask[block]) for block in blocks])

@@ -113,6 +113,8 @@ class CountTrainRunner:
         splitter.setup()
         if (before := getattr(model, "_before_training", None)) is not None:
             splitter.data_loader_kwargs.update(before(splitter.train_idx))
+        # from here on the old parameters are gone: a model that fails in training counts as not trained
+        model.is_trained_ = False
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)
         loader = splitter.train_dataloader()
         model.to_device(self.device)

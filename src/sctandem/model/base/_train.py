@@ -86,7 +86,8 @@ class TrainMixin:
 
         Notes
         -----
-        An interruption (Ctrl-C) ends the training and leaves the model as it was then, usable.
+        An interruption (Ctrl-C) ends the training and leaves the model as it was then, usable; before the first epoch (in
+        what some models fit in closed form) it leaves the model untrained.
         """
         given: dict[str, Any] = {
             "max_epochs": max_epochs,
