@@ -258,7 +258,8 @@ def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
     if layer is None:
         return adata.X
     if layer not in adata.layers:
-        msg = f"{slot}.layers has no {layer!r}; it has {_listed(adata.layers)}. layer=None takes X."
+        named = [name for name in adata.layers if name is not None]  # anndata 0.13 lists X among them, as None
+        msg = f"{slot}.layers has no {layer!r}; it has {_listed(named)}. layer=None takes X."
         raise KeyError(msg)
     return adata.layers[layer]
 

@@ -179,7 +179,7 @@ def test_size_factors(mdata, value):
 
 
 def test_words_as_size_factors(mdata):
-    mdata.obs["word"] = "many"
+    mdata["rna"].obs["word"] = "many"
     refused(mdata, ValueError, "size_factor_key='word' must be a positive number", size_factor_key="word")
 
 
