@@ -153,7 +153,7 @@ def programmes(mdata: MuData, groupby: str, *, size_factor: str | None, n_genes:
 
 def _is_grouping(values: pd.Series) -> bool:
     """Whether a column says groups of cells worth drawing."""
-    categorical = isinstance(values.dtype, pd.CategoricalDtype) or values.dtype == object
+    categorical = isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype) or values.dtype == object
     return bool(categorical and 2 <= values.nunique() <= MOST_GROUPS)
 
 
