@@ -12,6 +12,8 @@ import json
 import math
 import os
 import platform
+import shutil
+import subprocess
 import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("sctandem", "scvi-tools", "torch", "numba", "anndata", "mudata", "scanpy", "scikit-learn", "scipy", "numpy")
 CHUNK = 2**20
 
@@ -69,6 +72,7 @@ def describe_run(*, seeds: Iterable[int], data: Iterable[Path]) -> dict[str, Any
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "commit": commit(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "threads": n_threads(),
@@ -76,6 +80,28 @@ def describe_run(*, seeds: Iterable[int], data: Iterable[Path]) -> dict[str, Any
         "seeds": list(seeds),
         "data": {path.name: sha256(path) for path in data},
     }
+
+
+def stamp() -> dict[str, Any]:
+    """Give what every row says of its making, for documents whose rows are made at different times."""
+    return {"date": datetime.now(UTC).date().isoformat(), "threads": n_threads(), "commit": commit()}
+
+
+def commit() -> str:
+    """Give the first digits of the commit that is checked out; `+` says that files of the package or the benchmarks differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+
+    def ask(*words: str) -> str | None:
+        answer = subprocess.run([git, "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    head = ask("rev-parse", "--short=10", "HEAD")
+    if head is None:
+        return "unknown"
+    changed = ask("status", "--porcelain", "--", "src", "benchmarks/*.py", "benchmarks/peers")
+    return head + ("+" if changed else "")
 
 
 def n_threads() -> int:

@@ -7,7 +7,6 @@ keeps the others.
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,7 +53,7 @@ def _cells(options: argparse.Namespace, measured: dict[str, list[dict[str, Any]]
             if (seed in done and not options.only) or not _available(name):
                 continue
             row = _tape_methods.run(name, seed, multivi_epochs=options.multivi_epochs)
-            row |= {"date": datetime.now(UTC).date().isoformat(), "threads": _results.n_threads()}
+            row |= _results.stamp()
             # another run of the benchmark may have added its own rows since
             measured.update(_results.read(NAME).get("measured", {}).get("cells", {}))
             others = [old for old in measured.get(name, []) if old["seed"] != seed]
