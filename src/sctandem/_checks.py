@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,16 @@ from anndata.abc import CSCDataset
 from mudata import MuData
 
 from sctandem._blocks import matrix_blocks, value_blocks
+from sctandem._check_arguments import (
+    check_key_added,
+    check_n_cells,
+    check_number,
+    check_option,
+    check_positive,
+    check_roles,
+    check_type,
+    listed,
+)
 from sctandem._compat import copy_mudata
 
 if TYPE_CHECKING:
@@ -19,14 +28,28 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+__all__ = [
+    "check_counts",
+    "check_key",
+    "check_key_added",
+    "check_layer",
+    "check_modalities",
+    "check_mudata",
+    "check_n_cells",
+    "check_number",
+    "check_option",
+    "check_positive",
+    "check_roles",
+    "check_same_cells",
+    "check_slot",
+    "check_type",
+    "check_unique",
+    "listed",
+    "nonempty",
+    "working_copy",
+]
+
 logger = logging.getLogger(__name__)
-
-
-def _listed(names: Any, limit: int = 10) -> str:
-    """Write the first names of a collection, quoted, and how many more there are."""
-    names = [str(name) for name in names]
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
 
 
 def _bad_value(values: np.ndarray) -> tuple[str, Any] | None:
@@ -156,18 +179,20 @@ def check_modalities(
         For a modality that is not there; lists those that are.
     ValueError
         For a role that is not known.
+    TypeError
+        When `modalities` is not a mapping from text to text.
     """
     check_mudata(mdata)
-    given = dict(modalities or {})
+    given = check_roles(modalities)
     unknown = [role for role in given if role not in required]
     if unknown:
-        msg = f"modalities has the roles {_listed(unknown)}, but only {_listed(required)} are used here."
+        msg = f"modalities has the roles {listed(unknown)}, but only {listed(required)} are used here."
         raise ValueError(msg)
     named = {role: given.get(role, role) for role in required}
     for role, name in named.items():
         if name not in mdata.mod:
             msg = (
-                f"mdata has no modality {name!r} for {role}; it has {_listed(mdata.mod)}. "
+                f"mdata has no modality {name!r} for {role}; it has {listed(mdata.mod)}. "
                 f"Name it with modalities={{{role!r}: <one of these>}}."
             )
             raise KeyError(msg)
@@ -220,7 +245,7 @@ def check_unique(names: pd.Index, slot: str) -> None:
     """
     if not names.is_unique:
         repeated = names[names.duplicated()].unique()
-        msg = f"{slot} has {len(repeated)} duplicated names: {_listed(repeated, 3)}. Call `{slot}_make_unique()` first."
+        msg = f"{slot} has {len(repeated)} duplicated names: {listed(repeated, 3)}. Call `{slot}_make_unique()` first."
         raise ValueError(msg)
 
 
@@ -242,7 +267,7 @@ def check_key(table: pd.DataFrame, key: str, slot: str) -> pd.Series:
         Lists the columns that are there.
     """
     if key not in table.columns:
-        msg = f"{slot} has no column {key!r}; it has {_listed(table.columns, 20)}."
+        msg = f"{slot} has no column {key!r}; it has {listed(table.columns, 20)}."
         raise KeyError(msg)
     return table[key]
 
@@ -259,7 +284,7 @@ def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
         return adata.X
     if layer not in adata.layers:
         named = [name for name in adata.layers if name is not None]  # anndata 0.13 lists X among them, as None
-        msg = f"{slot}.layers has no {layer!r}; it has {_listed(named)}. layer=None takes X."
+        msg = f"{slot}.layers has no {layer!r}; it has {listed(named)}. layer=None takes X."
         raise KeyError(msg)
     return adata.layers[layer]
 
@@ -284,90 +309,9 @@ def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -
         Names the function to run first.
     """
     if key not in mapping:
-        msg = f"{slot} has no {key!r}; run `{function}` first. It has {_listed(mapping)}."
+        msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(mapping)}."
         raise KeyError(msg)
     return mapping[key]
-
-
-def check_option(value: Any, options: Sequence[Any], name: str) -> None:
-    """Check that an argument is one of the values it may have.
-
-    Raises
-    ------
-    ValueError
-        Lists them.
-    """
-    if value not in options:
-        msg = f"{name}={value!r} is not known; choose one of {_listed(options)}."
-        raise ValueError(msg)
-
-
-def check_number(value: Any, name: str, *, low: float = 0, high: float = np.inf, whole: bool = False) -> None:
-    """Check that an argument is a number within bounds, which are themselves allowed.
-
-    Parameters
-    ----------
-    value
-        The argument.
-    name
-        Its name in messages.
-    low, high
-        The bounds.
-    whole
-        Whether it has to be an integer.
-
-    Raises
-    ------
-    ValueError
-        Names the bounds and the value.
-    """
-    kind: Any = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        bounds = f"of at least {low}" if np.isinf(high) else f"between {low} and {high}"
-        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} {bounds}."
-        raise ValueError(msg)
-
-
-def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
-    """Check that an argument is a finite number above 0 (an integer when `whole`).
-
-    Raises
-    ------
-    ValueError
-        Shows the value.
-    """
-    kind: Any = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < np.inf:
-        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} above 0."
-        raise ValueError(msg)
-
-
-def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
-    """Check that there are enough cells.
-
-    Raises
-    ------
-    ValueError
-        Says how many there are and how many `purpose` needs.
-    """
-    if n_cells < minimum:
-        msg = f"{purpose} needs at least {minimum} cells, but there {'is' if n_cells == 1 else 'are'} {n_cells}."
-        raise ValueError(msg)
-
-
-def check_type(value: Any, expected: type, name: str) -> None:
-    """Check the class of an argument; raises a TypeError that names it and what was given."""
-    if not isinstance(value, expected):
-        msg = f"{name} must be a {expected.__name__}, got {type(value).__name__}: {value!r:.80}"
-        raise TypeError(msg)
-
-
-def check_key_added(key_added: Any) -> None:
-    """Check the name of a result: text without a slash, which files would read as a folder."""
-    check_type(key_added, str, "key_added")
-    if not key_added or "/" in key_added:
-        msg = f"key_added={key_added!r} must be a name without a slash: files could not give it back."
-        raise ValueError(msg)
 
 
 def working_copy(data: Any, *, copy: bool) -> Any:

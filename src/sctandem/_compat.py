@@ -232,9 +232,14 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return operation(a, b.t(), None, "none", [], "")
 
 
+def import_printer() -> None:
+    """Import the part of rich with which scvi-tools prints a setup: 1.4 does so without importing it."""
+    import rich.pretty  # noqa: F401
+
+
 @dataclass(frozen=True, slots=True)
 class ModelLayout:
-    """Names of the files of a saved model and of what is in them, those of scvi-tools."""
+    """Names of the files of a saved model, of what is in them, and of what marks data that are set up: those of scvi-tools."""
 
     model_file: str = "model.pt"
     anndata_file: str = "adata.h5ad"
@@ -248,6 +253,14 @@ class ModelLayout:
     model_name: str = "model_name"
     setup_method: str = "setup_method_name"
     setup_args: str = "setup_args"
+    fields: str = "field_registries"
+    field_data: str = "data_registry"
+    field_state: str = "state_registry"
+    modality: str = "mod_key"
+    column_names: str = "column_names"
+    categories: str = "categorical_mapping"
+    original_key: str = "original_key"
+    data_ids: tuple[str, str] = ("_scvi_uuid", "_scvi_manager_uuid")
 
 
 def write_model_data(data: AnnData | MuData, path: Path) -> None:

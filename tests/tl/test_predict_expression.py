@@ -30,7 +30,9 @@ def slots(mdata):
     return {
         "obs": list(mdata.obs),
         "uns": sorted(mdata.uns),
-        "mod": {name: (list(mod.obs), list(mod.var), sorted(mod.layers)) for name, mod in mdata.mod.items()},
+        "mod": {
+            name: (list(mod.obs), list(mod.var), sorted(filter(None, mod.layers))) for name, mod in mdata.mod.items()
+        },
     }
 
 

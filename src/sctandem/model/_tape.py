@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data import AnnDataManager, fields
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import check_mudata, check_n_cells, check_option, check_positive, check_type
+from sctandem._compat import ModelLayout
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
-from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs, read_atac
+from sctandem.model._tape_data import read_atac
 from sctandem.model._tape_fit import fit_tape, read_state
+from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, TrainMixin
 from sctandem.module import TAPEConfig, TAPEModule
 from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
@@ -25,9 +26,8 @@ from sctandem.nn import WindowConfig
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from anndata import AnnData
     from mudata import MuData
 
     from sctandem._random import RNG
@@ -39,7 +39,7 @@ NO_LIBRARY = -20.0
 UNTRAINED = "this TAPE model is not trained; call `model.train()` first."
 
 
-class TAPE(TrainMixin, FilesMixin, BaseModelClass):
+class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
     """Predict expression from chromatin, and learn which peaks drive which gene.
 
     The *state* of a cell is what its chromatin tells about the factors of expression, read by stacked kernel regressions.
@@ -92,7 +92,7 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         if config is not None:
             check_type(config, TAPEConfig, "config")
         check_mudata(mdata)
-        if "_scvi_uuid" not in mdata.uns:
+        if ModelLayout().data_ids[0] not in mdata.uns:
             msg = "mdata was not set up for TAPE (or is a copy of one that was): call `TAPE.setup_mudata(mdata)` first."
             raise ValueError(msg)
         super().__init__(mdata)
@@ -101,120 +101,13 @@ class TAPE(TrainMixin, FilesMixin, BaseModelClass):
         heldout_genes = [given] if isinstance(given, str) else [str(name) for name in given]
         self.heldout_genes = heldout_genes
         self.config = config or TAPEConfig()
-        self._load_inputs()
+        if not self.adata_manager.is_transferred:  # a model that is being loaded reads what it trains on when it trains
+            self._load_inputs()
         self.module = self._module_cls(
             len(self.gene_names), n_batch=self.summary_stats.get("n_batch", 1), config=self.config
         )
         self._model_summary_string = f"TAPE with {self.config}"
         self.init_params_ = self._get_init_params(locals())
-
-    def _load_inputs(self) -> None:
-        """Read and check what is registered."""
-        self._data = assemble(self.adata, self.modalities, manager=self.adata_manager, heldout_genes=self.heldout_genes)
-
-    @property
-    def modalities(self) -> dict[str, str]:
-        """Names of the modalities by role."""
-        given = self.setup_args["modalities"] or {}
-        return {"rna": "rna", "atac": "atac", **given}
-
-    @property
-    def setup_args(self) -> dict[str, Any]:
-        """Arguments of `setup_mudata`."""
-        return self.adata_manager.registry["setup_args"]
-
-    @property
-    def gene_names(self) -> pd.Index:
-        """Names of the genes."""
-        return self.adata.mod[self.modalities["rna"]].var_names
-
-    @property
-    def peak_names(self) -> pd.Index:
-        """Names of the peaks."""
-        return self.adata.mod[self.modalities["atac"]].var_names
-
-    @classmethod
-    def setup_mudata(
-        cls,
-        mdata: MuData,
-        *,
-        rna_layer: str | None = None,
-        atac_layer: str | None = None,
-        size_factor_key: str | None = None,
-        batch_key: str | None = None,
-        modalities: Mapping[str, str] | None = None,
-    ) -> None:
-        """Register the data.
-
-        Parameters
-        ----------
-        mdata
-            Holds counts of genes and of peaks of the same cells in the same order.
-        rna_layer, atac_layer
-            Layers of the counts; `None` for `X`.
-        size_factor_key
-            Column of `rna.obs` or `mdata.obs` with the library size of each cell in counts; `None` for the total counts.
-            Needed where the genes are a selection.
-        batch_key
-            Column of `mdata.obs` or `rna.obs` with the batch; predictions average over batches.
-        modalities
-            From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so.
-
-        Returns
-        -------
-        None. `mdata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
-
-        Raises
-        ------
-        KeyError
-            For a modality, layer or column that is not there.
-        ValueError
-            For values that are not counts, repeated names, or modalities whose cells differ.
-        """
-        names, columns = check_inputs(
-            mdata, modalities, layers=(rna_layer, atac_layer), size_factor_key=size_factor_key, batch_key=batch_key
-        )
-        modalities = dict(modalities) if modalities else None
-        setup_method_args = cls._get_setup_method_args(**locals())
-        setup_method_args["setup_args"] = {
-            key: value for key, value in setup_method_args["setup_args"].items() if key not in {"names", "columns"}
-        }
-        # `check_inputs` has seen that these are counts, in more formats than scvi-tools would
-        registered: list[Any] = [
-            fields.MuDataLayerField(
-                key, layer, mod_key=names[role], mod_required=True, is_count_data=False, correct_data_format=False
-            )
-            for key, layer, role in ((REGISTRY_KEYS.X_KEY, rna_layer, "rna"), (ATAC_KEY, atac_layer, "atac"))
-        ] + [
-            fields.MuDataCategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch")),
-            fields.MuDataNumericalObsField(
-                REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, mod_key=columns.get("size_factor"), required=False
-            ),
-        ]
-        manager = AnnDataManager(fields=registered, setup_method_args=setup_method_args)
-        manager.register_fields(mdata)
-        cls.register_manager(manager)
-
-    @classmethod
-    def setup_anndata(cls, adata: AnnData) -> None:
-        """Say that two modalities are needed; scvi-tools asks every model for this method.
-
-        Parameters
-        ----------
-        adata
-            Any object.
-
-        Returns
-        -------
-        Nothing: it raises.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
-        msg = f"TAPE learns from a MuData with RNA and ATAC, not from a {type(adata).__name__}; use TAPE.setup_mudata."
-        raise TypeError(msg)
 
     def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
         """Fit state and windows; the minibatches then hold what they say of each cell."""

@@ -15,6 +15,7 @@ from sctandem._checks import (
     check_modalities,
     check_mudata,
     check_n_cells,
+    check_roles,
     check_same_cells,
     check_slot,
     check_unique,
@@ -47,6 +48,7 @@ def check_inputs(
     layers: tuple[str | None, str | None],
     size_factor_key: str | None,
     batch_key: str | None,
+    loading: bool = False,
 ) -> tuple[dict[str, str], dict[str, str | None]]:
     """Check an object before anything is registered on it.
 
@@ -60,16 +62,21 @@ def check_inputs(
         Layers of RNA and ATAC.
     size_factor_key, batch_key
         Columns of `obs`.
+    loading
+        Whether a saved model is to read the object: what only training needs may then be missing.
 
     Returns
     -------
     Names of the modalities by role, and for each column the modality whose `obs` holds it (`None` for `mdata.obs`).
     """
-    names = check_modalities(mdata, modalities)
+    names = _modalities(mdata, modalities, loading=loading)
     if mdata.is_view:
         msg = "mdata is a view of another MuData; take a copy first: `mdata = mdata.copy()`."
         raise ValueError(msg)
-    for (role, name), layer in zip(names.items(), layers, strict=True):
+    for role, layer in zip(("rna", "atac"), layers, strict=True):
+        if role not in names:
+            continue
+        name = names[role]
         adata = mdata.mod[name]
         check_unique(adata.var_names, f"mdata[{name!r}].var_names")
         slot = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
@@ -78,23 +85,29 @@ def check_inputs(
             msg = f"mdata[{name!r}] has no {'genes' if role == 'rna' else 'peaks'}."
             raise ValueError(msg)
     check_same_cells(mdata, list(names.values()))
-    if not mdata.obs_names.equals(mdata.mod[names["rna"]].obs_names):
+    first = next(iter(names.values()))
+    if not mdata.obs_names.equals(mdata.mod[first].obs_names):
         msg = (
-            f"the cells of mdata ({mdata.n_obs}) are not those of mdata[{names['rna']!r}] ({mdata.mod[names['rna']].n_obs}) in "
+            f"the cells of mdata ({mdata.n_obs}) are not those of mdata[{first!r}] ({mdata.mod[first].n_obs}) in "
             "the same order: another modality has other cells, or the modalities were changed. Make the object anew: "
             f"mdata = mudata.MuData({{name: mdata[name].copy() for name in {list(names.values())}}})"
         )
         raise ValueError(msg)
-    check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE")
+    check_n_cells(mdata.n_obs, 1 if loading else MIN_CELLS, "TAPE")
+    tables = [mdata.obs, *(mdata.mod[names[role]].obs for role in ("rna",) if role in names)]
+    if loading:
+        size_factor_key, batch_key = (
+            key if any(key in table for table in tables) else None for key in (size_factor_key, batch_key)
+        )
     columns: dict[str, str | None] = {}
     if batch_key is not None:
-        columns["batch"] = _find_column(mdata, batch_key, names["rna"])
+        columns["batch"] = _find_column(mdata, batch_key, names.get("rna"))
         values = _column(mdata, batch_key, columns["batch"])
         if values.isna().any():
             msg = f"batch_key={batch_key!r} is missing (NaN) for {int(values.isna().sum())} of {len(values)} cells; label them."
             raise ValueError(msg)
     if size_factor_key is not None:
-        columns["size_factor"] = _find_column(mdata, size_factor_key, names["rna"])
+        columns["size_factor"] = _find_column(mdata, size_factor_key, names.get("rna"))
         values = pd.to_numeric(_column(mdata, size_factor_key, columns["size_factor"]), errors="coerce")
         if not (values > 0).all() or not np.isfinite(values).all():
             bad = values[~((values > 0) & np.isfinite(values))].iloc[0]
@@ -103,11 +116,20 @@ def check_inputs(
     return names, columns
 
 
-def _find_column(mdata: MuData, key: str, rna: str) -> str | None:
+def _modalities(mdata: MuData, modalities: Mapping[str, str] | None, *, loading: bool) -> dict[str, str]:
+    """Find the modalities; a saved model that is loaded does without RNA."""
+    named = {"rna": "rna", **check_roles(modalities)}
+    check_mudata(mdata)
+    if loading and named["rna"] not in mdata.mod:
+        return check_modalities(mdata, {k: v for k, v in named.items() if k != "rna"}, required=("atac",))
+    return check_modalities(mdata, modalities)
+
+
+def _find_column(mdata: MuData, key: str, rna: str | None) -> str | None:
     """Say which `obs` holds a column: that of the RNA, or that of the MuData (`None`)."""
-    if key in mdata.mod[rna].obs:
+    if rna is not None and key in mdata.mod[rna].obs:
         return rna
-    if key not in mdata.obs:
+    if key not in mdata.obs and rna is not None:
         columns = sorted({*mdata.obs.columns, *mdata.mod[rna].obs.columns})
         msg = f"neither mdata[{rna!r}].obs nor mdata.obs has a column {key!r}; they have {columns[:20]}."
         raise KeyError(msg)
@@ -139,6 +161,7 @@ def assemble(
     -------
     The arrays.
     """
+    check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE")
     adata, chromatin = mdata.mod[modalities["rna"]], mdata.mod[modalities["atac"]]
     rna = as_csr(manager.get_from_registry(REGISTRY_KEYS.X_KEY))
     atac = as_csr(manager.get_from_registry(ATAC_KEY))

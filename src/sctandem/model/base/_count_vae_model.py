@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scvi import REGISTRY_KEYS
-from scvi.data import AnnDataManager
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
@@ -15,6 +14,7 @@ from sctandem._random import torch_seeded
 from sctandem.data import as_csr
 from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
+from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._train import TrainMixin
 from sctandem.model.base._warm_start import WarmStartMixin
 from sctandem.module.base import CountVAE, CountVAEConfig
@@ -122,6 +122,6 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
             NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
         ]
-        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)

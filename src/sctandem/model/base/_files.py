@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 from zipfile import BadZipFile
 
-import anndata
-import numpy as np
 import torch
 from anndata import AnnData
-from scvi.data import AnnDataManager
 
-from sctandem._compat import ModelLayout, read_h5mu, torch_device, write_model_data
+from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._random import torch_seeded
 from sctandem.model.base._plain import from_plain, to_plain
+from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,10 +34,13 @@ _DAMAGED = (RuntimeError, EOFError, OSError, BadZipFile, ValueError, TypeError, 
 class FilesMixin:
     """Save and load a model.
 
-    A model that takes a configuration names its class in `_config_classes`; no other class is made from a file.
+    A model that takes a configuration names its class in `_config_classes`; no other class is made from a file. Its
+    set-up method takes `source_registry`, and registers with a `ModelManager`. Registry keys of what only training needs
+    are named in `_training_only`: a saved model loads without them.
     """
 
     _config_classes: ClassVar[tuple[type, ...]] = ()
+    _training_only: ClassVar[tuple[str, ...]] = ()
 
     def save(
         self,
@@ -117,8 +118,8 @@ class FilesMixin:
         dir_path
             The folder that `save` has written.
         adata
-            Data with the features of the model, in the same order; they need not be set up. `None` reads those that
-            were saved with the model.
+            Data with the features of the model, in the same order; they need not be set up, and what only training
+            needs may be missing. `None` reads those that were saved with the model.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         device
@@ -128,14 +129,15 @@ class FilesMixin:
 
         Returns
         -------
-        The model, with its history; it can be used and trained on at once.
+        The model, with its history; it can be used at once, and trained where `adata` hold what that needs.
 
         Raises
         ------
         FileNotFoundError
             When the folder does not hold a model, or no data were given and none are there.
         ValueError
-            When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features.
+            When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features or has
+            categories that the model does not know; `adata` is then as it was.
 
         Notes
         -----
@@ -156,9 +158,11 @@ class FilesMixin:
             msg = f"{path} was set up by {registry.get(layout.setup_method)!r}, not by one of {_SETUP_METHODS}."
             raise ValueError(msg)
         if adata is None:
-            adata = _read_data(folder, prefix or "", layout, registry)
-        _check_features(adata, content[layout.features], str(path))
-        cls._set_up_like(adata, registry, layout)
+            adata = read_data(folder, prefix or "", registry)
+        modalities = needed_modalities(registry, cls._training_only)
+        check_features(adata, content[layout.features], str(path), modalities=modalities)
+        # compares the categories with those of the model before anything is written
+        getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
         new: Any = cls
         with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
             model = new(adata, **parameters["non_kwargs"])
@@ -228,8 +232,7 @@ class FilesMixin:
         state[layout.pyro] = {"params": {}, "constraints": {}}
         attributes = {key: value for key, value in self._get_user_attributes() if key.endswith("_")}
         names = self.get_var_names(legacy_mudata_format=legacy_mudata_format)
-        # as lists: scvi-tools compares them with array_equal
-        listed = {k: v.tolist() for k, v in names.items()} if isinstance(names, dict) else names.tolist()
+        listed = listed_features(names, attributes[layout.registry])
         return {
             layout.state: state,
             layout.features: to_plain(listed, "the names of the features"),
@@ -246,18 +249,6 @@ class FilesMixin:
         finally:
             if backing is not None:
                 data.file.filename = backing
-
-    @classmethod
-    def _set_up_like(cls, adata: AnnData | MuData, registry: dict[str, Any], layout: ModelLayout) -> None:
-        """Set the data up with the arguments of the saved model, and its categories."""
-        getattr(cls, registry[layout.setup_method])(adata, **registry[layout.setup_args])
-        fresh = cls._get_most_recent_anndata_manager(adata, required=True)
-        arguments = {key: registry[key] for key in (layout.model_name, layout.setup_method, layout.setup_args)}
-        manager = AnnDataManager(
-            fields=fresh.fields, setup_method_args=arguments, validation_checks=fresh.validation_checks
-        )
-        manager.register_fields(adata, source_registry=registry)
-        cls.register_manager(manager)
 
 
 @contextmanager
@@ -358,37 +349,3 @@ def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) ->
         msg = f"{path} is not a model file of this package: it {fault}."
         raise ValueError(msg)
     return {**raw, layout.attributes: attributes}
-
-
-def _read_data(folder: Path, prefix: str, layout: ModelLayout, registry: dict[str, Any]) -> AnnData | MuData:
-    """Read the data that were saved with a model."""
-    is_mudata = registry[layout.setup_method] == "setup_mudata"
-    path = folder / f"{prefix}{layout.mudata_file if is_mudata else layout.anndata_file}"
-    if not path.is_file():
-        msg = f"no data were given, and none were saved with the model: there is no {path}. Pass the data as `adata`."
-        raise FileNotFoundError(msg)
-    return read_h5mu(path) if is_mudata else anndata.read_h5ad(path)
-
-
-def _check_features(adata: AnnData | MuData, features: Any, path: str) -> None:
-    """Check that the data have the features of the model, in its order."""
-    if isinstance(features, dict) and not isinstance(adata, AnnData):
-        lacking = [name for name in features if name not in adata.mod]
-        if lacking:
-            msg = f"the model in {path} was set up with the modalities {list(features)}; the data lack {lacking}."
-            raise ValueError(msg)
-        pairs = [(f"adata[{name!r}]", adata.mod[name].var_names, names) for name, names in features.items()]
-    else:
-        pairs = [("adata", adata.var_names, features)]
-    for slot, found, names in pairs:
-        if np.array_equal(found, names):
-            continue
-        known = set(found)
-        missing = [name for name in names if name not in known]
-        if missing:
-            shown = ", ".join(map(repr, missing[:3]))
-            fault = f"lacks {len(missing)} of the {len(names)} features of the model in {path}: {shown}"
-        else:
-            fault = f"has the features of the model in {path} in another order, or more than these"
-        msg = f"{slot} {fault}. `{type(adata).__name__}.var_names` must be those of the model, in the same order."
-        raise ValueError(msg)

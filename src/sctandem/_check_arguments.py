@@ -1,0 +1,127 @@
+"""Checks of single arguments: each message names the argument, the value, what is allowed and what to do."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def listed(names: Any, limit: int = 10) -> str:
+    """Write the first names of a collection, quoted, and how many more there are."""
+    names = [str(name) for name in names]
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
+
+
+def check_option(value: Any, options: Sequence[Any], name: str) -> None:
+    """Check that an argument is one of the values it may have.
+
+    Raises
+    ------
+    ValueError
+        Lists them.
+    """
+    if value not in options:
+        msg = f"{name}={value!r} is not known; choose one of {listed(options)}."
+        raise ValueError(msg)
+
+
+def check_number(value: Any, name: str, *, low: float = 0, high: float = np.inf, whole: bool = False) -> None:
+    """Check that an argument is a number within bounds, which are themselves allowed.
+
+    Parameters
+    ----------
+    value
+        The argument.
+    name
+        Its name in messages.
+    low, high
+        The bounds.
+    whole
+        Whether it has to be an integer.
+
+    Raises
+    ------
+    ValueError
+        Names the bounds and the value.
+    """
+    kind: Any = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        bounds = f"of at least {low}" if np.isinf(high) else f"between {low} and {high}"
+        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} {bounds}."
+        raise ValueError(msg)
+
+
+def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
+    """Check that an argument is a finite number above 0 (an integer when `whole`).
+
+    Raises
+    ------
+    ValueError
+        Shows the value.
+    """
+    kind: Any = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < np.inf:
+        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} above 0."
+        raise ValueError(msg)
+
+
+def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
+    """Check that there are enough cells.
+
+    Raises
+    ------
+    ValueError
+        Says how many there are and how many `purpose` needs.
+    """
+    if n_cells < minimum:
+        msg = f"{purpose} needs at least {minimum} cells, but there {'is' if n_cells == 1 else 'are'} {n_cells}."
+        raise ValueError(msg)
+
+
+def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None:
+    """Check the class of an argument.
+
+    Raises
+    ------
+    TypeError
+        Names it, what was given, and `hint`: what to do.
+    """
+    if not isinstance(value, expected):
+        msg = f"{name} must be a {expected.__name__}, got {type(value).__name__}: {value!r:.80}"
+        raise TypeError(f"{msg}. {hint}" if hint else msg)
+
+
+def check_roles(modalities: Any) -> dict[str, str]:
+    """Check the argument `modalities`, and return it as a dictionary, empty for `None`.
+
+    Raises
+    ------
+    TypeError
+        When it is not a mapping from text to text.
+    """
+    if modalities is None:
+        return {}
+    if not isinstance(modalities, Mapping) or not all(
+        isinstance(part, str) for pair in modalities.items() for part in pair
+    ):
+        msg = (
+            f"modalities must be a dictionary from roles to names of modalities, such as {{'rna': 'gex'}}, got "
+            f"{type(modalities).__name__}: {modalities!r:.80}"
+        )
+        raise TypeError(msg)
+    return dict(modalities)
+
+
+def check_key_added(key_added: Any) -> None:
+    """Check the name of a result: text without a slash, which files would read as a folder."""
+    check_type(key_added, str, "key_added")
+    if not key_added or "/" in key_added:
+        msg = f"key_added={key_added!r} must be a name without a slash: files could not give it back."
+        raise ValueError(msg)
