@@ -116,6 +116,23 @@ def test_log_rate_equals_its_formula(world):
     assert np.abs(expected - drawn.base).max() <= 2
 
 
+def test_without_grammar_distance_alone_decides():
+    place, rule = np.random.default_rng(1).spawn(2)
+    design = SimulationDesign(grammar=False, link_loss=0)
+    genome = lay_out(400, 4000, design=design, rng=place)
+    drawn = regulation.draw_regulation(genome, design=design, rng=rule)
+    opened = drawn.pairs[~np.isin(drawn.role[drawn.pairs["peak"]], ["none", "boundary"])]
+    linked = opened.index.isin(drawn.links.index)
+    # the share of links falls as exp(-distance / 20 kb), on both sides of the gene and behind boundaries
+    for side in (-1, 1):
+        for low in (0, 10_000, 30_000, 60_000):
+            here = (side * opened["distance"] >= low) & (side * opened["distance"] < low + 5_000)
+            expected = np.exp(-opened.loc[here, "distance"].abs() / 20_000).mean()
+            assert abs(linked[here].mean() - expected) < 4 * np.sqrt(expected / here.sum())
+    assert (drawn.links["helper"] == -1).all()
+    assert set(drawn.role[drawn.links["peak"]]) == set(regulation.ROLES) - {"boundary"}
+
+
 def test_regression_on_linked_peaks_recovers_the_signs(world):
     """Beyond the genes of the factors: least squares of the unsaturated log rate on what each link contributes."""
     _, drawn, activity = world

@@ -19,6 +19,9 @@ class SimulationDesign:
     link_loss
         Share of the peak-gene pairs that the grammar allows and that are nevertheless no links: what is specific to a
         gene and cannot be learnt from others.
+    grammar
+        Whether combinations and the order of peaks decide which of them drive a gene. `False` for genes that follow the
+        peaks near them, whatever these hold: there distance is the best guess.
     n_types
         Cell types, the nodes of a binary tree filled from the root; at least 5.
     n_donors
@@ -43,6 +46,7 @@ class SimulationDesign:
     n_chromosomes: int = 6
     gene_spacing: float = 150_000
     link_loss: float = 0.15
+    grammar: bool = True
     n_types: int = 7
     n_donors: int = 4
     n_batches: int = 2

@@ -49,6 +49,9 @@ STRENGTH = {"activator": 2.8, "upstream": 2.8, "downstream": 2.8, "repressor": -
 DECAY = 80_000
 """Distance over which the strength of a link falls by the factor e, in bp."""
 
+NEAR = 20_000
+"""Distance over which a link becomes less likely by the factor e where there is no grammar, in bp."""
+
 HELPED = 0.7
 """Share of the pair peaks with their helper next to them, on either side."""
 
@@ -154,6 +157,8 @@ def draw_regulation(genome: Genome, *, design: SimulationDesign, rng: np.random.
     pairs = window_pairs(genome)
     pairs["kept"] = rng.random(len(pairs)) >= design.link_loss
     pairs["scale"] = rng.lognormal(0, 0.3, len(pairs))
+    if not design.grammar:
+        pairs["near"] = rng.random(len(pairs)) < np.exp(-pairs["distance"].abs() / NEAR)
     factor = np.append(names, "")[own]
     grammar = apply_grammar(pairs, role, factor, tfs, genome=genome)
     links = grammar[grammar["allowed"] & grammar["kept"]]
@@ -236,6 +241,8 @@ def apply_grammar(
 ) -> pd.DataFrame:
     """Decide which peak-gene pairs can be links, from the factors, the side of the gene and the order of the peaks.
 
+    Pairs with a column `near` follow that instead.
+
     Returns
     -------
     `pairs` with the columns helper (position of the helping peak, -1 for none), blocked (a boundary lies between),
@@ -252,15 +259,20 @@ def apply_grammar(
     between &= chrom[toward] == chrom[peak]
     partner = tfs["partner"].reindex(factor[peak], fill_value="").to_numpy()
     helped = (own == "pair") & between & (factor[toward] == partner)
+    strength = pd.Series(STRENGTH).reindex(own, fill_value=0.0).to_numpy()
+    decay = pairs["scale"] * np.exp(-np.abs(distance) / DECAY)
+    if "near" in pairs:  # drawn where there is no grammar: what opens the peak decides nothing but the sign
+        allowed = pairs["near"] & np.isin(own, ["none", "boundary"], invert=True)
+        sign = np.where(own == "repressor", -1.0, 1.0)
+        return pairs.assign(helper=-1, blocked=False, allowed=allowed, weight=sign * STRENGTH["activator"] * decay)
     blocked = _blocked(pairs, role == "boundary")
     direct = np.isin(own, ["activator", "repressor"])
     direct |= ((own == "upstream") & (distance < 0)) | ((own == "downstream") & (distance > 0))
-    strength = pd.Series(STRENGTH).reindex(own, fill_value=0.0).to_numpy()
     return pairs.assign(
         helper=np.where(helped, toward, -1),
         blocked=blocked,
         allowed=(direct | helped) & ~blocked,
-        weight=strength * pairs["scale"] * np.exp(-np.abs(distance) / DECAY),
+        weight=strength * decay,
     )
 
 

@@ -28,6 +28,7 @@ def link_table(regulation: Regulation, population: Population, genome: Genome) -
     )
     partners = np.where(helped, usual[np.maximum(links["helper"], 0)], 1.0)
     table = pd.concat([links.assign(weight=links["weight"] * partners), helpers], ignore_index=True)
+    table = table.astype({"gene": np.int64, "peak": np.int64})  # the merge of no helpers has no type of its own
     table = table.groupby(["gene", "peak", "distance"], as_index=False)["weight"].sum()
     table = table.sort_values(["gene", "distance"], kind="stable", ignore_index=True)
     return pd.DataFrame(
