@@ -13,9 +13,9 @@ FIRST = ("tape", "speed", "simulator", "demo")
 INTRODUCTION = """\
 # Benchmarks
 
-Every figure on this page was measured by `python -m benchmarks NAME`, ours and the peers in one run on the same data, and is
-kept in `benchmarks/results/NAME.json` with seeds, versions and the hashes of the data. The page is generated from these
-files by `python -m benchmarks tables`.
+Every figure on this page was measured by `python -m benchmarks NAME`, ours and the peers on the same data by the same lines, and
+is kept in `benchmarks/results/NAME.json` with seeds, versions, the commit and the hashes of the data; where rows are
+measured one by one, each names its own day and commit. The page is generated from these files by `python -m benchmarks tables`.
 """
 
 
@@ -71,7 +71,7 @@ def provenance(run: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {found}" for name, found in run["packages"].items())
     text = (
         f"Measured {run['date']} on {run['processor']} ({run['cpu_count']} cores, {run['threads']} threads), {run['system']}, "
-        f"Python {run['python']}; {packages}; seeds {', '.join(map(str, run['seeds'])) or 'none'}"
+        f"Python {run['python']}; {packages}; commit {run.get('commit', 'unknown')}; seeds {', '.join(map(str, run['seeds'])) or 'none'}"
     )
     files = "; ".join(f"`{name}` sha256 `{digest[:12]}`" for name, digest in run["data"].items())
     return f"<small>{text}{'; ' + files if files else ''}.</small>"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _tape_methods
+from benchmarks import _tape_methods, _tape_simulation_report
 
 COLUMNS = {
     "pearson": ("Pearson a gene", "{:.4f}"),
@@ -35,19 +35,43 @@ chosen likewise; one factor for all deviations from the mean, fitted on the same
 their RMSE. MultiVI and TAPE run at their defaults; MultiVI's imputed values get such a factor too."""
 
 
+#: Splits from this number on were first looked at when the method was fixed; those below helped to choose it.
+FRESH = 100
+
+
 def document(measured: dict[str, Any]) -> dict[str, Any]:
     """Give title, text, tables and raw figures."""
     tables = []
-    if cells := measured.get("cells"):
-        tables.append({"title": "Held-out cells", "caption": _caption(cells), "rows": rows(cells)})
-        if cells.get("tape"):
-            tables.append({"title": "TAPE against each", "caption": PAIRED, "rows": paired(cells)})
+    cells = measured.get("cells", {})
+    for title, caption, wanted in (
+        ("Held-out cells", "", lambda seed: seed < FRESH),
+        ("Held-out cells, splits that nobody had looked at", FRESH_CAPTION, lambda seed: seed >= FRESH),
+    ):
+        chosen_rows = {name: [row for row in found if wanted(row["seed"])] for name, found in cells.items()}
+        if any(chosen_rows.values()):
+            tables.append({"title": title, "caption": caption + _caption(chosen_rows), "rows": rows(chosen_rows)})
+        if chosen_rows.get("tape"):
+            tables.append(
+                {"title": f"TAPE against each: {title.lower()}", "caption": PAIRED, "rows": paired(chosen_rows)}
+            )
+    if cells:
         tables.append({"title": "Settings chosen on the training cells", "caption": "", "rows": chosen(cells)})
-    if simulation := measured.get("simulation"):
-        tables += simulation["tables"]
+    tables += _tape_simulation_report.tables(measured.get("simulation", {}))
     return {"title": "Expression from chromatin", "text": TEXT, "tables": tables, "measured": measured}
 
 
+def seeds(measured: dict[str, Any]) -> list[int]:
+    """Give the seeds of all rows."""
+    if isinstance(measured, list):
+        return sorted({row["seed"] for row in measured})
+    return sorted({seed for part in measured.values() for seed in seeds(part)})
+
+
+FRESH_CAPTION = (
+    "The form of TAPE (kernels, stacking, number of factors) was chosen by its skill on test cells of other random splits of these "
+    "cells, while the peers are tuned on training cells only: its figures above may be somewhat optimistic. These splits were drawn "
+    "after that choice; the cells are the same, so they lessen the doubt and do not remove it. "
+)
 PAIRED = "Difference TAPE - other on the same split, mean and standard deviation over splits, and splits in which TAPE is better."
 
 
@@ -132,7 +156,7 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _caption(cells: dict[str, list[dict[str, Any]]]) -> str:
-    """Say what the figures are, and how long MultiVI's epochs took."""
+    """Say what the figures are, how long MultiVI's epochs took, and at which commits the rows were measured."""
     parts = [
         "Mean ± standard deviation over splits. Seconds are wall-clock time with the choice of settings; CPU seconds do not grow "
         "when the machine has other work."
@@ -141,4 +165,9 @@ def _caption(cells: dict[str, list[dict[str, Any]]]) -> str:
         epochs = ", ".join(str(row["settings"]["epochs"]) for row in multivi)
         seconds = np.mean([row["settings"]["processor_seconds_per_epoch"] for row in multivi])
         parts.append(f"MultiVI trained {epochs} epochs of {seconds:.1f} CPU seconds.")
+    entries, measured_at = _tape_methods.entries(), {}
+    for name, found in cells.items():
+        for row in found:
+            measured_at.setdefault(row.get("commit", "unknown"), {})[entries[name].title] = None
+    parts += [f"Commit {commit}: {', '.join(titles)}." for commit, titles in measured_at.items()]
     return " ".join(parts)

@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import time
 import warnings
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import _a549
-from benchmarks._measure import measure
 from benchmarks.peers import GeneScore, TrainData
 from benchmarks.peers._common import log1p_cp10k
 from sctandem.kernels import pearson
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mudata import MuData
 
 N_HELDOUT_CHROMOSOMES = 2
 DECAYS = (1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5)
-LINK_TITLES = {
-    "distance": "distance",
-    "correlation": "peak-gene correlation",
-    "correlation_distance": "correlation x exp(-distance)",
-    "tape": "TAPE",
+LEVELS = (0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class World:
+    """A kind of simulation: its title, and how it differs from the simulator's defaults."""
+
+    title: str
+    size: dict[str, int] = field(default_factory=dict)
+    design: dict[str, Any] = field(default_factory=dict)
+    heldout_genes: bool = True
+
+
+WORLDS = {
+    "default": World("defaults: 400 genes, 4,000 peaks"),
+    "wide": World("1,200 genes, 12,000 peaks", {"n_genes": 1200, "n_peaks": 12_000}),
+    "no_grammar": World("no grammar: 400 genes, 4,000 peaks", design={"grammar": False}, heldout_genes=False),
 }
-GENE_TITLES = {"gene_score": "distance-weighted gene score", "tape": "TAPE", "true_rate": "true rates (ceiling)"}
-LINKS_CAPTION = (
-    "Regulating pairs among all pairs of a gene and a peak within 100 kb, pooled over genes. The decay of correlation x distance is "
-    "the one that gives the highest AUPRC. 2,000 cells, 400 genes and 4,000 peaks; mean over simulations."
-)
-GENES_CAPTION = (
-    f"The genes of the last {N_HELDOUT_CHROMOSOMES} chromosomes were hidden from training; Pearson over test cells of log1p CP10k, mean over these "
-    "genes. The model and the decay of the gene score are chosen on the other genes."
-)
 
 
-def run(seeds: range) -> dict[str, Any]:
-    """Run both parts on one simulation a seed, each in a process of its own."""
-    with_tape = find_spec("sctandem.model._tape") is not None
-    found: dict[str, list[dict[str, Any]]] = {"links": [], "genes": []}
-    for seed in seeds:
-        for part, function in (("links", links), ("genes", heldout_genes)):
-            measured = measure(function, seed, with_tape)
-            found[part].append({"seed": seed, **measured.value, "peak_mb": round(measured.peak_mb, 1)})
-            print(f"simulation {seed}, {part}: {found[part][-1]}", flush=True)
-    return {**found, "tables": tables(found)}
-
-
-def links(seed: int, with_tape: bool) -> dict[str, Any]:  # noqa: FBT001 - called by position through a process
+def links(world: str, seed: int) -> dict[str, Any]:
     """Score how well every pair of gene and peak in a window is told to be a link."""
-    mdata = simulate(seed)
+    mdata = simulate(world, seed)
     pairs = mdata.uns["gene_windows"]["pairs"]
     is_link = label(pairs, mdata.uns["truth"]["links"])
     distance = np.abs(pairs["distance"].to_numpy(dtype=np.float64))
@@ -62,44 +52,50 @@ def links(seed: int, with_tape: bool) -> dict[str, Any]:  # noqa: FBT001 - calle
     weighted = {decay: related * np.exp(-distance / decay) for decay in DECAYS}
     best = max(weighted, key=lambda decay: average_precision_score(is_link, weighted[decay]))
     scores["correlation_distance"] = weighted[best]
-    seconds = {}
-    if with_tape:
-        start = time.perf_counter()
-        scores["tape"] = tape_links(mdata, pairs, seed=seed)
-        seconds["tape"] = round(time.perf_counter() - start, 1)
+    start = time.perf_counter()
+    found = tape_links(mdata, pairs, seed=seed)
+    seconds = round(time.perf_counter() - start, 1)
+    scores["tape"] = found["weight"].fillna(0.0).to_numpy()
+    listed = {level: (found["fdr"] <= level).to_numpy() for level in LEVELS}
     return {
         "n_pairs": len(pairs),
         "n_links": int(is_link.sum()),
         "decay": best,
         "auprc": {name: float(average_precision_score(is_link, score)) for name, score in scores.items()},
         "auroc": {name: float(roc_auc_score(is_link, score)) for name, score in scores.items()},
-        "seconds": seconds,
+        "listed": {str(level): [int(chosen.sum()), int(is_link[chosen].sum())] for level, chosen in listed.items()},
+        "seconds_tape": seconds,
     }
 
 
-def heldout_genes(seed: int, with_tape: bool) -> dict[str, Any]:  # noqa: FBT001 - called by position through a process
+def heldout_genes(world: str, seed: int) -> dict[str, Any]:
     """Predict genes of chromosomes that were hidden from training, in test cells."""
-    mdata = simulate(seed)
+    mdata = simulate(world, seed)
     split = _a549.split(mdata.n_obs, seed)
     rna = mdata["rna"]
     chromosomes = rna.var["chrom"].astype(str)
     hidden = chromosomes.isin(sorted(chromosomes.unique())[-N_HELDOUT_CHROMOSOMES:]).to_numpy()
     test = log1p_cp10k(rna.X[split.test], _library_size(mdata)[split.test])[:, hidden]
-    predicted = {"gene_score": gene_scores(mdata, split.train, hidden)[np.ix_(split.test, hidden)]}
-    if with_tape:
-        predicted["tape"] = tape_genes(mdata, split, hidden, seed=seed)
-    predicted["true_rate"] = np.log1p(rna.layers["true_rate"][split.test][:, hidden])
+    predicted = {
+        "gene_score": gene_scores(mdata, split.train, hidden)[np.ix_(split.test, hidden)],
+        "tape": tape_genes(mdata, split, hidden, seed=seed),
+        "true_rate": np.log1p(rna.layers["true_rate"][split.test][:, hidden]),
+    }
     skills = {name: float(np.nan_to_num(pearson(test, values)).mean()) for name, values in predicted.items()}
     return {"n_genes": int(hidden.sum()), "n_test": split.test.size, "pearson": skills}
 
 
-def simulate(seed: int) -> MuData:
-    """Draw one simulation at the simulator's defaults, with its windows."""
+PARTS = {"links": links, "genes": heldout_genes}
+
+
+def simulate(world: str, seed: int) -> MuData:
+    """Draw one simulation of a world, with its windows."""
     import sctandem as td
 
+    design = td.datasets.SimulationDesign(**WORLDS[world].design)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mdata = td.datasets.simulate_multiome(rng=seed)
+        mdata = td.datasets.simulate_multiome(**WORLDS[world].size, design=design, rng=seed)
         td.pp.gene_windows(mdata, upstream=_a549.WINDOW, downstream=_a549.WINDOW)
     return mdata
 
@@ -120,19 +116,17 @@ def correlations(mdata: MuData, pairs: pd.DataFrame) -> np.ndarray:
     return (expression.T @ access / mdata.n_obs)[genes, peaks]
 
 
-def tape_links(mdata: MuData, pairs: pd.DataFrame, *, seed: int) -> np.ndarray:
-    """Train TAPE on all cells, and give the weight of every pair; a pair that is not listed weighs nothing."""
+def tape_links(mdata: MuData, pairs: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Train TAPE on all cells, and give weight and FDR of every pair; a pair that is not listed has none."""
     import sctandem as td
 
     td.model.TAPE.setup_mudata(mdata)
     model = td.model.TAPE(mdata)
     model.train(train_size=1.0, rng=seed, progress=False)
     td.tl.peak_gene_links(mdata, model, rng=seed)
-    table = mdata.uns["tape_links"]["table"]
-    weights = table.set_index(["gene", "peak"])["weight"]
-    weights.index = weights.index.set_levels([level.astype(str) for level in weights.index.levels])
-    wanted = list(zip(pairs["gene"].astype(str), pairs["peak"].astype(str), strict=True))
-    return weights.reindex(wanted).fillna(0.0).to_numpy(dtype=np.float64)
+    table = td.get.peak_gene_links(mdata).astype({"gene": str, "peak": str}).set_index(["gene", "peak"])
+    wanted = pd.MultiIndex.from_frame(pairs[["gene", "peak"]].astype(str))
+    return table[["weight", "fdr"]].reindex(wanted)
 
 
 def tape_genes(mdata: MuData, split: _a549.Split, hidden: np.ndarray, *, seed: int) -> np.ndarray:
@@ -167,33 +161,6 @@ def gene_scores(mdata: MuData, train: np.ndarray, hidden: np.ndarray) -> np.ndar
     return chosen
 
 
-def tables(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Give the tables of both parts."""
-    link_rows = []
-    for name, title in LINK_TITLES.items():
-        rows = [row for row in found["links"] if name in row["auprc"]]
-        if rows:
-            row = {"score": title, "simulations": str(len(rows))}
-            row |= {measure.upper(): _spread([r[measure][name] for r in rows]) for measure in ("auprc", "auroc")}
-            link_rows.append(
-                row | {"AUPRC / distance": _spread([r["auprc"][name] / r["auprc"]["distance"] for r in rows])}
-            )
-    share = np.mean([row["n_links"] / row["n_pairs"] for row in found["links"]])
-    gene_rows = []
-    for name, title in GENE_TITLES.items():
-        values = [row["pearson"][name] for row in found["genes"] if name in row["pearson"]]
-        if values:
-            gene_rows.append({"method": title, "simulations": str(len(values)), "Pearson a gene": _spread(values)})
-    return [
-        {
-            "title": "Links in simulations",
-            "caption": f"{LINKS_CAPTION} {share:.1%} of the pairs are links.",
-            "rows": link_rows,
-        },
-        {"title": "Held-out genes in simulations", "caption": GENES_CAPTION, "rows": gene_rows},
-    ]
-
-
 def _library_size(mdata: MuData) -> np.ndarray:
     return np.asarray(mdata["rna"].X.sum(axis=1)).ravel()
 
@@ -201,8 +168,3 @@ def _library_size(mdata: MuData) -> np.ndarray:
 def _standardised(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean(axis=0, dtype=np.float64)
     return centred / np.maximum(np.sqrt(np.mean(centred**2, axis=0)), 1e-12)
-
-
-def _spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{spread}"

@@ -7,10 +7,10 @@ keeps the others.
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from typing import Any
 
-from benchmarks import _a549, _results, _tables, _tape_methods, _tape_report
+from benchmarks import _a549, _results, _tables, _tape_methods, _tape_report, _tape_simulation
+from benchmarks._measure import measure
 
 NAME = "tape"
 N_SPLITS = 5
@@ -20,14 +20,10 @@ N_SIMULATIONS = 3
 def main(argv: list[str]) -> None:
     """Measure what is asked for, and write the results."""
     options = _options(argv)
-    measured = _results.read(NAME).get("measured", {})
     if options.part in {"cells", "all"}:
-        _cells(options, measured.setdefault("cells", {}))
+        _cells(options, _results.read(NAME).get("measured", {}).get("cells", {}))
     if options.part in {"simulation", "all"}:
-        from benchmarks import _tape_simulation
-
-        measured["simulation"] = _tape_simulation.run(range(options.simulations))
-    _write(measured, options.splits)
+        _simulations(options)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -38,6 +34,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--part", choices=["cells", "simulation", "all"], default="all", help="held-out cells of A549, simulation"
     )
     parser.add_argument("--splits", type=int, default=N_SPLITS, help="how many random splits of the cells")
+    worlds = list(_tape_simulation.WORLDS)
+    parser.add_argument(
+        "--worlds", nargs="+", choices=worlds, default=worlds, help=f"simulations of: {', '.join(worlds)}"
+    )
     parser.add_argument("--simulations", type=int, default=N_SIMULATIONS, help="how many simulations")
     parser.add_argument("--first-split", type=int, default=0, help="number of the first split to measure")
     parser.add_argument("--multivi-epochs", type=int, help="fewer epochs than MultiVI's default, marked in the table")
@@ -49,25 +49,42 @@ def _cells(options: argparse.Namespace, measured: dict[str, list[dict[str, Any]]
     listed = _tape_methods.entries()
     for seed in range(options.first_split, options.splits):
         for name in options.only or listed:
-            done = {row["seed"] for row in measured.get(name, [])}
-            if (seed in done and not options.only) or not _available(name):
+            if not options.only and seed in {row["seed"] for row in measured.get(name, [])}:
                 continue
-            row = _tape_methods.run(name, seed, multivi_epochs=options.multivi_epochs)
-            row |= _results.stamp()
-            # another run of the benchmark may have added its own rows since
-            measured.update(_results.read(NAME).get("measured", {}).get("cells", {}))
-            others = [old for old in measured.get(name, []) if old["seed"] != seed]
-            measured[name] = sorted([*others, row], key=lambda found: found["seed"])
-            _write({**_results.read(NAME).get("measured", {}), "cells": measured}, options.splits)
+            row = _tape_methods.run(name, seed, multivi_epochs=options.multivi_epochs) | _results.stamp()
+            _keep(row, "cells", name)
             print(f"split {seed}, {listed[name].title}: {_tape_report.line(row)}", flush=True)
 
 
-def _available(name: str) -> bool:
-    """Whether a method can run here."""
-    return name != "tape" or find_spec("sctandem.model._tape") is not None
+def _simulations(options: argparse.Namespace) -> None:
+    """Measure links and held-out genes on simulations, each in a process of its own."""
+    for seed in range(options.simulations):
+        for world in options.worlds:
+            for part, function in _tape_simulation.PARTS.items():
+                if part == "genes" and not _tape_simulation.WORLDS[world].heldout_genes:
+                    continue
+                found = measure(function, world, seed)
+                row = {
+                    "seed": seed,
+                    **found.value,
+                    "seconds": round(found.seconds, 1),
+                    "peak_mb": round(found.peak_mb, 1),
+                }
+                _keep(row | _results.stamp(), "simulation", part, world)
+                print(f"simulation {seed}, {world}, {part}: {row}", flush=True)
 
 
-def _write(measured: dict[str, Any], n_splits: int) -> None:
+def _keep(row: dict[str, Any], *place: str) -> None:
+    """Write a row among those of its kind, in the place of an older one with the same seed.
+
+    The file is read again each time: another run of the benchmark may have added rows.
+    """
+    measured = _results.read(NAME).get("measured", {})
+    folder = measured
+    for name in place[:-1]:
+        folder = folder.setdefault(name, {})
+    others = [old for old in folder.get(place[-1], []) if old["seed"] != row["seed"]]
+    folder[place[-1]] = sorted([*others, row], key=lambda found: found["seed"])
     document = _tape_report.document(measured)
-    _results.write(NAME, document, seeds=range(n_splits), data=_a549.files())
+    _results.write(NAME, document, seeds=_tape_report.seeds(measured), data=_a549.files())
     _tables.write_page()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import _tape_simulation as simulation
+from benchmarks import _tape_simulation_report as report
 from benchmarks.peers._common import log1p_cp10k
 from scipy.stats import pearsonr
 
@@ -53,24 +54,46 @@ def test_gene_scores_do_not_see_hidden_genes(mdata):
     assert scores.shape == (200, 40)
 
 
-def test_tables_show_ratios_to_distance():
-    rows = [
-        {
-            "n_links": 10,
-            "n_pairs": 100,
-            "auprc": {"distance": 0.2, "tape": 0.4},
-            "auroc": {"distance": 0.6, "tape": 0.8},
-        },
-        {
-            "n_links": 30,
-            "n_pairs": 100,
-            "auprc": {"distance": 0.2, "tape": 0.6},
-            "auroc": {"distance": 0.6, "tape": 0.8},
-        },
-    ]
-    genes = [{"pearson": {"gene_score": 0.1, "true_rate": 0.3}}]
-    links, heldout = simulation.tables({"links": rows, "genes": genes})
-    assert links["rows"][1]["AUPRC / distance"] == "2.500 ± 0.707"
-    assert "20.0% of the pairs are links" in links["caption"]
-    assert [row["method"] for row in heldout["rows"]] == ["distance-weighted gene score", "true rates (ceiling)"]
-    assert pd.DataFrame(heldout["rows"])["Pearson a gene"].tolist() == ["0.100", "0.300"]
+def found(tape: float, true: int, seed: int) -> dict:
+    names = ("distance", "correlation", "correlation_distance", "tape")
+    return {
+        "seed": seed,
+        "n_links": 10 + 20 * seed,
+        "n_pairs": 100,
+        "auprc": dict(zip(names, (0.2, 0.25, 0.3, tape), strict=True)),
+        "auroc": dict.fromkeys(names, 0.6),
+        "listed": {"0.05": [0, 0], "0.1": [4, true], "0.2": [10, 5]},
+    }
+
+
+def test_tables_show_ratios_to_distance_and_to_correlation():
+    genes = [{"seed": 0, "pearson": {"gene_score": 0.1, "tape": 0.2, "true_rate": 0.3}}]
+    measured = {"links": {"default": [found(0.4, 4, 0), found(0.6, 2, 1)]}, "genes": {"default": genes}}
+    links, listed, heldout = report.tables(measured)
+    share, *_, tape = links["rows"]
+    assert share["AUPRC"] == "0.200"
+    assert (tape["AUPRC"], tape["/ distance"], tape["/ correlation"]) == (
+        "0.500 ± 0.141",
+        "2.500 ± 0.707",
+        "2.000 ± 0.566",
+    )
+    assert tape["met"] == "yes"
+    assert [row["true"] for row in listed["rows"]] == ["-", "0.750", "0.500"]
+    assert pd.DataFrame(heldout["rows"])["Pearson a gene"].tolist() == ["0.100", "0.200", "0.300"]
+
+
+@pytest.mark.parametrize(("tape", "met"), [(0.374, "no"), (0.376, "yes"), (0.31, "no")])
+def test_a_target_is_met_only_against_both(tape, met):
+    """1.5 times correlation is 0.375 here; 1.5 times distance, 0.30, is less."""
+    links, *_ = report.tables({"links": {"wide": [found(tape, 2, 0)]}})
+    assert links["rows"][-1]["met"] == met
+
+
+def test_worlds_differ_from_the_defaults_as_their_titles_say():
+    small = {"n_cells": 20}
+    for name, world in simulation.WORLDS.items():
+        design = td.datasets.SimulationDesign(**world.design)
+        mdata = td.datasets.simulate_multiome(**small, **world.size, design=design)
+        genes, peaks = (f"{mdata[modality].n_vars:,}" for modality in ("rna", "atac"))
+        assert f"{genes} genes, {peaks} peaks" in world.title
+        assert ("no grammar" in world.title) == (name == "no_grammar") == (not design.grammar)

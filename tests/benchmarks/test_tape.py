@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import _a549, _skill, _tape_methods, _tape_report
+from benchmarks import _a549, _results, _skill, _tables, _tape_methods, _tape_report, tape
 
 from sctandem.kernels import pearson
 
@@ -82,10 +82,37 @@ def test_document_has_what_the_page_needs():
     document = _tape_report.document({"cells": {"tape": rows(pearson=0.2), "mean": rows(pearson=0.0)}})
     assert [table["title"] for table in document["tables"]] == [
         "Held-out cells",
-        "TAPE against each",
+        "TAPE against each: held-out cells",
         "Settings chosen on the training cells",
     ]
     assert document["measured"]["cells"]["mean"][0]["seed"] == 0
+
+
+def test_fresh_splits_have_a_table_of_their_own():
+    fresh = [{**row, "seed": row["seed"] + _tape_report.FRESH} for row in rows(pearson=0.5)]
+    document = _tape_report.document({"cells": {"tape": [*rows(pearson=0.2), *fresh]}})
+    figures = {table["title"]: table["rows"] for table in document["tables"]}
+    assert figures["Held-out cells"][0]["Pearson a gene"] == "0.2100 ± 0.0100"
+    assert figures["Held-out cells, splits that nobody had looked at"][0]["Pearson a gene"] == "0.5100 ± 0.0100"
+
+
+def test_seeds_are_those_of_the_rows():
+    nested = {"cells": {"tape": rows(), "mean": [{"seed": 100}]}, "simulation": {"links": {"wide": [{"seed": 7}]}}}
+    assert _tape_report.seeds(nested) == [0, 1, 2, 7, 100]
+
+
+def test_a_row_takes_the_place_of_the_older_one_and_of_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(_results, "FOLDER", tmp_path)
+    monkeypatch.setattr(_tables, "write_page", lambda: None)
+    monkeypatch.setattr(_a549, "files", list)
+    kept = {}
+    monkeypatch.setattr(_results, "read", lambda _: kept)
+    monkeypatch.setattr(_results, "write", lambda _, document, **run: kept.update(document, run=run))
+    for row in (*rows(pearson=0.1)[:2], rows(pearson=0.9)[0]):
+        tape._keep(row, "cells", "ridge")
+    tape._keep({**ROW, "seed": 4}, "cells", "mean")
+    assert [row["pearson"] for row in kept["measured"]["cells"]["ridge"]] == pytest.approx([0.9, 0.11])
+    assert list(kept["run"]["seeds"]) == [0, 1, 4]
 
 
 @pytest.mark.usefixtures("shared_data")
