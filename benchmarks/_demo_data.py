@@ -17,6 +17,8 @@ PREFERRED = ("cell_type", "celltype", "cell_types", "annotation", "leiden", "lou
 MOST_GROUPS = 20
 HIDDEN_SHARE, MOST_CHROMOSOMES, ENOUGH_GENES = 0.1, 2, 100
 FEW_GENES = 5000
+#: Fewer windows than this say little about how windows work.
+FEW_WINDOWS = 300
 
 
 def read(
@@ -82,6 +84,29 @@ def note_on_sizes(mdata: MuData, size_factor: str | None) -> str:
         f"Library sizes are the total counts over {n_genes:,} genes. If these are a selection, name a column that holds the "
         "totals over all genes: make demo DATA=... SIZE_FACTOR=column."
     )
+
+
+def cautions(mdata: MuData) -> list[str]:
+    """Say what the windows are that the results rest on, where they are not what they should be."""
+    said = []
+    found = mdata.uns["gene_windows"]
+    how, n = found["params"], int((found["genes"]["n_peaks"] > 0).sum())
+    if how["renamed_chromosomes"]:
+        said.append(f"Chromosomes of the genes were renamed as in the peaks: {how['renamed_chromosomes']}.")
+    if how["n_without_strand"]:
+        said.append(
+            f"The strand of {how['n_without_strand']:,} of {how['n_annotated']:,} genes is not known. They are read as if on +, so that "
+            "upstream and downstream are mixed up for about half of them, and their figures show no direction. Give an annotation of "
+            "the assembly of the peaks to mend it: make demo DATA=... GENES=genes.gtf (or .bed)."
+        )
+    if n < FEW_WINDOWS:
+        said.append(
+            f"CAUTION: only {n:,} genes have peaks in their windows. What is said of how well each gene is predicted holds: it is "
+            "measured in held-out cells. The links are not reliable: how the order and the distance of peaks matter is learned from "
+            "genes, and their false discovery rates from windows handed to other genes; both want some hundreds. Genes on hidden "
+            "chromosomes, if any, say little too. Give all expressed genes, not a selection, if you have them."
+        )
+    return said
 
 
 def library_size(mdata: MuData, size_factor: str | None) -> np.ndarray:

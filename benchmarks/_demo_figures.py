@@ -27,6 +27,7 @@ def gene_to_show(mdata: MuData) -> tuple[str, float]:
     """Choose the gene with the most certain links, and the false discovery rate at which it has them.
 
     The rate is the strictest of 5, 10 and 20 % at which there is any link; the gene has the most links then, or the heaviest.
+    Where there is none, this is said, and the gene is that of the best link.
     """
     links = mdata.uns["tape_links"]["table"]
     for fdr in (0.05, 0.1, 0.2):
@@ -34,7 +35,10 @@ def gene_to_show(mdata: MuData) -> tuple[str, float]:
         if len(kept):
             strength = kept.groupby("gene", observed=True)["weight"].agg(["size", "sum"])
             return str(strength.sort_values(["size", "sum"], ascending=False).index[0]), fdr
-    return str(links["gene"].iloc[0]), 0.05
+    print(
+        "No link has a false discovery rate of 20 % or less. The gene of the best one is drawn as an example; do not rely on it."
+    )
+    return str(links["gene"].iloc[0]), fdr
 
 
 def links_of_gene(mdata: MuData, gene: str, groupby: str, *, fdr: float = 0.05) -> Figure:
@@ -55,9 +59,10 @@ def links_of_gene(mdata: MuData, gene: str, groupby: str, *, fdr: float = 0.05) 
 def skill_per_gene(heldout: Heldout) -> Figure:
     """Compare the correlation of every gene with that of the baselines, held-out cells; genes above the line are better."""
     learned = heldout.scores("pearson", hidden=False)
-    shown = [(name, learned, "genes learned from") for name in ("kNN on LSI", "ridge on LSI")]
+    shown = [(name, learned, f"against {name}") for name in ("kNN on LSI", "ridge on LSI")]
     if heldout.hidden.any():
-        shown.append((GeneScore.title, heldout.scores("pearson", hidden=True), "genes of hidden chromosomes"))
+        title = "hidden genes, against the gene score"
+        shown.append((GeneScore.title, heldout.scores("pearson", hidden=True), title))
     figure, axes = plt.subplots(
         1, len(shown), figsize=(2.9 * len(shown), 3.3), sharex=True, sharey=True, layout="constrained", squeeze=False
     )
@@ -69,15 +74,16 @@ def skill_per_gene(heldout: Heldout) -> Figure:
             scores[name], scores[OURS], s=9, c=np.where(better, BETTER, WORSE), alpha=0.7, linewidths=0, rasterized=True
         )
         ax.plot([low, high], [low, high], color=INK, linewidth=0.7, linestyle=(0, (3, 3)), zorder=0)
-        ax.set_xlabel(name, fontsize=TEXT)
+        ax.set_xlabel(f"r, {name}", fontsize=TEXT)
         ax.set_title(title, fontsize=TEXT, loc="left")
-        note = f"TAPE better: {better.sum():,} of {better.size:,}\nmean {scores[OURS].mean():.3f} against {scores[name].mean():.3f}"
+        note = f"TAPE better: {better.sum():,} of {better.size:,}\nmean r {scores[OURS].mean():.3f} against {scores[name].mean():.3f}"
         ax.text(0.03, 0.98, note, transform=ax.transAxes, fontsize=SMALL, va="top", color=INK)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high + 0.16 * (high - low))
         _plain(ax)
-    axes[0, 0].set_ylabel("TAPE", fontsize=TEXT)
-    figure.suptitle("Pearson correlation of each gene over held-out cells", fontsize=TEXT + 1, x=0.01, ha="left")
+    axes[0, 0].set_ylabel("r, TAPE", fontsize=TEXT)
+    title = f"Pearson correlation r of each gene over {len(heldout.truth):,} held-out cells"
+    figure.suptitle(title, fontsize=TEXT + 1, x=0.01, ha="left")
     return figure
 
 

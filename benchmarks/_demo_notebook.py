@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from nbformat import NotebookNode
-
-MINUTES = 60
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,10 @@ def build(settings: Settings) -> NotebookNode:
     import nbformat.v4 as nbf
 
     notebook = nbf.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "title": "Expression from chromatin",
+        }
     )
     for heading, text, source in _cells(settings):
         notebook.cells.append(nbf.new_markdown_cell(f"{heading}\n\n{text}".strip()))
@@ -51,45 +50,6 @@ def build(settings: Settings) -> NotebookNode:
                 metadata["tags"] = ["parameters"]
             notebook.cells.append(nbf.new_code_cell(source, metadata=metadata))
     return notebook
-
-
-def execute(notebook: NotebookNode, folder: Path) -> None:
-    """Run the notebook in a folder with the Python of this process, and tell the terminal where it is.
-
-    Raises nbclient's `CellExecutionError` when a cell fails.
-    """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
-    begin = time.perf_counter()
-
-    def tell(cell: NotebookNode, **_: Any) -> None:
-        step = cell.metadata.get("step")
-        if cell.cell_type == "code" and step:
-            print(f"[{time.perf_counter() - begin:4.0f} s] {step}", flush=True)
-
-    # the kernel of this environment, whatever kernels the user has installed elsewhere
-    manager = AsyncKernelManager(
-        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-    )
-    client = NotebookClient(
-        notebook,
-        km=manager,
-        timeout=240 * MINUTES,
-        extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(folder)}},
-        on_cell_execute=tell,
-    )
-    client.execute(cleanup_kc=True)  # as the kernel's manager is ours
-
-
-def to_html(notebook: NotebookNode) -> str:
-    """Turn the executed notebook into one page that needs no other file."""
-    from nbconvert import HTMLExporter
-
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
-    return page
 
 
 def _cells(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -120,7 +80,8 @@ from benchmarks import _demo_data, _demo_figures, _demo_tables
 from benchmarks._measure import peak_memory_mb
 from IPython.display import display
 
-logging.getLogger("sctandem").setLevel(logging.ERROR)
+logging.basicConfig(format="note: %(message)s", stream=sys.stdout)
+logging.getLogger("sctandem.pp").setLevel(logging.ERROR)  # said below
 pd.set_option("display.max_rows", 100)""",
     )
     yield from _data(settings)
@@ -157,7 +118,9 @@ print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR))"""
 chromosomes, hidden = _demo_data.genes_to_hide(mdata)
 windows = mdata.uns["gene_windows"]["genes"]
 print(f"{len(windows):,} of {rna.n_vars:,} genes are placed; {windows.n_peaks.median():.0f} peaks a window (median)")
-print(f"hidden: {len(hidden)} genes of {', '.join(chromosomes)}" if hidden else "too few genes to hide any")""",
+print(f"hidden: {len(hidden)} genes of {', '.join(chromosomes)}" if hidden else "too few genes to hide any")
+for caution in _demo_data.cautions(mdata):
+    print(caution)""",
     )
 
 
@@ -177,7 +140,7 @@ def _model(settings: Settings) -> Iterator[tuple[str, str, str]]:
         "On 80 % of the cells. The others, and the hidden genes, have no part in it.",
         f"""td.model.TAPE.setup_mudata(mdata, batch_key={batch}, size_factor_key=SIZE_FACTOR)
 {make}
-model.train(train_size=0.8, rng=0, progress=False)
+model.train(train_size=0.8, rng=0, progress=True)
 print(f"{{len(model.train_indices):,}} cells to learn from, {{len(model.validation_indices):,}} held out")""",
     )
     yield (
@@ -281,7 +244,7 @@ td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
         "",
         f"""tables = {{
 {listed}}}
-_demo_tables.write(tables, "tables.txt", note=_demo_data.note_on_sizes(mdata, SIZE_FACTOR))
+_demo_tables.write(tables, "tables.txt", notes=[_demo_data.note_on_sizes(mdata, SIZE_FACTOR), *_demo_data.cautions(mdata)])
 mdata.write_h5mu("demo.h5mu")
 print(f"at most {{peak_memory_mb() / 1000:.1f}} GB of memory")""",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,10 +159,11 @@ def verdict_table(mdata: MuData) -> pd.DataFrame:
     return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
 
 
-def write(tables: dict[str, pd.DataFrame], path: str, *, note: str) -> None:
-    """Write tables with their titles as text."""
+def write(tables: dict[str, pd.DataFrame], path: str, *, notes: list[str]) -> None:
+    """Write tables with their titles as text, and notes below them."""
     text = "\n\n".join(f"{title}\n\n{table.to_string()}" for title, table in tables.items())
-    Path(path).write_text(f"{text}\n\n{note}\n")
+    below = "\n\n".join(textwrap.fill(note, 110) for note in notes)
+    Path(path).write_text(f"{text}\n\n{below}\n")
 
 
 def _without(data: peers.TrainData, hidden: np.ndarray) -> peers.TrainData:

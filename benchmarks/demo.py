@@ -13,36 +13,50 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import _demo_notebook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK, PAGE, TABLES = "demo.ipynb", "demo.html", "tables.txt"
 #: Errors whose message is meant for the user; others come with their traceback.
 PLAIN = {"FileNotFoundError", "KeyError", "OSError", "TypeError", "ValueError"}
+#: What asks a program to stop, and what to call it.
+STOPS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Stopped(BaseException):
+    """Raised where the program is when a signal asks it to stop."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demonstration; 0 when the folder is there, 1 when something is missing."""
+    """Run the demonstration; 0 when the folder is there, 1 when something is missing, 130 or 143 when it was stopped."""
     options = _options(argv)
     out = options.out.resolve()
     problem = _problem(options, out)
     if problem:
         return _refuse(problem)
     begin = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what follows cleans up
     out.parent.mkdir(parents=True, exist_ok=True)
-    # beside its place, so that it can be put there by a rename
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    if out.exists() and any(out.iterdir()):
+        print(f"What an earlier run left in {options.out}/ is replaced at the end.", flush=True)
     try:
-        folder.chmod(0o755)
-        problem = _make(_settings(options, out), folder)
-        if problem:
-            return _refuse(problem)
-        _replace(folder, out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with _stoppable():
+            problem = _make_whole(_settings(options, out), out)
+    except Stopped as stop:
+        print(f"\ndemo: stopped by {STOPS[signal.Signals(stop.number)]}; nothing was written.", file=sys.stderr)
+        return 128 + stop.number
+    if problem:
+        return _refuse(problem)
     print(f"\n{(out / TABLES).read_text()}\n{time.perf_counter() - begin:.0f} s. Written to {options.out}/:")
     for path in sorted(out.iterdir()):
         print(f"  {path.name}")
@@ -100,20 +114,57 @@ def _settings(options: argparse.Namespace, out: Path) -> _demo_notebook.Settings
     )
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn the first signal that asks to stop into `Stopped`; others wait until things are in order."""
+
+    def stop(number: int, _: object) -> None:
+        for each in STOPS:
+            signal.signal(each, lambda *_: None)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _make_whole(settings: _demo_notebook.Settings, out: Path) -> str | None:
+    """Make everything beside its place and put it there by a rename; nothing is left where that fails."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        folder.chmod(0o755)
+        problem = _make(settings, folder)
+        if not problem:
+            _replace(folder, out)
+        return problem
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _make(settings: _demo_notebook.Settings, folder: Path) -> str | None:
     """Write, run and convert the notebook; give the message of an error that the user can mend."""
     import nbformat
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    from benchmarks import _demo_run
 
     notebook = _demo_notebook.build(settings)
+    teller = _demo_run.Teller()
     try:
-        _demo_notebook.execute(notebook, folder)
+        _demo_run.execute(notebook, folder, teller)
     except CellExecutionError as error:
         if error.ename in PLAIN:
             return f"{error.ename}: {error.evalue}"
         raise
+    except DeadKernelError:
+        return "the computation was ended from outside, most likely because there was not enough memory."
+    teller.start("Writing the notebook")
     nbformat.write(notebook, folder / NOTEBOOK)
-    (folder / PAGE).write_text(_demo_notebook.to_html(notebook), encoding="utf-8")
+    (folder / PAGE).write_text(_demo_run.to_html(notebook), encoding="utf-8")
+    teller.finish()
     return None
 
 
@@ -123,11 +174,12 @@ def _replace(folder: Path, out: Path) -> None:
         folder.rename(out)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)) / out.name
-    out.rename(old)
     try:
+        out.rename(old)
         folder.rename(out)
-    except OSError:
-        old.rename(out)
+    except BaseException:
+        if not out.exists():
+            old.rename(out)
         raise
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)

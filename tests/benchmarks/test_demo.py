@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from benchmarks import _demo_data, _demo_figures, _demo_notebook, _demo_tables, demo
+from benchmarks import _demo_data, _demo_figures, _demo_notebook, _demo_run, _demo_tables, demo
 from scipy import sparse
 
 import sctandem as td
@@ -138,6 +143,63 @@ def test_links_are_compared_with_the_truth_of_learned_genes(predicted):
     plt.close("all")
 
 
+def test_links_that_are_none_are_not_passed_off_as_links(predicted, capsys):
+    mdata, _ = predicted
+    pairs = mdata.uns["gene_windows"]["pairs"]
+    mdata.uns["tape_links"] = {"table": pairs.assign(weight=1.0, sign=1, fdr=0.6)}
+    assert _demo_figures.gene_to_show(mdata) == (pairs["gene"].iloc[0], 0.2)
+    assert "No link has a false discovery rate of 20 % or less" in capsys.readouterr().out
+
+
+def test_cautions_tell_of_few_genes_and_of_unknown_strands(simulated):
+    def said(*, genes: int, unknown: int, renamed: str = "") -> str:
+        mdata = simulated.copy()
+        found = mdata.uns["gene_windows"]
+        found["genes"] = pd.concat([found["genes"]] * 3).iloc[:genes].assign(n_peaks=5)
+        found["params"] |= {"n_without_strand": unknown, "n_annotated": genes, "renamed_chromosomes": renamed}
+        return "\n".join(_demo_data.cautions(mdata))
+
+    assert said(genes=400, unknown=0) == ""
+    assert "only 45 genes have peaks in their windows" in said(genes=45, unknown=0)
+    assert re.search("strand of 390 of 400 genes is not known.*GENES=genes.gtf", said(genes=400, unknown=390))
+    assert "renamed as in the peaks: 1 -> chr1" in said(genes=400, unknown=0, renamed="1 -> chr1")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_steps_are_told_with_what_they_print_and_how_long_they_take(live, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(_demo_run.time, "perf_counter", lambda: now[0])
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: live)
+    teller = _demo_run.Teller(stream)
+    teller.start("Training")
+    teller.progress("\rTraining: 10%\rTraining: 20%")
+    now[0] = 40.0
+    teller.beat()
+    teller.say("800 cells to learn from")
+    teller.finish()
+    teller.beat()
+    lines = re.sub(r"[^\n]*\r\x1b\[K", "", stream.getvalue()).split("\n")
+    middle = [] if live else ["Training goes on: 40 s; Training: 20%"]
+    assert [line.strip() for line in lines] == [
+        "[   0 s] Training",
+        *middle,
+        "800 cells to learn from",
+        "done in 40 s",
+        "",
+    ]
+    assert ("40 s  Training: 20%" in stream.getvalue()) == live
+
+
+def test_page_needs_no_network():
+    notebook = _demo_notebook.build(_demo_notebook.Settings())
+    page = _demo_run.to_html(notebook)
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)\s*=\s*.?(?:https?:)?//", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "<title>Expression from chromatin</title>" in page
+
+
 def test_notebook_runs_code_that_compiles():
     for data in (None, "my.h5mu"):
         notebook = _demo_notebook.build(_demo_notebook.Settings(DATA=data, DRAFT=True))
@@ -181,6 +243,62 @@ def test_an_earlier_run_is_replaced_whole(tmp_path):
     assert [path.name for path in out.iterdir()] == ["fresh"]
 
 
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_ends_it_with_one_line_and_leaves_the_earlier_run(number, name, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / demo.NOTEBOOK).write_text("earlier")
+
+    def make(settings, folder):
+        (folder / "half").touch()
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(demo, "_make", make)
+    before = signal.getsignal(number)
+    assert demo.main(["--out", str(out)]) == 128 + number
+    assert signal.getsignal(number) is before
+    assert capsys.readouterr().err == f"\ndemo: stopped by {name}; nothing was written.\n"
+    assert [path.name for path in tmp_path.rglob("*")] == ["demo", demo.NOTEBOOK]
+
+
+@pytest.mark.parametrize("after", ["the old is away", "the new is there"])
+def test_a_signal_in_the_last_moment_leaves_one_whole_folder(after, tmp_path, monkeypatch):
+    new, out = tmp_path / "new", tmp_path / "demo"
+    for folder, name in ((new, "fresh"), (out, "stale")):
+        folder.mkdir()
+        (folder / name).touch()
+    rename = Path.rename
+
+    def interrupted(self, target):
+        found = rename(self, target)
+        if self == (out if after == "the old is away" else new):
+            monkeypatch.undo()
+            raise demo.Stopped(signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(demo.Stopped, match="15"):
+        demo._replace(new, out)
+    assert [path.name for path in out.iterdir()] == ["stale" if after == "the old is away" else "fresh"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stops_at_once_while_the_notebook_runs(number, tmp_path):
+    command = [sys.executable, "-u", "-m", "benchmarks.demo", "--out", str(tmp_path / "demo")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=demo.ROOT) as process:
+        for line in process.stdout:
+            if "Data" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors.strip().splitlines()[-1].endswith("nothing was written.")
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_simulated_data_leave_everything(tmp_path, capsys):
     out = tmp_path / "demo"
@@ -194,6 +312,9 @@ def test_simulated_data_leave_everything(tmp_path, capsys):
     assert {"tape", "tape_links", "gene_windows"} <= set(mdata.uns)
     cells = [cell for cell in nbformat.read(out / "demo.ipynb", as_version=4).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
+    # a bar of progress is for the terminal
+    assert "\\r" not in str([cell.outputs for cell in cells])
+    assert "320 cells to learn from" in printed
 
 
 @pytest.mark.slow
