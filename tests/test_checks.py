@@ -113,7 +113,7 @@ def test_modalities(mdata):
         _checks.check_modalities(mdata, {"rna": "gex", "atac": "peaks"})
     with pytest.raises(ValueError, match="has the roles 'adt', but only 'rna', 'atac'"):
         _checks.check_modalities(mdata, {"adt": "gex"})
-    with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+    with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         _checks.check_modalities(mdata["gex"])
 
 

@@ -87,5 +87,5 @@ def test_programme_skill(mdata):
 
 def test_something_else_than_a_mudata(mdata):
     for function in (td.get.gene_windows, td.get.peak_gene_links, td.get.expression_skill, td.get.programme_skill):
-        with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+        with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
             function(mdata["rna"])

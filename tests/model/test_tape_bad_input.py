@@ -184,7 +184,7 @@ def test_words_as_size_factors(mdata):
 
 
 def test_anndata(mdata):
-    with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+    with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         TAPE.setup_mudata(mdata["rna"])
     with pytest.raises(TypeError, match=r"learns from a MuData.*use TAPE\.setup_mudata"):
         TAPE.setup_anndata(mdata["rna"])
@@ -295,7 +295,7 @@ def test_query_without_chromatin_or_peaks(model, mdata):
     fewer = new_mudata({"atac": mdata["atac"][:, 5:].copy()})
     with pytest.raises(KeyError, match="lacks 5 of the model's 600 peaks"):
         model.predict_expression(fewer)
-    with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+    with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         model.predict_expression(mdata["atac"])
 
 

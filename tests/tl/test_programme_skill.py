@@ -344,5 +344,5 @@ def test_bad_input_changes_nothing(mdata, case):
 
 
 def test_something_else_than_a_mudata(mdata):
-    with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+    with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         td.tl.programme_skill(mdata["rna"])
