@@ -219,3 +219,34 @@ def test_real_multiomes(shared_data, name, shape):
     assert rna.X.format == atac.X.format == "csr"
     assert rna.obs_names.equals(atac.obs_names)
     assert (atac.var["end"] > atac.var["start"]).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "looks"),
+    [
+        (b"gene\tcell\nA\t1\n", r"it looks like text that begins with 'gene cell'"),
+        ("gène,cell\n".encode() * 60, r"it looks like text that begins with 'gène,cell'"),
+        (b"", r"it is empty"),
+        (b"\x1f\x8b\x08\x00", r"it looks like a gzip archive; unpack it"),
+        (b"\x89HDF\r", r"it looks like an HDF5 file that was cut short or damaged"),
+        (b"\x00\xff\xfe\x80" * 20, r"its kind is not known"),
+    ],
+)
+def test_what_is_no_hdf5_is_named_and_told_by_its_looks(tmp_path, content, looks):
+    path = tmp_path / "mine.h5mu"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"mine\.h5mu is no HDF5 file, whatever its name says; {looks}"):
+        td.io.read_multiome(path)
+
+
+def test_hdf5_that_is_cut_short_or_no_mudata_is_named(tmp_path, pair):
+    whole = tmp_path / "rna.h5ad"
+    pair[0].write_h5ad(whole)
+    (tmp_path / "cut.h5ad").write_bytes(whole.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"cut\.h5ad cannot be opened .* Was it cut short"):
+        td.io.read_multiome(tmp_path / "cut.h5ad", whole)
+    whole.rename(tmp_path / "rna.h5mu")
+    with pytest.raises(
+        ValueError, match=r"rna\.h5mu is no MuData, .* it holds an AnnData, one modality: call it \.h5ad"
+    ):
+        td.io.read_multiome(tmp_path / "rna.h5mu")

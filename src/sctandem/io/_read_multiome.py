@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import sparse
@@ -12,6 +11,7 @@ from sctandem._checks import check_modalities, check_unique
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem._keys import PeakColumns
 from sctandem.genome import peak_coordinates
+from sctandem.io._kind import check_hdf5
 from sctandem.io._tenx import read_tenx
 
 if TYPE_CHECKING:
@@ -87,15 +87,14 @@ def read_multiome(
             if given.suffix != ".h5ad":
                 msg = f"A pair of files is read from .h5ad, not from {given.name!r}; give .h5 and .h5mu files alone."
                 raise ValueError(msg)
+            check_hdf5(given)
         rna, atac = read_h5ad(first), read_h5ad(second)
         return new_mudata({"rna": _csr(rna), "atac": _with_coordinates(_aligned(rna, atac, f"{first} and {second}"))})
+    check_hdf5(first)
     if first.suffix == ".h5mu":
         return _from_mudata(first, modalities)
     if first.suffix == ".h5ad":
         msg = f"{first} is one modality; give the other as well: read_multiome('rna.h5ad', 'atac.h5ad')."
-        raise ValueError(msg)
-    if not h5py.is_hdf5(first):
-        msg = f"{first} is no HDF5 file; read_multiome reads 10x .h5, .h5mu, and a pair of .h5ad."
         raise ValueError(msg)
     rna, atac = read_tenx(first)
     check_unique(rna.obs_names, f"the barcodes of {first}")
