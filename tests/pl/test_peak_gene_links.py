@@ -130,9 +130,47 @@ def test_no_significant_link_and_no_link_at_all(mdata):
     assert len(figure.axes) == 3
 
 
+@pytest.mark.parametrize(("strand", "arrows"), [("+", 1), ("-", 1), (".", 0)])
+def test_a_direction_is_drawn_where_it_is_known(mdata, strand, arrows):
+    genes = mdata.uns["gene_windows"]["genes"]
+    genes.loc["MS4A1", "strand"] = strand
+    figure = td.pl.peak_gene_links(mdata, "MS4A1")
+    drawn = [text.arrow_patch for text in figure.axes[1].texts if getattr(text, "arrow_patch", None)]
+    assert len(drawn) == arrows
+    (name,) = [text.get_text() for text in figure.axes[1].texts if text.get_text()]
+    assert name == ("MS4A1 (strand not known)" if strand == "." else "MS4A1")
+
+
+def test_bars_are_on_the_scale_of_the_linked_peaks_and_cut_ones_are_marked(mdata):
+    table = mdata.uns["tape_links"]["table"]
+    peaks = list(td.get.gene_windows(mdata, "MS4A1").peak)
+    counts = mdata["atac"].X.toarray()
+    values = pd.DataFrame(1e4 * counts / counts.sum(axis=1, keepdims=True), columns=mdata["atac"].var_names)[peaks]
+    lowest = values.mean().idxmin()
+    table["fdr"] = np.where((table["peak"] == lowest) & (table["gene"] == "MS4A1"), 0.01, 0.9)
+    ax = td.pl.peak_gene_links(mdata, "MS4A1").axes[2]
+    top = ax.get_ylim()[1]
+    assert top == pytest.approx(1.15 * values[lowest].mean(), rel=1e-4)
+    assert len(ax.lines[0].get_xdata()) == (values.mean() > top).sum() > 0
+    assert ax.get_title("right").endswith("(counts per 10,000; notched bars are higher)")
+    widths, linked = boxes(ax)[:, 2], peaks.index(lowest)
+    assert widths[linked] > 1.5 * np.delete(widths, linked).min()
+    alpha = ax.collections[0].get_facecolors()[:, 3]
+    assert alpha[linked] == 1
+    assert (np.delete(alpha, linked) < 1).all()
+    table["fdr"] = 0.9
+    ax = td.pl.peak_gene_links(mdata, "MS4A1").axes[2]
+    assert ax.get_ylim()[1] > values.mean().max()
+    assert (ax.get_yticks() <= ax.get_ylim()[1]).all()
+
+
 def test_bad_input(mdata):
-    with pytest.raises(KeyError, match="nothing for 'NOPE'"):
+    with pytest.raises(KeyError, match="nothing for 'NOPE'; it holds 120 genes: 'MS4A1', 'CD14', 'GENE0', ..."):
         td.pl.peak_gene_links(mdata, "NOPE")
+    with pytest.raises(KeyError, match=r"nothing for 'Ms4a1'; it holds 120 genes. Is it 'MS4A1'\?"):
+        td.pl.peak_gene_links(mdata, "Ms4a1")
+    with pytest.raises(TypeError, match=r"gene=\['MS4A1', 'CD14'\] is not the name of one gene; draw a figure a gene"):
+        td.pl.peak_gene_links(mdata, ["MS4A1", "CD14"])
     with pytest.raises(KeyError, match="mdata.obs has no column 'donor'; it has 'cell_type', 'tape_heldout'"):
         td.pl.peak_gene_links(mdata, "MS4A1", groupby="donor")
     with pytest.raises(ValueError, match="fdr=2 is not a number between 0 and 1"):

@@ -30,7 +30,8 @@ def test_points_are_group_means_of_held_out_cells(mdata):
         np.testing.assert_allclose(means(ax), reference(mdata, gene, cells, mdata.obs["cell_type"]), rtol=1e-4)
         assert len(ax.collections[0].get_offsets()) == cells.sum()
         assert ax.get_xlim() == ax.get_ylim()
-    assert "80 held-out cells; large points: means of groups" in figure.get_supxlabel()
+    assert "80 held-out cells\nlarge points: means of groups" in figure.get_supxlabel()
+    assert figure.legends[0].get_title().get_text() == "cell_type"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(mdata.obs["cell_type"].cat.categories)
 
 
@@ -106,8 +107,10 @@ def test_nothing_leaves_the_figure(mdata, genes):
 
 
 def test_bad_input(mdata):
-    with pytest.raises(KeyError, match=r"mdata\['rna'\].var_names has not 'NOPE'; it has 'MS4A1', 'CD14'"):
+    with pytest.raises(KeyError, match=r"mdata\['rna'\].var_names has not 'NOPE'; it holds 120 genes: 'MS4A1', 'CD14'"):
         td.pl.predicted_expression(mdata, ["CD14", "NOPE"])
+    with pytest.raises(KeyError, match=r"var_names has not 'cd14'; it holds 120 genes. Is it 'CD14'"):
+        td.pl.predicted_expression(mdata, "cd14")
     with pytest.raises(KeyError, match="has not no gene at all"):
         td.pl.predicted_expression(mdata, [])
     with pytest.raises(KeyError, match=r"Neither mdata\['rna'\].obs nor mdata.obs has a column 'n'"):

@@ -50,6 +50,19 @@ def test_programmes_are_ranked(mdata):
     assert best == "#009e73"
 
 
+def test_random_sets_are_the_reference_where_they_were_drawn(mdata):
+    assert len(td.pl.programme_skill(mdata).collections) == 3
+    table = mdata.uns["tape_programmes"]["table"]
+    table["random_pearson"] = np.linspace(0.05, 0.2, len(table))
+    ax = td.pl.programme_skill(mdata)
+    ranked = table.sort_values("score_pearson", ascending=False)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in (*ax.get_legend().get_texts(), ax.xaxis.label)]
+    assert all(box.x0 >= 0 and box.x1 <= ax.figure.bbox.x1 for box in boxes)
+    np.testing.assert_allclose(np.asarray(ax.collections[3].get_offsets())[:, 0], ranked["random_pearson"])
+    assert "score: random sets" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def test_many_programmes_show_the_best_and_the_worst(mdata):
     table = pd.DataFrame({"programme": [f"p{i}" for i in range(50)], "n_genes": 9, "pearson": 0.1, "verdict": "x"})
     mdata.uns["tape_programmes"]["table"] = table.assign(score_pearson=np.linspace(1, -0.5, 50))

@@ -146,6 +146,7 @@ def test_intervals_of_cell_ranger_have_no_strand(make, caplog):
     assert rows(mdata) == [*PAIRS[:2], PAIRS[4]]
     assert "2 of 2 genes have no strand" in caplog.text
     assert mdata.uns["gene_windows"]["params"]["n_without_strand"] == 2
+    assert mdata.uns["gene_windows"]["genes"]["strand"].tolist() == [".", "."]
 
 
 def test_identifiers_are_used_when_they_match_more(make, genes):
@@ -240,7 +241,7 @@ def test_no_common_chromosome_shows_three_of_each(make, genes):
 
 
 def test_no_mudata(make, genes):
-    with pytest.raises(TypeError, match="mdata is a AnnData, not a MuData"):
+    with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         td.pp.gene_windows(make()["rna"], genes)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sctandem._checks import check_mudata, check_slot
@@ -25,8 +26,20 @@ def rows_of_genes(table: pd.DataFrame, column: str, gene: str | Sequence[str] | 
     genes = [gene] if isinstance(gene, str) else list(gene)
     absent = [name for name in genes if not (table[column] == name).any()]
     if absent:
-        known = table[column].unique()
-        shown = ", ".join(map(repr, list(known)[:3])) or "none"
-        msg = f"{slot} has nothing for {', '.join(map(repr, absent))}; it holds {len(known)} genes: {shown}, ..."
+        known = list(table[column].unique())
+        named = ", ".join(map(repr, absent[:5]))
+        msg = f"{slot} has nothing for {named}; it holds {len(known)} genes{close_names(absent[0], known)}"
         raise KeyError(msg)
     return table[table[column].isin(genes)]
+
+
+def close_names(name: object, known: Sequence[str], *, n: int = 3) -> str:
+    """Write, for the end of a message, which of the known names come close to one that is not, or else the first of them."""
+    by_lower: dict[str, str] = {}
+    for each in known:
+        by_lower.setdefault(str(each).lower(), str(each))
+    close = [by_lower[found] for found in get_close_matches(str(name).lower(), by_lower, n=n, cutoff=0.7)]
+    if close:
+        return f". Is it {' or '.join(map(repr, close))}?"
+    first = ", ".join(repr(str(each)) for each in known[:n])
+    return f": {first}, ..." if first else "."

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-_WIDTH, _ARCS, _GENE, _TRACK = 7.2, 1.9, 0.55, 0.36
+_WIDTH, _ARCS, _GENE, _TRACK = 7.2, 1.9, 0.55, 0.4
 """Size of the figure and of its rows, inches."""
+_BAR, _LINKED_BAR = 2.5, 5.0
+"""Least width of the bar of a peak, points."""
+_HEAD = 1.15
+"""Height of a row of bars over the highest linked one."""
 
 
 def peak_gene_links(
@@ -64,14 +69,17 @@ def peak_gene_links(
     Returns
     -------
     A figure of 2 + (number of groups) axes. Top: an arc per link, as high as its weight, coloured by its sign. Middle:
-    the start site with the direction of transcription, and the peaks of the window. Bottom: for each group the mean
-    accessibility of the peaks, in counts per 10,000 of a cell, all on one scale; bands lead down from the peaks that are
-    linked at `fdr`.
+    the start site, with the direction of transcription where the strand is known, and the peaks of the window. Bottom:
+    for each group the mean accessibility of each peak, in counts per 10,000 of a cell, all on one scale. Where peaks are
+    linked at `fdr`, bands lead down from them, the scale is theirs, and the bars of other peaks are pale; those that are
+    higher are cut at the top, where a notch says so.
 
     Raises
     ------
     KeyError
         When windows or links are missing, or the gene has none.
+    TypeError
+        When `gene` is not one name.
 
     Examples
     --------
@@ -83,6 +91,9 @@ def peak_gene_links(
     >>> mdata.uns["tape_links"] = {"params": {}, "table": links}  # tl.peak_gene_links writes this
     >>> figure = td.pl.peak_gene_links(mdata, links.gene.iloc[0], groupby="cell_type")
     """
+    if not isinstance(gene, str):
+        msg = f"gene={gene!r:.80} is not the name of one gene; draw a figure a gene: for gene in genes: ..."
+        raise TypeError(msg)
     check_number(fdr, "fdr", low=0, high=1)
     atac_name = check_modalities(mdata, modalities)["atac"]
     peaks = _peaks(gene_windows(mdata, gene, key=windows_key), read_links(mdata, gene, key=key), fdr)
@@ -96,7 +107,7 @@ def peak_gene_links(
     figure, axes = plt.subplots(
         2 + len(means),
         1,
-        figsize=(_WIDTH, 0.75 + _ARCS + _GENE + _TRACK * len(means)),
+        figsize=(_WIDTH, 0.95 + _ARCS + _GENE + _TRACK * len(means)),
         sharex=True,
         height_ratios=[_ARCS, _GENE, *[_TRACK] * len(means)],
         layout="constrained",
@@ -176,20 +187,24 @@ def _draw_arcs(ax: Axes, peaks: pd.DataFrame, gene: str, fdr: float) -> None:
 
 
 def _draw_gene(ax: Axes, peaks: pd.DataFrame, gene: str, span: float) -> None:
-    """Draw the start site with the direction of transcription above the peaks of the window."""
-    tss, forward = peaks["tss"].iloc[0], peaks["strand"].iloc[0] != "-"
-    reach = 0.05 * span * (1 if forward else -1)
+    """Draw the start site above the peaks of the window, with the direction of transcription where the strand is known."""
+    tss, strand = peaks["tss"].iloc[0], peaks["strand"].iloc[0]
+    forward, known = strand != "-", strand in {"+", "-"}
+    reach = (0.05 if known else 0.01) * span * (1 if forward else -1)
     ax.plot([tss, tss], [0.42, 0.8], color=INK, linewidth=1.2)
-    ax.annotate(
-        "", (tss + reach, 0.8), (tss, 0.8),
-        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9},
-    )  # fmt: skip
+    if known:
+        ax.annotate(
+            "", (tss + reach, 0.8), (tss, 0.8), arrowprops={
+                "arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9
+            },
+        )  # fmt: skip
     low, high = ax.get_xlim()
     beyond = tss + 1.25 * reach
+    name = gene if known else f"{gene} (strand not known)"
     # the name stands behind the arrow's head, or on the other side of the start site where there is no room
-    room = (high - beyond if forward else beyond - low) > 0.015 * span * (len(gene) + 1)
+    room = (high - beyond if forward else beyond - low) > 0.015 * span * (len(name) + 1)
     place, side = (beyond, forward) if room else (tss - 0.15 * reach, not forward)
-    ax.text(place, 0.8, gene, fontsize=SMALL, fontstyle="italic", va="center", ha="left" if side else "right")
+    ax.text(place, 0.8, name, fontsize=SMALL, fontstyle="italic", va="center", ha="left" if side else "right")
     _boxes(ax, peaks, np.full(len(peaks), 0.3), list(peaks["color"]), span)
     ax.set_ylim(0, 1.05)
     ax.set_yticks([])
@@ -201,27 +216,55 @@ def _draw_gene(ax: Axes, peaks: pd.DataFrame, gene: str, span: float) -> None:
 def _draw_coverage(
     axes: np.ndarray, peaks: pd.DataFrame, means: pd.DataFrame, colors: dict[str, str], span: float
 ) -> None:
-    """Draw the mean accessibility of the peaks in each group, a row each."""
-    top = float(np.nanmax(means.to_numpy())) or 1.0
+    """Draw the mean accessibility of the peaks in each group, a row each, on the scale of the linked peaks."""
+    linked = peaks["significant"].to_numpy()
+    values = means.to_numpy()
+    top = float(np.nanmax(values[:, linked])) if linked.any() else 0.0
+    top = top or float(np.nanmax(values)) or 1.0
     for ax, (group, heights) in zip(axes, means.iterrows(), strict=True):
-        for peak in peaks[peaks["significant"]].itertuples():
-            reach = max(peak.width, 0.012 * span) / 2
+        for peak in peaks[linked].itertuples():
+            reach = max(peak.width, 1.6 * _points(_LINKED_BAR, span)) / 2
             ax.axvspan(peak.middle - reach, peak.middle + reach, color=peak.color, alpha=0.12, linewidth=0, zorder=0)
-        _boxes(ax, peaks, heights.to_numpy(), colors[group], span)
-        ax.set_ylim(0, 1.15 * top)
-        ax.set_yticks([])
+        pale = to_rgba(colors[group], 0.35)
+        _boxes(
+            ax, peaks, heights.to_numpy(), [colors[group] if each else pale for each in linked | ~linked.any()], span
+        )
+        above = heights.to_numpy() > _HEAD * top
+        ax.plot(
+            peaks["middle"][above],
+            np.full(above.sum(), _HEAD * top),
+            "v",
+            color="white",
+            markersize=5,
+            markeredgewidth=0,
+        )
+        ax.set_ylim(0, _HEAD * top)
+        ax.set_yticks([_round_down(top)])
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.yaxis.tick_right()
         ax.set_ylabel(str(group), fontsize=SMALL, rotation=0, ha="right", va="center")
-        plain(ax, keep=("bottom",))
+        plain(ax, keep=("right", "bottom"))
         ax.tick_params(bottom=ax is axes[-1])
-    axes[-1].annotate(
-        f"bars: mean accessibility, 0 to {top:{',.0f' if top >= 10 else '.2g'}} counts per 10,000", (1, 0), (0, -18), xycoords="axes fraction",
-        textcoords="offset points", fontsize=SMALL, ha="right", va="top", color=INK,
-    )  # fmt: skip
+    cut = "; notched bars are higher" if (values > _HEAD * top).any() else ""
+    title = f"Mean accessibility of each peak (counts per 10,000{cut})"
+    axes[0].set_title(title, fontsize=SMALL, loc="right", color=INK)
 
 
-def _boxes(ax: Axes, peaks: pd.DataFrame, heights: np.ndarray, colors: list[str] | str, span: float) -> None:
-    """Draw a box over every peak, wide enough to be seen."""
-    width = np.maximum(peaks["width"].to_numpy(), 0.004 * span)
+def _round_down(value: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is not above a value."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(step for step in (1, 2, 5) if step * power <= value * (1 + 1e-9)) * power)
+
+
+def _points(points: float, span: float) -> float:
+    """Return a width in points as a part of the genome."""
+    return points / 72 / (0.85 * _WIDTH) * span
+
+
+def _boxes(ax: Axes, peaks: pd.DataFrame, heights: np.ndarray, colors: list[Any], span: float) -> None:
+    """Draw a box over every peak, wide enough to be seen, those of linked peaks on top."""
+    least = np.where(peaks["significant"], _points(_LINKED_BAR, span), _points(_BAR, span))
+    width = np.maximum(peaks["width"].to_numpy(), least)
     left = peaks["middle"].to_numpy() - width / 2
     boxes = [Rectangle((x, 0), w, h) for x, w, h in zip(left, width, heights, strict=True)]
     ax.add_collection(PatchCollection(boxes, facecolors=colors, edgecolors="none"))

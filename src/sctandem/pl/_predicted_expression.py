@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from sctandem._checks import check_layer, check_modalities, check_slot
 from sctandem._keys import PredictionKeys
+from sctandem.get._select import close_names
 from sctandem.get._values import cell_groups, dense, per_10k
 from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, colors_of_groups, plain
 
@@ -99,7 +100,7 @@ def predicted_expression(
 
     n_columns = 2 if len(chosen) == 4 else min(3, len(chosen))
     n_rows = -(-len(chosen) // n_columns)
-    legend = 0.4 + 0.075 * max(map(len, map(str, colors))) if groupby else 0.2
+    legend = 0.4 + 0.075 * max(map(len, [*map(str, colors), groupby])) if groupby else 0.2
     size = (max(_PANEL * n_columns, 3.2) + legend, _PANEL * n_rows + 0.5)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
     for panel, gene in enumerate(chosen):
@@ -112,12 +113,18 @@ def predicted_expression(
     for ax in axes.flat[len(chosen) :]:
         ax.set_visible(False)
     what = "groups" if groupby else "tenths of cells by prediction"
-    note = f"{int(shown.sum()):,} {which}{'; ' if n_columns > 1 else chr(10)}large points: means of {what}"
+    n_scored = int(np.isfinite(rna.var[keys.pearson].reindex(chosen)).sum()) if keys.pearson in rna.var.columns else 0
+    notes = [f"{int(shown.sum()):,} {which}", f"large points: means of {what}"]
+    notes += ["r: Pearson correlation over cells, log-normalised"] if n_scored else []
+    note = ("; " if n_columns > 2 else "\n").join(notes)
     figure.supxlabel(f"Measured (counts per 10,000)\n{note}", fontsize=TEXT)
     figure.supylabel("Predicted (counts per 10,000)", fontsize=TEXT)
     if groupby:
         handles = [plt.Line2D([], [], marker="o", linestyle="", color=c, label=str(g)) for g, c in colors.items()]
-        figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=SMALL, handletextpad=0.1)
+        figure.legend(
+            handles=handles, loc="outside right upper", frameon=False, fontsize=SMALL, handletextpad=0.1,
+            title=groupby, title_fontsize=SMALL, alignment="left",
+        )  # fmt: skip
     return figure
 
 
@@ -128,7 +135,8 @@ def _choose(rna: AnnData, genes: str | Sequence[str] | None, keys: PredictionKey
         absent = [gene for gene in chosen if gene not in rna.var_names]
         if absent or not chosen:
             shown = ", ".join(map(repr, absent[:5])) or "no gene at all"
-            msg = f"mdata[{name!r}].var_names has not {shown}; it has {', '.join(map(repr, rna.var_names[:3]))}, ..."
+            hint = close_names(absent[0] if absent else "", list(rna.var_names))
+            msg = f"mdata[{name!r}].var_names has not {shown}; it holds {rna.n_vars:,} genes{hint}"
             raise KeyError(msg)
         return chosen
     scores = rna.var[keys.pearson].dropna() if keys.pearson in rna.var.columns else pd.Series(dtype=float)

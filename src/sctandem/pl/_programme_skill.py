@@ -33,8 +33,9 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     Returns
     -------
     The axes: a row per programme, best on top, with the correlation of its score from predicted and from measured
-    expression (point, coloured by verdict) and the mean correlation of its genes (tick). Brackets give its number of
-    genes.
+    expression (point, coloured by verdict), the mean correlation of its genes (tick), and what random sets with as many
+    genes of each level of expression reach on average (open diamond): a programme no better than that only tells of the
+    state of the cell. Brackets give its number of genes.
 
     Raises
     ------
@@ -46,8 +47,8 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     >>> import pandas as pd
     >>> import sctandem as td
     >>> mdata = td.datasets.simulate_multiome(n_cells=50, n_genes=40, n_peaks=400)
-    >>> columns = ["programme", "n_genes", "pearson", "gain_mean", "score_pearson", "verdict"]
-    >>> table = pd.DataFrame([["S phase", 43, 0.1, 0.02, 0.35, "predicted well"]], columns=columns)
+    >>> columns = ["programme", "n_genes", "pearson", "gain_mean", "score_pearson", "random_pearson", "verdict"]
+    >>> table = pd.DataFrame([["S phase", 43, 0.1, 0.02, 0.35, 0.1, "predicted well"]], columns=columns)
     >>> mdata.uns["tape_programmes"] = {"params": {}, "table": table}  # tl.programme_skill writes this
     >>> ax = td.pl.programme_skill(mdata)
     """
@@ -64,9 +65,13 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     ax.hlines(row, 0, score, colors=colors, linewidth=2)
     ax.scatter(score, row, c=colors, s=46, zorder=3)
     ax.scatter(table["pearson"], row, marker="|", c=INK, s=55, linewidths=1.4, zorder=4)
+    if "random_pearson" in table:
+        ax.scatter(
+            table["random_pearson"], row, marker="D", facecolors="white", edgecolors=INK, s=22, linewidths=1, zorder=4
+        )
     ax.set_yticks(row, [f"{p} ({g})" for p, g in zip(table["programme"], table["n_genes"], strict=True)])
     ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_xlabel("Pearson correlation of predicted and measured", fontsize=TEXT)
+    ax.set_xlabel("Pearson correlation over held-out cells", fontsize=TEXT)
     plain(ax, keep=("bottom",))
     ax.tick_params(axis="y", length=0)
     handles = [
@@ -75,6 +80,19 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
         if (table["verdict"].astype(str) == verdict).any()
     ]
     handles.append(plt.Line2D([], [], marker="|", linestyle="", color=INK, markersize=8, label="mean of its genes"))
+    if "random_pearson" in table:
+        handles.append(
+            plt.Line2D(
+                [],
+                [],
+                marker="D",
+                linestyle="",
+                color=INK,
+                markerfacecolor="white",
+                markersize=5,
+                label="score: random sets",
+            )  # fmt: skip
+        )
     ax.legend(
         handles=handles,
         frameon=False,

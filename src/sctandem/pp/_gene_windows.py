@@ -76,7 +76,8 @@ def gene_windows(
         ``width`` (int64; bp of the peak).
     `mdata.uns[key_added]["genes"]` : :class:`pandas.DataFrame`
         The genes that the annotation holds, indexed by ``var_names``: ``chrom`` (str, as in the peaks), ``tss`` (int64,
-        0-based), ``strand`` (``"+"`` or ``"-"``), ``n_peaks`` (int64; peaks in the window, may be 0).
+        0-based), ``strand`` (``"+"``, ``"-"``, or ``"."`` where not known), ``n_peaks`` (int64; peaks in the window, may be
+        0).
     `mdata.uns[key_added]["params"]` : :class:`dict`
         The arguments; how genes were found (``matched_by``) and their TSS chosen (``tss_rule``); chromosomes that were
         renamed (``renamed_chromosomes``); counts of genes, of genes annotated, with peaks, and without strand.
@@ -185,7 +186,7 @@ def _place_genes(rna: AnnData, table: pd.DataFrame, peaks: pd.DataFrame) -> tupl
         logger.warning("%d of %d genes have no strand; they are read as if on +", n_unknown, len(tss))
     if len(tss) < rna.n_vars:
         logger.info("%d of %d genes are in the annotation", len(tss), rna.n_vars)
-    return tss.assign(strand=tss["strand"].replace(".", "+")), {
+    return tss, {
         "matched_by": f"{match.to} = {match.by}",
         "tss_rule": str(table.attrs.get("tss_rule", "")),
         "renamed_chromosomes": _arrows(renamed),
