@@ -21,14 +21,15 @@ FAST := -m pytest -m "not slow"
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo [DATA=my.h5mu]  the main job on simulated data, or on your own file; results in demo/"
+	@echo "make demo [DATA=my.h5mu]  the main job on simulated data, or on your own file; results in demo/, replacing an"
+	@echo "                          earlier run's; ARGS=\"--out folder\" puts them elsewhere"
 	@echo "make test                 the fast tests"
 	@echo "make test-all             all tests; real data where SCTANDEM_DATA names their folder"
 	@echo "make test-newest          the fast tests on the newest releases, under a Python >= 3.12"
 	@echo "make docs                 the documentation, warnings are errors; docs/_build/html/index.html"
 	@echo "make lint | types         ruff | mypy"
 	@echo "make clean                removes the environments and what was built"
-	@echo "Options: PYTHON=/path/to/python3 for the environment, ARGS='-k name' for pytest and the demo"
+	@echo "Options: PYTHON=/path/to/python3 for the environment; ARGS=\"...\" goes to pytest (\"-k name\") and the demo"
 	@echo "Your file: GENES=genes.gtf (or .bed) where it does not say where the genes lie, GROUPBY=cell_type, BATCH=donor,"
 	@echo "           SIZE_FACTOR=total_counts (library sizes, where its genes are a selection); python -m benchmarks.demo --help"
 

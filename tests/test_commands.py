@@ -91,6 +91,12 @@ def test_make_demo_passes_the_file_on():
     )
 
 
+def test_make_demo_can_leave_its_results_elsewhere():
+    planned = run(["make", "-n", "demo", "ARGS=--out mine"]).stdout
+    assert planned.rstrip().endswith("--out demo --out mine")
+    assert 'ARGS="--out folder"' in run(["make", "help"]).stdout
+
+
 def test_installs_are_constrained():
     for target in ("test", "docs", "test-newest"):
         installs = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,7 +19,8 @@ def main() -> None:
     mpl.use("Agg")
     scvi.settings.seed = 0
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL).group(1)
-    exec(compile(example, "README.md", "exec"), {})
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the example saves its figure
+        exec(compile(example, "README.md", "exec"), {})
     plt.gcf().savefig(ROOT / "docs" / "_static" / "links.png", dpi=180)
 
 
