@@ -316,3 +316,27 @@ def test_predicting_leaves_the_query_alone(model, mdata):
     model.predict_expression(mdata)
     model.get_latent_representation(mdata)
     assert_same(mdata, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"indices": [0, 200]}, ValueError, "indices reach from 0 to 200, but there are 200 cells, counted from 0"),
+        ({"indices": [-201]}, ValueError, "indices reach from -201 to -201"),
+        ({"indices": np.ones(3, dtype=bool)}, ValueError, "indices is a mask of 3 cells, but there are 200"),
+        ({"indices": ["cell1"]}, TypeError, r"indices must be positions of cells, or a mask, got list: \['cell1'\]"),
+        ({"indices": 3}, TypeError, "indices must be positions of cells, or a mask, got int: 3"),
+        ({"indices": [0.5]}, TypeError, "indices must be positions"),
+        ({"batch_size": 0}, ValueError, "batch_size=0 is not an integer above 0"),
+        ({"batch_size": 1.5}, ValueError, "batch_size=1.5 is not an integer above 0"),
+    ],
+)
+def test_cells_that_are_not_there(model, arguments, error, match):
+    for call in (model.predict_expression, model.get_latent_representation, model.get_components):
+        with pytest.raises(error, match=match):
+            call(**arguments)
+
+
+@pytest.mark.parametrize("modalities", ["rna", ["rna", "atac"], {"rna": 3}, {("rna",): "x"}])
+def test_modalities_that_are_no_mapping(mdata, modalities):
+    refused(mdata, TypeError, "modalities must be a dictionary from roles to names", modalities=modalities)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
@@ -16,7 +17,7 @@ from sctandem._compat import ModelLayout
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
-from sctandem.model._tape_data import read_atac
+from sctandem.model._tape_data import Cells, read_atac
 from sctandem.model._tape_fit import fit_tape, read_state
 from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, TrainMixin
@@ -26,9 +27,10 @@ from sctandem.nn import WindowConfig
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mudata import MuData
+    from scipy import sparse
 
     from sctandem._random import RNG
 
@@ -37,6 +39,14 @@ BLOCK = 1024
 #: Log library size of a cell without counts: it expects none, and so teaches nothing.
 NO_LIBRARY = -20.0
 UNTRAINED = "this TAPE model is not trained; call `model.train()` first."
+
+
+def _blocks(n_cells: int, batch_size: int | None) -> Iterator[slice]:
+    """Cut cells into blocks."""
+    if batch_size is not None:
+        check_positive(batch_size, "batch_size", whole=True)
+    size = BLOCK if batch_size is None else batch_size
+    return (slice(start, start + size) for start in range(0, n_cells, size))
 
 
 class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
@@ -133,37 +143,55 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         wanted = [REGISTRY_KEYS.BATCH_KEY] if self.module.n_batch > 1 else []
         return {"entries": entries, "data_and_attributes": wanted}
 
-    def _read_cells(self, mdata: MuData | None) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
-        """Read state, log library size and context of cells from their chromatin."""
+    def _read_chromatin(self, mdata: MuData | None, indices: Cells) -> tuple[pd.Index, sparse.csr_matrix]:
+        """Read names and chromatin counts of cells, peaks as in the model."""
         self._check_if_trained(message=UNTRAINED, warn=False)
-        source = self.adata if mdata is None else mdata
-        names, counts = read_atac(
-            source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
-        )
-        state, context = read_state(self.module.get_fitted())
-        states = state.predict(counts)
-        components = state.components(counts)[:, : self.config.n_components]
-        functions = context(components, states)
-        padded = np.zeros((len(names), self.config.n_factors))
-        n_factors = states.shape[1] - 1
-        padded[:, :n_factors] = states[:, :n_factors]
-        return names, padded, states[:, -1], functions
+        source, layer = self.adata if mdata is None else mdata, self.setup_args["atac_layer"]
+        return read_atac(source, self.modalities["atac"], layer=layer, peaks=self.peak_names, indices=indices)
 
-    def get_latent_representation(self, mdata: MuData | None = None) -> np.ndarray:
+    def _read_blocks(
+        self, counts: sparse.csr_matrix, batch_size: int | None
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+        """Read state, log library size and context of cells from their chromatin; first, which cells of `counts` these are."""
+        state, context = read_state(self.module.get_fitted())
+        for rows in _blocks(counts.shape[0], batch_size):
+            block = counts[rows]
+            states = state.predict(block)
+            functions = context(state.components(block)[:, : self.config.n_components], states)
+            padded = np.zeros((len(states), self.config.n_factors))
+            padded[:, : states.shape[1] - 1] = states[:, :-1]
+            yield rows, padded, states[:, -1], functions
+
+    def get_latent_representation(
+        self, mdata: MuData | None = None, *, indices: Cells = None, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return the state of each cell, as its chromatin tells it.
 
         Parameters
         ----------
         mdata
             Object with the same peaks; it needs no RNA. `None` for the one the model was made with.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells that are read at once; bounds the memory, does not change the result.
 
         Returns
         -------
         float32, cells x factors, strongest first, in units of the log rate's factor scores.
         """
-        return self._read_cells(mdata)[1].astype(np.float32)
+        _, counts = self._read_chromatin(mdata, indices)
+        parts = [np.zeros((0, self.config.n_factors)), *(block[1] for block in self._read_blocks(counts, batch_size))]
+        return np.concatenate(parts).astype(np.float32)
 
-    def get_components(self, mdata: MuData | None = None, *, n_components: int = 30) -> np.ndarray:
+    def get_components(
+        self,
+        mdata: MuData | None = None,
+        *,
+        n_components: int = 30,
+        indices: Cells = None,
+        batch_size: int | None = None,
+    ) -> np.ndarray:
         """Return the leading singular vectors of the log-normalised chromatin of cells (LSI).
 
         Parameters
@@ -172,23 +200,31 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             Object with the same peaks; `None` for the one the model was made with.
         n_components
             How many at most.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells that are read at once; bounds the memory, does not change the result.
 
         Returns
         -------
         float64, cells x components, centred on the training cells, in units of the singular values.
         """
-        self._check_if_trained(message=UNTRAINED, warn=False)
         check_positive(n_components, "n_components", whole=True)
-        source = self.adata if mdata is None else mdata
-        _, counts = read_atac(
-            source, self.modalities["atac"], layer=self.setup_args["atac_layer"], peaks=self.peak_names
-        )
+        _, counts = self._read_chromatin(mdata, indices)
         state, _ = read_state(self.module.get_fitted())
-        return (state.components(counts) * state.spread)[:, :n_components]
+        out = np.empty((counts.shape[0], min(n_components, state.spread.size)))
+        for rows in _blocks(len(out), batch_size):
+            out[rows] = (state.components(counts[rows]) * state.spread)[:, :n_components]
+        return out
 
     @torch.inference_mode()
     def predict_expression(
-        self, mdata: MuData | None = None, *, scale: Literal["cp10k", "log1p"] = "cp10k"
+        self,
+        mdata: MuData | None = None,
+        *,
+        scale: Literal["cp10k", "log1p"] = "cp10k",
+        indices: Cells = None,
+        batch_size: int | None = None,
     ) -> pd.DataFrame:
         """Predict the expression of all genes from chromatin alone.
 
@@ -200,6 +236,10 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             - `"cp10k"`: expected counts per 10,000
             - `"log1p"`: expectation of `log1p` of the measured counts per 10,000, at the library size that the chromatin
               predicts. Compare this with log-normalised counts: the logarithm of an expectation is something else.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells that are predicted at once; bounds the memory, does not change the result.
 
         Returns
         -------
@@ -209,25 +249,46 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         ------
         KeyError
             For a missing modality or missing peaks.
+        ValueError
+            For an unknown scale, chromatin that does not hold counts, or cells that are not there.
+        TypeError
+            For `indices` that are neither positions nor a mask.
         RuntimeError
             When the model is not trained.
+
+        Notes
+        -----
+        Where library sizes are the total counts of the cells, the expected counts of the genes that were learned from
+        add up to 10,000 in every cell; genes held out come on top. With `size_factor_key` they are counts per 10,000 of
+        that size: the registered genes may be any part of it, and what they add up to is itself predicted. `"log1p"` is
+        not normalised: it takes rates and library size as the model predicts them.
         """
         check_option(scale, ("cp10k", "log1p"), "scale")
-        names, state, log_library, context = self._read_cells(mdata)
-        module = self.module
-        theta = module.log_theta.exp().cpu().numpy()
-        spread = float(module.get_fitted()["library_sd"][0])
-        out = np.empty((len(names), module.n_genes), dtype=np.float32)
-        for start in range(0, len(names), BLOCK):
-            rows = slice(start, start + BLOCK)
-            parts = (torch.from_numpy(values[rows].astype(np.float32)) for values in (state, context))
-            hidden = module.inference(*parts)["hidden"]
-            rate = module.generative(hidden, hidden.new_zeros(len(hidden), 1))["log_mean"].cpu().numpy()
+        names, counts = self._read_chromatin(mdata, indices)
+        theta = self.module.log_theta.exp().cpu().numpy()
+        spread = float(self.module.get_fitted()["library_sd"][0])
+        out = np.empty((len(names), self.module.n_genes), dtype=np.float32)
+        for rows, state, log_library, context in self._read_blocks(counts, batch_size):
+            rate = self._log_rate(state, context)
             if scale == "cp10k":
-                out[rows] = 1e4 * np.exp(np.minimum(rate, 0.0))
+                out[rows] = 1e4 * self._shares(rate)
             else:
-                out[rows] = expected_log1p(rate, theta, np.exp(log_library[rows]), library_sd=spread)
+                out[rows] = expected_log1p(rate, theta, np.exp(log_library), library_sd=spread)
         return pd.DataFrame(out, index=names, columns=self.gene_names)
+
+    def _log_rate(self, state: np.ndarray, context: np.ndarray) -> np.ndarray:
+        """Compute the log of the expected counts per unit of the library, in double precision, cells x genes."""
+        module = self.module
+        hidden = module.inference(*(torch.from_numpy(values) for values in (state, context)))["hidden"].double()
+        weight, bias = (values.double() for values in module.weights())
+        return (hidden @ weight.t() + bias).cpu().numpy()
+
+    def _shares(self, log_rate: np.ndarray) -> np.ndarray:
+        """Compute the expected share of each gene in the library, cells x genes."""
+        if self.setup_args["size_factor_key"] is None:  # the library is the sum of what was learned
+            learned = self.module.learned.cpu().numpy() > 0
+            log_rate = log_rate - logsumexp(log_rate[:, learned], axis=1, keepdims=True)
+        return np.exp(np.minimum(log_rate, 0.0))
 
     def get_peak_gene_links(self, *, n_permutations: int = 1000, rng: RNG = 0) -> pd.DataFrame:
         """Return the weight of each peak in each window, and how sure it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,12 +27,15 @@ from sctandem.kernels import Windows
 from sctandem.model._tape_fit import TAPEData
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from anndata import AnnData
     from mudata import MuData
     from scipy import sparse
     from scvi.data import AnnDataManager
+
+#: Positions of cells or a mask; `None` for all.
+Cells = Sequence[int] | np.ndarray | None
 
 logger = logging.getLogger(__name__)
 
@@ -235,7 +239,36 @@ def _windows(mdata: MuData, rna: AnnData, atac: AnnData) -> tuple[Windows, np.nd
     return windows, pd.factorize(chrom)[0]
 
 
-def read_atac(mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index) -> tuple[pd.Index, sparse.csr_matrix]:
+def select_cells(indices: Cells, n_cells: int) -> np.ndarray:
+    """Turn positions or a mask into positions.
+
+    Raises
+    ------
+    TypeError
+        For what is neither.
+    ValueError
+        For a position out of bounds, or a mask of another length.
+    """
+    if indices is None:
+        return np.arange(n_cells)
+    given = np.asarray(indices)
+    if given.size == 0:
+        given = given.astype(np.int64)
+    if given.ndim != 1 or given.dtype.kind not in "iub":
+        msg = f"indices must be positions of cells, or a mask, got {type(indices).__name__}: {indices!r:.80}"
+        raise TypeError(msg)
+    if given.dtype.kind == "b" and len(given) != n_cells:
+        msg = f"indices is a mask of {len(given)} cells, but there are {n_cells}."
+        raise ValueError(msg)
+    if given.dtype.kind != "b" and given.size and not (-n_cells <= given.min() and given.max() < n_cells):
+        msg = f"indices reach from {given.min()} to {given.max()}, but there are {n_cells} cells, counted from 0."
+        raise ValueError(msg)
+    return np.arange(n_cells)[given]
+
+
+def read_atac(
+    mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index, indices: Cells = None
+) -> tuple[pd.Index, sparse.csr_matrix]:
     """Read the chromatin counts of cells, the peaks in the order of the model.
 
     Parameters
@@ -248,6 +281,8 @@ def read_atac(mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index) -
         Layer of the counts.
     peaks
         The model's peaks.
+    indices
+        Cells, as positions or a mask; `None` for all.
 
     Returns
     -------
@@ -259,6 +294,10 @@ def read_atac(mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index) -
         raise KeyError(msg)
     adata = mdata.mod[name]
     counts = check_layer(adata, layer, f"mdata[{name!r}]")
+    cells = adata.obs_names
+    if indices is not None:
+        rows = select_cells(indices, len(cells))
+        counts, cells = as_csr(counts)[rows], cells[rows]
     if not adata.var_names.equals(peaks):
         check_unique(adata.var_names, f"mdata[{name!r}].var_names")
         order = adata.var_names.get_indexer(peaks)
@@ -271,4 +310,4 @@ def read_atac(mdata: MuData, name: str, *, layer: str | None, peaks: pd.Index) -
             raise KeyError(msg)
         counts = as_csr(counts)[:, order]
     check_counts(counts, f"mdata[{name!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
-    return adata.obs_names, as_csr(counts)
+    return cells, as_csr(counts)

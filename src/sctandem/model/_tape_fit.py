@@ -224,7 +224,8 @@ def read_state(keep: dict[str, np.ndarray]) -> tuple[CellState, Context]:
         kind: {name.removeprefix(kind): values for name, values in keep.items() if name.startswith(kind)}
         for kind in ("state_", "context_")
     }
-    return CellState(**parts["state_"]), Context(**parts["context_"])
+    # the context in double precision: a cell's is then the same to the last digit that is shown, whatever cells are beside it
+    return CellState(**parts["state_"]), Context(**{k: v.astype(np.float64) for k, v in parts["context_"].items()})
 
 
 def _batch_effects(
