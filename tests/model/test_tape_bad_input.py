@@ -147,7 +147,7 @@ def test_too_few_cells_to_train_on(mdata):
     some = mdata[:20].copy()
     TAPE.setup_mudata(some)
     model = TAPE(some, config=SMALL)
-    with pytest.raises(ValueError, match="the training cells needs at least 10 cells, but there are 4"):
+    with pytest.raises(ValueError, match=r"training with train_size=0\.2 needs at least 10 cells, but there are 4"):
         model.train(2, train_size=0.2, rng=0, progress=False)
     assert not model.is_trained
 

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_mudata, check_n_cells, check_option, check_positive, check_type
+from sctandem._checks import check_mudata, check_option, check_positive, check_type
 from sctandem._compat import ModelLayout
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
@@ -95,12 +95,13 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
     _module_cls = TAPEModule
     _config_classes = (TAPEConfig, WindowConfig)
     _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=10, learning_rate=2e-3, adam_eps=1e-8)
+    _min_training_cells: ClassVar[int] = 10
 
     def __init__(
         self, mdata: MuData, *, heldout_genes: Sequence[str] | None = None, config: TAPEConfig | None = None
     ) -> None:
         if config is not None:
-            check_type(config, TAPEConfig, "config")
+            check_type(config, TAPEConfig, "config", hint="Settings of the training go to `train(config=...)`.")
         check_mudata(mdata)
         if ModelLayout().data_ids[0] not in mdata.uns:
             msg = "mdata was not set up for TAPE (or is a copy of one that was): call `TAPE.setup_mudata(mdata)` first."
@@ -124,7 +125,6 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         if self._data is None:
             self._load_inputs()
         data = self._data
-        check_n_cells(len(train_indices), 10, "the training cells")
         # a model that is trained again starts anew: what it was is forgotten only now that the data have passed
         self.history_ = None
         self.train_cells_ = [str(name) for name in self.adata.obs_names[np.asarray(train_indices)]]

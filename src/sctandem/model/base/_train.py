@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import update_wrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sctandem._checks import check_n_cells
+from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
@@ -21,7 +23,8 @@ class TrainMixin:
     """Train on sparse minibatches with fused Adam, large batches and a one-cycle learning rate.
 
     A model sets `_train_config` for defaults of its own, and `_data_splitter_cls`, `_training_plan_cls` or
-    `_train_runner_cls` to swap a part, as in scvi-tools.
+    `_train_runner_cls` to swap a part, as in scvi-tools. `_min_training_cells` is the number below which it learns nothing.
+    The docstring of `train` states the defaults of each model: it is filled in from these.
     """
 
     _data_loader_cls = CountLoader
@@ -29,6 +32,13 @@ class TrainMixin:
     _training_plan_cls = CountTrainingPlan
     _train_runner_cls = CountTrainRunner
     _train_config: ClassVar[TrainConfig] = TrainConfig()
+    _min_training_cells: ClassVar[int] = 2
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a model with settings of its own a `train` that tells them."""
+        super().__init_subclass__(**kwargs)
+        if "train" not in vars(cls) and {"_train_config", "_min_training_cells"} & set(vars(cls)):
+            cls.train = _documented(TrainMixin.train, cls)  # type: ignore[method-assign]
 
     def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
         """Fit what has a closed form, once the training cells are known; return options of the loaders."""
@@ -52,21 +62,23 @@ class TrainMixin:
         Parameters
         ----------
         max_epochs
-            Passes through the training cells; by default as many as give 1,000 batches, between 10 and 60. This and the other arguments that default to `None` replace the field of
-            `config` of the same name.
+            Passes through the training cells; by default %(max_epochs)s. This and the other arguments that default to
+            `None` replace the field of `config` of the same name.
         batch_size
-            Most cells in a minibatch; by default a sixteenth of the training cells, between 128 and 1,024.
+            Most cells in a minibatch; by default %(batch_size)s.
         learning_rate
-            Peak learning rate of Adam for a batch of 128 cells; scaled linearly with the batch in use.
+            Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use; by default
+            %(learning_rate)s.
         train_size
-            Part of the cells to train on; the others are kept for validation.
+            Part of the cells to train on, the others being kept for validation; by default %(train_size)s.
         early_stopping
-            Whether to stop when the validation loss no longer improves, and to return to the best epoch.
+            Whether to stop when the validation loss no longer improves, and to return to the best epoch; by default
+            %(early_stopping)s.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
-            Seed of the split, the order of the cells, dropout and the noise of the latent state. The same seed gives the
-            same model on the same machine. `None` takes what `scvi.settings.seed` set.
+            Seed of all that is random in the training: the split, the order of the cells, dropout, noise. The same seed
+            gives the same model on the same machine. `None` takes what `scvi.settings.seed` set.
         progress
             Whether to show a progress bar; `None` for in a terminal or notebook.
         config
@@ -80,7 +92,9 @@ class TrainMixin:
         Raises
         ------
         ValueError
-            For a setting out of bounds, or fewer than two cells to train on.
+            For a setting out of bounds, or fewer than %(min_training_cells)s cells to train on.
+        TypeError
+            When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
             When the loss is no longer finite.
 
@@ -96,9 +110,11 @@ class TrainMixin:
             "train_size": train_size,
             "early_stopping": early_stopping,
         }
+        if config is not None:
+            check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
         n_cells = round(self.adata.n_obs * config.train_size)
-        check_n_cells(n_cells, 2, f"training with train_size={config.train_size}")
+        check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(
@@ -118,3 +134,36 @@ class TrainMixin:
                 **({} if progress is None else {"progress": progress}),
             )
             runner()
+
+
+#: How the docstring says that a setting follows from the data.
+_BY_SIZE = {
+    "max_epochs": "as many as give 1,000 batches, between 10 and 60",
+    "batch_size": "a sixteenth of the training cells, between 128 and 1,024",
+}
+_TEMPLATE = TrainMixin.train.__doc__ or ""
+
+
+def _documented(train: Any, model: type[TrainMixin]) -> Any:
+    """Return `train` with a docstring that states the defaults of a model."""
+    copy = FunctionType(train.__code__, train.__globals__, train.__name__, train.__defaults__, train.__closure__)
+    update_wrapper(copy, train)
+    del copy.__wrapped__  # type: ignore[attr-defined]
+    copy.__kwdefaults__ = train.__kwdefaults__
+    copy.__doc__ = _filled_in(model)
+    return copy
+
+
+def _filled_in(model: type[TrainMixin]) -> str:
+    """Write the defaults of a model into the docstring."""
+    given = {field.name: getattr(model._train_config, field.name) for field in fields(TrainConfig)}
+    words = {name: _BY_SIZE.get(name, "none") if value is None else f"{value}" for name, value in given.items()}
+    words["early_stopping"] = "it does" if given["early_stopping"] else "it does not"
+    words["min_training_cells"] = str(model._min_training_cells)
+    out = _TEMPLATE
+    for name, text in words.items():
+        out = out.replace(f"%({name})s", text)
+    return out
+
+
+TrainMixin.train.__doc__ = _filled_in(TrainMixin)
