@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import conventions
 import pytest
 
@@ -57,6 +59,14 @@ def test_the_good_example_has_no_problem():
         ("get", "(mdata: MuData, *args: str) -> DataFrame", "args: \\*args and \\*\\*kwargs hide"),
         ("io", "(a: int, b: int, c: int, d: int) -> int", "4 positional parameters"),
         ("io", "(*, " + ", ".join(f"p{i}: int" for i in range(11)) + ") -> int", "11 parameters, at most 10"),
+        (
+            "tl",
+            "(mdata: MuData, *, rng: RNG = 0, copy: bool = False) -> MuData | None",
+            "rng must be keyword-only and None",
+        ),
+        ("method", "(self, rng: RNG = None) -> None", "rng must be keyword-only and None"),
+        ("datasets", "(*, rng: RNG = None) -> MuData", "rng must be keyword-only and 0"),
+        ("method", "(self, *, seed: int = 0) -> None", "seed: randomness is called rng"),
         ("pl", "(mdata: MuData, *, ax: Axes) -> Axes", "ax must default to None"),
         ("pl", "(mdata: MuData) -> None", "a plot returns Axes or a Figure"),
     ],
@@ -66,6 +76,19 @@ def test_bad_signatures(group, signature, problem):
     assert len(problems) == 1
     with pytest.raises(AssertionError, match=problem):
         raise AssertionError(problems[0])
+
+
+def test_names_of_results_are_checked(tmp_path, monkeypatch):
+    (tmp_path / "keyed.py").write_text(
+        "def good(mdata, key_added='x'):\n    check_key_added(key_added)\n\n\n"
+        "def bad(mdata, key_added='x'):\n    mdata[key_added] = 1\n\n\n"
+        "def other(mdata):\n    return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    keyed = importlib.import_module("keyed")
+    assert conventions.key_added_problems(keyed.good) == []
+    assert conventions.key_added_problems(keyed.other) == []
+    assert conventions.key_added_problems(keyed.bad) == ["does not call check_key_added(key_added)"]
 
 
 def test_self_is_not_a_parameter():

@@ -92,6 +92,11 @@ def test_signature(package, value):
     assert conventions.signature_problems(value, package) == []
 
 
+@pytest.mark.parametrize(("package", "value"), parameters(["pp", "tl"]))
+def test_names_of_results_are_checked(package, value):
+    assert conventions.key_added_problems(value) == []
+
+
 @pytest.mark.parametrize("function", methods(USER_PACKAGES))
 def test_method_signature(function):
     assert conventions.signature_problems(function, "method") == []

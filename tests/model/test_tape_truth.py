@@ -67,7 +67,7 @@ def test_heldout_cells_beat_the_mean_and_the_neighbours(larger):
 @pytest.mark.slow
 def test_links_beat_distance_and_correlation(larger):
     mdata, _, model, _ = larger
-    links = model.get_peak_gene_links()
+    links = model.get_peak_gene_links(rng=0)
     true = mdata.uns["truth"]["links"]
     known = set(zip(true["peak"].astype(str), true["gene"].astype(str), strict=True))
     label = np.array([pair in known for pair in zip(links["peak"].astype(str), links["gene"].astype(str), strict=True)])

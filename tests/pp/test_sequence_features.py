@@ -45,6 +45,8 @@ def test_files_keep_it(make, fasta, reread, tmp_path, suffix):
         (["a"], {}, ValueError, "1 of 1 peaks have no coordinates"),
         (["chr1:1-9"], {"k": 9}, ValueError, "k=9 is not an integer between 1 and 6"),
         (["chr1:1-9"], {"fasta": "none.fa"}, FileNotFoundError, "fasta='none.fa' is not a file"),
+        (["chr1:1-9"], {"key_added": "a/b"}, ValueError, "key_added='a/b' must be a name without a slash"),
+        (["chr1:1-9"], {"key_added": 3}, TypeError, "key_added must be a str, got int: 3"),
         (["chr1:1-9"], {"modalities": {"atac": "x"}}, KeyError, "no modality 'x' for atac; it has 'rna', 'atac'"),
     ],
 )

@@ -66,6 +66,7 @@ def signature_problems(function: Callable, group: str) -> list[str]:
         problems.append(f"{len(positional)} positional parameters, at most {MAX_POSITIONAL}")
     if len(parameters) > MAX_PARAMETERS:
         problems.append(f"{len(parameters)} parameters, at most {MAX_PARAMETERS}")
+    problems += _rng_problems(signature, group)
     if group in {"pp", "tl", "pl", "get"}:
         problems += _data_problems(signature, parameters)
     if group in {"pp", "tl"}:
@@ -88,6 +89,15 @@ def _data_problems(signature: inspect.Signature, parameters: list[inspect.Parame
     return [] if first.annotation == expected else [f"{first.name} is annotated {first.annotation}, not {expected}"]
 
 
+def _rng_problems(signature: inspect.Signature, group: str) -> list[str]:
+    """Check that randomness has one name and one default: a fresh seed; a data set is the same for all who ask."""
+    problems = [f"{name}: randomness is called rng" for name in {"seed", "random_state"} & set(signature.parameters)]
+    rng, default = signature.parameters.get("rng"), 0 if group == "datasets" else None
+    if rng is not None and (rng.kind is not rng.KEYWORD_ONLY or rng.default is not default):
+        problems.append(f"rng must be keyword-only and {default} by default")
+    return problems
+
+
 def _copy_problems(signature: inspect.Signature, parameters: list[inspect.Parameter]) -> list[str]:
     copy = signature.parameters.get("copy")
     if copy is None:
@@ -99,6 +109,14 @@ def _copy_problems(signature: inspect.Signature, parameters: list[inspect.Parame
     if signature.return_annotation != expected:
         problems.append(f"returns {signature.return_annotation}, not {expected}")
     return problems
+
+
+def key_added_problems(function: Callable) -> list[str]:
+    """Check that a function that names its result checks the name before anything else is done with it."""
+    if "key_added" not in inspect.signature(function).parameters:
+        return []
+    called = "check_key_added(key_added)" in inspect.getsource(function)
+    return [] if called else ["does not call check_key_added(key_added)"]
 
 
 # --- docstrings -------------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sctandem as td
-from sctandem._compat import read_h5mu
+from sctandem._compat import new_mudata, read_h5mu
 from sctandem.module import TAPEConfig
 from sctandem.nn import WindowConfig
 
@@ -41,7 +42,10 @@ def test_every_pair_of_every_window_is_a_row_and_survives_a_file(trained, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({"model": None}, TypeError, "model must be a TAPE"),
+        ({"model": "model"}, TypeError, "model must be a TAPE, got str: 'model'. None trains one"),
+        ({"modalities": "rna"}, TypeError, "modalities must be a dictionary"),
+        ({"modalities": {"rna": "gex"}}, KeyError, "no modality 'gex' for rna"),
+        ({"rng": "seed"}, TypeError, "rng must be a seed"),
         ({"n_permutations": 0}, ValueError, "n_permutations"),
         ({"key_added": "a/b"}, ValueError, "without a slash"),
     ],
@@ -59,3 +63,32 @@ def test_an_object_without_the_features_is_refused(trained):
     with pytest.raises(ValueError, match="lacks features of the model"):
         td.tl.peak_gene_links(other, model)
     assert "tape_links" not in other.uns
+
+
+def test_without_a_model_one_is_trained_on_all_cells_of_a_copy():
+    mdata = td.datasets.simulate_multiome(120, 40, 400, rng=0)
+    with pytest.raises(KeyError, match="gene_windows"):
+        td.tl.peak_gene_links(mdata)
+    td.pp.gene_windows(mdata)
+    names = {"rna": "Gene Expression", "atac": "Peaks"}
+    renamed = new_mudata({names[role]: mdata[role] for role in names})
+    renamed.uns["gene_windows"] = mdata.uns["gene_windows"]
+    td.tl.peak_gene_links(renamed, modalities=names, n_permutations=50, rng=3)
+    assert set(renamed.uns) == {"gene_windows", "tape_links"}
+    assert list(renamed.obs) == []
+    assert all("_scvi_batch" not in adata.obs and not adata.uns for adata in renamed.mod.values())
+    found = td.get.peak_gene_links(renamed)
+    td.model.TAPE.setup_mudata(mdata)
+    model = td.model.TAPE(mdata)
+    model.train(train_size=1.0, rng=3)
+    td.tl.peak_gene_links(mdata, model, n_permutations=50, rng=3)
+    pd.testing.assert_frame_equal(found, td.get.peak_gene_links(mdata))
+
+
+def test_the_seed_is_kept(trained):
+    mdata, model = trained
+    drawn = td.tl.peak_gene_links(mdata, model, n_permutations=20, copy=True).uns["tape_links"]
+    again = td.tl.peak_gene_links(mdata, model, n_permutations=20, rng=drawn["params"]["seed"], copy=True)
+    pd.testing.assert_frame_equal(again.uns["tape_links"]["table"], drawn["table"])
+    other = td.tl.peak_gene_links(mdata, model, n_permutations=20, copy=True).uns["tape_links"]
+    assert other["params"]["seed"] != drawn["params"]["seed"]

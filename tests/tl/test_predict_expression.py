@@ -95,6 +95,8 @@ def test_cells_that_differ_between_modalities_are_refused(trained, case):
     [
         ({"modalities": {"rna": "gex"}}, KeyError, "'gex'"),
         ({"modalities": {"dna": "rna"}}, ValueError, "'dna'"),
+        ({"modalities": "rna"}, TypeError, "modalities must be a dictionary from roles to names"),
+        ({"modalities": "rna", "model": None}, TypeError, "modalities must be a dictionary from roles to names"),
         ({"model": "model"}, TypeError, "model must be a TAPE"),
         ({"key_added": "a/b"}, ValueError, "without a slash"),
         ({"key_added": 3}, TypeError, "key_added must be a str"),
@@ -124,11 +126,29 @@ def test_a_loaded_model_knows_its_training_cells_by_name(trained, tmp_path):
     np.testing.assert_allclose(found["rna"].var["tape_pearson"], expected["rna"].var["tape_pearson"], atol=1e-4)
 
 
+def test_a_model_that_was_loaded_with_chromatin_alone_predicts_but_does_not_score(trained, tmp_path, caplog):
+    mdata, model = trained
+    model.save(tmp_path / "model")
+    loaded = td.model.TAPE.load(tmp_path / "model", new_mudata({"atac": mdata["atac"].copy()}))
+    result = td.tl.predict_expression(mdata, loaded, rng=0, copy=True)
+    expected = td.tl.predict_expression(mdata, model, rng=0, copy=True)
+    np.testing.assert_array_equal(result["rna"].layers["tape"], expected["rna"].layers["tape"])
+    assert "tape_pearson" not in result["rna"].var
+    assert "loaded without the counts of its training cells" in caplog.text
+
+
 def test_training_on_the_fly_leaves_only_results():
     mdata = td.datasets.simulate_multiome(120, 40, 400, rng=0)
     with pytest.raises(KeyError, match="gene_windows"):
         td.tl.predict_expression(mdata)
     assert list(mdata.uns) == ["truth"]
+    td.pp.gene_windows(mdata)
+    before = slots(mdata)
+    td.tl.predict_expression(mdata, key_added="new", rng=0)
+    assert sorted(mdata.uns) == ["gene_windows", "new", "truth"]
+    assert list(mdata.obs) == [*before["obs"], "new_heldout"]
+    assert list(mdata["atac"].obs) == before["mod"]["atac"][0]
+    assert mdata.obs["new_heldout"].sum() == 24
 
 
 def test_failed_training_leaves_an_untrained_model(monkeypatch):

@@ -290,7 +290,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             log_rate = log_rate - logsumexp(log_rate[:, learned], axis=1, keepdims=True)
         return np.exp(np.minimum(log_rate, 0.0))
 
-    def get_peak_gene_links(self, *, n_permutations: int = 1000, rng: RNG = 0) -> pd.DataFrame:
+    def get_peak_gene_links(self, *, n_permutations: int = 1000, rng: RNG = None) -> pd.DataFrame:
         """Return the weight of each peak in each window, and how sure it is.
 
         Parameters
@@ -298,7 +298,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         n_permutations
             Genes of other chromosomes to which a window is handed for the null distribution.
         rng
-            Seed of their choice.
+            Seed of their choice; `None` draws one.
 
         Returns
         -------

@@ -91,7 +91,7 @@ def programme_skill(
     key_added
         Name of the result.
     rng
-        Seed of the random sets.
+        Seed of the random sets; `None` draws one. The seed is kept in ``params``.
     copy
         Return a copy with the result instead of writing it to `mdata`.
 

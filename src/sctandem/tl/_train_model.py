@@ -1,0 +1,55 @@
+"""Train a model for a function that was called without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anndata import AnnData
+
+from sctandem._checks import check_modalities
+from sctandem._compat import new_mudata
+from sctandem._keys import GeneWindowKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mudata import MuData
+
+    from sctandem.model import TAPE
+
+
+def train_tape(mdata: MuData, modalities: Mapping[str, str] | None, *, train_size: float, seed: int) -> TAPE:
+    """Train a TAPE at its defaults on a shallow copy, so that setting it up leaves no trace in the user's object.
+
+    Parameters
+    ----------
+    mdata
+        The object, after `pp.gene_windows`; counts in `X`.
+    modalities
+        Names of the modalities by role.
+    train_size
+        Part of the cells to train on.
+    seed
+        Seed of the training.
+
+    Returns
+    -------
+    The trained model.
+    """
+    from sctandem.model import TAPE
+
+    names = check_modalities(mdata, modalities)
+    parts = {
+        name: AnnData(mdata.mod[name].X, obs=mdata.mod[name].obs.copy(), var=mdata.mod[name].var)
+        for name in names.values()
+    }
+    chromatin = mdata.mod[names["atac"]]
+    for key in chromatin.varm:
+        parts[names["atac"]].varm[key] = chromatin.varm[key]
+    bare = new_mudata(parts)
+    windows = GeneWindowKeys().key
+    bare.uns.update({key: value for key, value in mdata.uns.items() if key == windows})
+    TAPE.setup_mudata(bare, modalities=modalities)
+    model = TAPE(bare)
+    model.train(train_size=train_size, rng=seed)
+    return model
