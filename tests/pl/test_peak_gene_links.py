@@ -151,8 +151,8 @@ def test_bars_are_on_the_scale_of_the_linked_peaks_and_cut_ones_are_marked(mdata
     ax = td.pl.peak_gene_links(mdata, "MS4A1").axes[2]
     top = ax.get_ylim()[1]
     assert top == pytest.approx(1.15 * values[lowest].mean(), rel=1e-4)
-    assert len(ax.lines[0].get_xdata()) == (values.mean() > top).sum() > 0
-    assert ax.get_title("right").endswith("(counts per 10,000; notched bars are higher)")
+    assert len(ax.collections[1].get_segments()) == (values.mean() > top).sum() > 0
+    assert ax.get_title("right").endswith("(counts per 10,000; broken bars are higher)")
     widths, linked = boxes(ax)[:, 2], peaks.index(lowest)
     assert widths[linked] > 1.5 * np.delete(widths, linked).min()
     alpha = ax.collections[0].get_facecolors()[:, 3]

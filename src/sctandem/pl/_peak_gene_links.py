@@ -72,7 +72,7 @@ def peak_gene_links(
     the start site, with the direction of transcription where the strand is known, and the peaks of the window. Bottom:
     for each group the mean accessibility of each peak, in counts per 10,000 of a cell, all on one scale. Where peaks are
     linked at `fdr`, bands lead down from them, the scale is theirs, and the bars of other peaks are pale; those that are
-    higher are cut at the top, where a notch says so.
+    higher are broken at the top.
 
     Raises
     ------
@@ -221,22 +221,23 @@ def _draw_coverage(
     values = means.to_numpy()
     top = float(np.nanmax(values[:, linked])) if linked.any() else 0.0
     top = top or float(np.nanmax(values)) or 1.0
+    middle, reach = peaks["middle"].to_numpy(), 0.52 * _widths(peaks, span)
     for ax, (group, heights) in zip(axes, means.iterrows(), strict=True):
         for peak in peaks[linked].itertuples():
-            reach = max(peak.width, 1.6 * _points(_LINKED_BAR, span)) / 2
-            ax.axvspan(peak.middle - reach, peak.middle + reach, color=peak.color, alpha=0.12, linewidth=0, zorder=0)
+            half = max(peak.width, 1.6 * _points(_LINKED_BAR, span)) / 2
+            ax.axvspan(peak.middle - half, peak.middle + half, color=peak.color, alpha=0.12, linewidth=0, zorder=0)
         pale = to_rgba(colors[group], 0.35)
         _boxes(
             ax, peaks, heights.to_numpy(), [colors[group] if each else pale for each in linked | ~linked.any()], span
         )
+        # a gap below the top says that the bar goes on
         above = heights.to_numpy() > _HEAD * top
-        ax.plot(
-            peaks["middle"][above],
-            np.full(above.sum(), _HEAD * top),
-            "v",
-            color="white",
-            markersize=5,
-            markeredgewidth=0,
+        ax.hlines(
+            np.full(above.sum(), 0.87 * _HEAD * top),
+            (middle - reach)[above],
+            (middle + reach)[above],
+            "white",
+            linewidth=2,
         )
         ax.set_ylim(0, _HEAD * top)
         ax.set_yticks([_round_down(top)])
@@ -245,7 +246,7 @@ def _draw_coverage(
         ax.set_ylabel(str(group), fontsize=SMALL, rotation=0, ha="right", va="center")
         plain(ax, keep=("right", "bottom"))
         ax.tick_params(bottom=ax is axes[-1])
-    cut = "; notched bars are higher" if (values > _HEAD * top).any() else ""
+    cut = "; broken bars are higher" if (values > _HEAD * top).any() else ""
     title = f"Mean accessibility of each peak (counts per 10,000{cut})"
     axes[0].set_title(title, fontsize=SMALL, loc="right", color=INK)
 
@@ -261,10 +262,15 @@ def _points(points: float, span: float) -> float:
     return points / 72 / (0.85 * _WIDTH) * span
 
 
-def _boxes(ax: Axes, peaks: pd.DataFrame, heights: np.ndarray, colors: list[Any], span: float) -> None:
-    """Draw a box over every peak, wide enough to be seen, those of linked peaks on top."""
+def _widths(peaks: pd.DataFrame, span: float) -> np.ndarray:
+    """Return the widths of the bars, so that they can be seen."""
     least = np.where(peaks["significant"], _points(_LINKED_BAR, span), _points(_BAR, span))
-    width = np.maximum(peaks["width"].to_numpy(), least)
+    return np.maximum(peaks["width"].to_numpy(), least)
+
+
+def _boxes(ax: Axes, peaks: pd.DataFrame, heights: np.ndarray, colors: list[Any], span: float) -> None:
+    """Draw a box over every peak."""
+    width = _widths(peaks, span)
     left = peaks["middle"].to_numpy() - width / 2
     boxes = [Rectangle((x, 0), w, h) for x, w, h in zip(left, width, heights, strict=True)]
     ax.add_collection(PatchCollection(boxes, facecolors=colors, edgecolors="none"))
