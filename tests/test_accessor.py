@@ -48,15 +48,55 @@ def test_help_is_that_of_the_function(mdata):
     assert list(inspect.signature(mdata.td.tl.describe).parameters) == ["suffix", "copy"]
 
 
+def first_annotation(function):
+    return next(iter(inspect.signature(function).parameters.values())).annotation
+
+
 @pytest.mark.parametrize("group", list(_accessor.GROUPS))
-def test_groups_offer_what_the_sub_packages_export(mdata, group):
+def test_groups_offer_what_takes_the_object(adata, mdata, group):
     package = getattr(td, group)
-    assert dir(getattr(mdata.td, group)) == package.__all__
-    for name in package.__all__:
-        bound = getattr(getattr(mdata.td, group), name)
-        assert bound.__func__ is getattr(package, name)
-        assert bound.__self__ is mdata
-        assert name in repr(mdata.td)
+    for data, kind in ((mdata, "MuData"), (adata, "AnnData")):
+        offered = [name for name in package.__all__ if kind in first_annotation(getattr(package, name)).split(" | ")]
+        assert dir(getattr(data.td, group)) == offered
+        for name in offered:
+            bound = getattr(getattr(data.td, group), name)
+            assert bound.__func__ is getattr(package, name)
+            assert bound.__self__ is data
+            assert name in repr(data.td)
+    assert len(dir(getattr(mdata.td, group))) > 0
+
+
+def test_an_anndata_is_told_what_is_needed(adata):
+    assert dir(adata.td.tl) == []
+    assert "sctandem.tl on AnnData: no function takes it" in repr(adata.td)
+    with pytest.raises(
+        AttributeError,
+        match=r"`td\.tl\.predict_expression` works on MuData, not on AnnData like this one\. Put the .*mudata\.MuData",
+    ):
+        _ = adata.td.tl.predict_expression
+    assert not hasattr(adata.td.pp, "gene_windows")
+
+
+def on_cells(adata: AnnData):
+    return adata
+
+
+def on_both(data: AnnData | MuData):
+    return data
+
+
+def test_functions_on_anndata(adata, mdata, monkeypatch):
+    for function in (on_cells, on_both):
+        monkeypatch.setitem(vars(td.tl), function.__name__, function)
+    monkeypatch.setattr(td.tl, "__all__", ["describe", "on_both", "on_cells", "predict_expression"])
+    assert dir(adata.td.tl) == ["describe", "on_both", "on_cells"]
+    assert dir(mdata.td.tl) == ["describe", "on_both", "predict_expression"]
+    assert adata.td.tl.on_cells() is adata
+    assert mdata.td.tl.on_both() is mdata
+    with pytest.raises(
+        AttributeError, match=r"works on AnnData, not on MuData like this one\. Call it on one of the modalit"
+    ):
+        _ = mdata.td.tl.on_cells
 
 
 def test_unknown_names_say_what_there_is(mdata):

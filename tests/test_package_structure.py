@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import conventions
 import pytest
+import yaml
 
 import sctandem as td
 
@@ -158,6 +160,14 @@ def test_slot_names_only_in_keys(path):
 @by_path(TEST_FILES)
 def test_expected_errors_are_named(path):
     assert conventions.raises_problems(path.read_text()) == []
+
+
+def test_addresses_agree():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    assert set(urls) == {"Documentation", "Homepage", "Issues", "Source"}
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["url"], citation["repository-code"]) == (urls["Documentation"], urls["Source"])
+    assert urls["Issues"] == urls["Source"] + "/issues"
 
 
 IMPORT = """

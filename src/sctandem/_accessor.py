@@ -2,11 +2,13 @@
 
 The names are those of the sub-packages, with the object already in first place:
 `mdata.td.tl.peak_gene_links(model)` is `td.tl.peak_gene_links(mdata, model)`. Nothing is written twice and nothing is imported
-before it is used: what a group offers is the `__all__` of the sub-package.
+before it is used or listed: what a group offers are the functions of the sub-package whose first parameter is annotated with
+the class of the object.
 """
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from types import MethodType
 from typing import TYPE_CHECKING
@@ -43,13 +45,42 @@ class FunctionGroup:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # also while being unpickled, when nothing is set yet
             raise AttributeError(name)
-        return MethodType(getattr(import_module(f"sctandem.{self._package}"), name), self._data)
+        function = getattr(import_module(f"sctandem.{self._package}"), name)
+        takes, given = _takes(function), self._kind
+        if given not in takes:
+            msg = (
+                f"`{NAMESPACE}.{self._package}.{name}` works on {' or '.join(takes)}, not on {given} like this one. "
+                + _WAYS.get((given, takes[0]), "")
+            ).rstrip()
+            raise AttributeError(msg)
+        return MethodType(function, self._data)
+
+    @property
+    def _kind(self) -> str:
+        """Class of the object, as functions are annotated with it."""
+        return "MuData" if isinstance(self._data, MuData) else "AnnData"
 
     def __dir__(self) -> list[str]:
-        return list(import_module(f"sctandem.{self._package}").__all__)
+        package = import_module(f"sctandem.{self._package}")
+        return [name for name in package.__all__ if self._kind in _takes(getattr(package, name))]
 
     def __repr__(self) -> str:
-        return f"sctandem.{self._package} on {type(self._data).__name__}: {', '.join(dir(self)) or 'nothing yet'}"
+        names = ", ".join(dir(self)) or "no function takes it; see the same group on a MuData"
+        return f"sctandem.{self._package} on {type(self._data).__name__}: {names}"
+
+
+#: What to do with an object of the first class where the second is needed.
+_WAYS = {
+    ("AnnData", "MuData"): "Put the modalities into one object: mudata.MuData({'rna': rna, 'atac': atac}).",
+    ("MuData", "AnnData"): "Call it on one of the modalities: mdata['rna'].",
+}
+
+
+def _takes(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the classes that a function takes as its first argument, as it is annotated; both where it is not."""
+    first = next(iter(inspect.signature(function).parameters.values()))
+    named = () if first.annotation is first.empty else tuple(part.strip() for part in str(first.annotation).split("|"))
+    return tuple(name for name in named if name in {"AnnData", "MuData"}) or ("AnnData", "MuData")
 
 
 class Namespace:

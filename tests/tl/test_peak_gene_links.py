@@ -65,7 +65,9 @@ def test_an_object_without_the_features_is_refused(trained):
     assert "tape_links" not in other.uns
 
 
-def test_without_a_model_one_is_trained_on_all_cells_of_a_copy():
+def test_without_a_model_one_is_trained_on_all_cells_of_a_copy(monkeypatch):
+    small = TAPEConfig(windows=WindowConfig(n_members=2, n_steps=20))
+    monkeypatch.setattr("sctandem.model._tape.TAPEConfig", lambda: small)  # the default
     mdata = td.datasets.simulate_multiome(120, 40, 400, rng=0)
     with pytest.raises(KeyError, match="gene_windows"):
         td.tl.peak_gene_links(mdata)

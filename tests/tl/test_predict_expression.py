@@ -137,7 +137,8 @@ def test_a_model_that_was_loaded_with_chromatin_alone_predicts_but_does_not_scor
     assert "loaded without the counts of its training cells" in caplog.text
 
 
-def test_training_on_the_fly_leaves_only_results():
+def test_training_on_the_fly_leaves_only_results(monkeypatch):
+    monkeypatch.setattr("sctandem.model._tape.TAPEConfig", lambda: CONFIG)  # the default
     mdata = td.datasets.simulate_multiome(120, 40, 400, rng=0)
     with pytest.raises(KeyError, match="gene_windows"):
         td.tl.predict_expression(mdata)

@@ -135,6 +135,7 @@ def test_few_genes_are_learned_from_without_validation(boundaries):
         assert torch.isfinite(weights).all()
 
 
+@pytest.mark.slow
 def test_no_discoveries_where_no_gene_follows_its_window():
     # a global null through the fit itself: few genes, so that the networks can memorise, and profiles of pure noise
     runs = []
