@@ -312,14 +312,23 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
 
         Notes
         -----
-        The weight is the size of the effect on the log rate over the cells that the window networks expect, times
-        `exp(a / 2)` of the agreement `a`: how much more closely the gene follows the peak, in what the other peaks of the
-        window leave unexplained, than genes of other chromosomes do, in standard deviations of these. The p-value is that
-        of the agreement in the pool of such permuted windows; the false discovery rate is controlled by
-        Benjamini-Hochberg with weights proportional to the variance expected of the pair. Agreement and test take
-        direction, effect and weights from the member of the ensemble that never saw the gene; with one member only there
-        is none, and no test. A peak that opens together with a true enhancer that the network missed passes as well:
-        links are associations.
+        Two readers of windows expect an effect of each pair, and links rest on the mean of both: the window networks, and a
+        Gaussian process over the kind of the peak, its side, its distance and what lies between it and the gene
+        [Rasmussen06]_, [Williams01]_. The process knows less of a window, but learns it from fewer genes; each reader is
+        silent where it does not predict genes it was not fitted to. The weight is the size of the expected effect on the
+        log rate over the cells, times `exp(a / 2)` of the agreement `a`: how much more closely the gene follows the peak,
+        in what the other peaks of the window leave unexplained, than genes of other chromosomes do, in standard deviations
+        of these. The p-value is that of the agreement in the pool of such permuted windows; the false discovery rate is
+        controlled by Benjamini-Hochberg with weights proportional to the variance expected of the pair [Genovese06]_.
+        Agreement and test take direction, effect and weights from the member of the ensemble that never saw the gene, and
+        from a process that never saw the genes of that member's fold; with one member only there is none, and no test.
+        A peak that opens together with a true enhancer that both readers missed passes as well: links are associations.
+
+        References
+        ----------
+        .. [Rasmussen06] Rasmussen & Williams, Gaussian Processes for Machine Learning, MIT Press (2006), chapter 2.
+        .. [Williams01] Williams & Seeger, Using the Nystroem method to speed up kernel machines, NIPS 13 (2001).
+        .. [Genovese06] Genovese, Roeder & Wasserman, False discovery control with p-value weighting, Biometrika 93 (2006).
         """
         self._check_if_trained(message=UNTRAINED, warn=False)
         check_positive(n_permutations, "n_permutations", whole=True)

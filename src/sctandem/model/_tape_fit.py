@@ -20,6 +20,7 @@ from sctandem.kernels import (
     whiten,
 )
 from sctandem.kernels._window_features import predict_baseline
+from sctandem.kernels._window_kernel import kernel_weights, pair_places
 from sctandem.train._fit_windows import WindowData, fit_windows, mean_weights, unseen_weights
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _white_response(response: np.ndarray, context: Context) -> np.ndarray:
 
 
 class _Reading(NamedTuple):
-    """Weight of each pair, by all networks and by the one that never saw the gene; genes with such a one; profiles."""
+    """Weight of each pair, by all genes and by those of other folds; genes that have such a one; profiles by the networks."""
 
     weight: np.ndarray
     unseen: np.ndarray
@@ -297,4 +298,23 @@ def _read_windows(
     profile[has_window] = (fitted.profile(weights[genes], genes, weights.shape[1]) + common).numpy()
     unseen, tested = unseen_weights(networks, fitted)
     pairs = windows.gene, windows.slot
-    return _Reading(weights[..., 0].numpy()[pairs], unseen[..., 0].numpy()[pairs], tested, profile)
+    fold = np.full(windows.n_genes, -1)
+    fold[readable] = 0
+    for number, network in enumerate(networks):
+        fold[network.unseen] = number
+    by_kernel, by_others = kernel_weights(
+        windows,
+        pair_places(windows, response, accessibility),
+        response=_white_response(response, context),
+        target=target - np.average(target, axis=0, weights=information * data.learned),
+        information=information,
+        fold=fold,
+        rng=rng,
+    )
+    # links hear both readers; predictions hear the networks alone
+    return _Reading(
+        (weights[..., 0].numpy()[pairs] + by_kernel) / 2,
+        (unseen[..., 0].numpy()[pairs] + by_others) / 2,
+        tested,
+        profile,
+    )

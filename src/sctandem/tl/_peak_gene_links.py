@@ -37,8 +37,8 @@ def peak_gene_links(
 ) -> MuData | None:
     """Find the peaks that drive each gene.
 
-    Needs :func:`sctandem.pp.gene_windows` where no model is given. Every peak of every window is weighed by the window network, held
-    against the gene's own counts, and tested against permuted windows.
+    Needs :func:`sctandem.pp.gene_windows` where no model is given. Every peak of every window is weighed by its place in the
+    window, held against the gene's own counts, and tested against permuted windows.
 
     Parameters
     ----------
