@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Cells that are treated at once.
 BLOCK = 4096
+#: Share of the training cells beyond whose honest predictions no cell is taken, on each side.
+BEYOND = 0.005
 #: Least standard deviation of a component, in units of the root mean square of the first.
 MIN_SPREAD = 1e-3
 
@@ -52,6 +54,9 @@ class CellState:
         The chi-squared view.
     bandwidth
         Squared distance over which the Gaussian kernel falls by the factor e, (1,).
+    low, high
+        Range of each target, (targets,): what lies beyond is set to its end. A training cell that the map was fitted
+        to comes out several times too far from the mean, and an expression that is exponential in that explodes.
     """
 
     loadings: np.ndarray
@@ -68,6 +73,8 @@ class CellState:
     chi_mean: np.ndarray
     chi_depth: np.ndarray
     bandwidth: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by name."""
@@ -103,7 +110,7 @@ class CellState:
                 - np.outer(level, self.by_level)
                 + near @ self.by_landmark
             )
-        return out
+        return np.clip(out, self.low, self.high)
 
 
 def fit_cell_state(
@@ -166,6 +173,7 @@ def fit_cell_state(
     by_fit = [fit.coefficients * weight for fit, weight in zip(fits, weights, strict=True)]
     by_chi = part[chosen].T @ by_fit[1] - np.outer(chi.mean, level[chosen] @ by_fit[1])
     honest = mean + sum((fit.honest - mean) * weight for fit, weight in zip(fits, weights, strict=True))
+    low, high = np.quantile(honest, [BEYOND, 1 - BEYOND], axis=0)
     intercept = mean + sum((fit.intercept - mean) * weight for fit, weight in zip(fits, weights, strict=True))
     state = CellState(
         loadings=loadings,
@@ -182,8 +190,10 @@ def fit_cell_state(
         chi_mean=chi.mean,
         chi_depth=np.array([chi.depth]),
         bandwidth=np.array([bandwidth]),
+        low=low,
+        high=high,
     )
-    return state, np.asarray(honest)
+    return state, np.clip(honest, low, high)
 
 
 def _dense(product: sparse.csr_matrix) -> np.ndarray:
