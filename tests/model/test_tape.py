@@ -345,7 +345,7 @@ def test_interruption_before_the_first_epoch_keeps_the_old_model(mdata, expected
 def test_learned_genes_only_enter_the_minibatches(mdata):
     TAPE.setup_mudata(mdata)
     model = TAPE(mdata, heldout_genes=["G0004"], config=SMALL)
-    entries = model._before_training(np.arange(150))["entries"]
+    entries = model._before_training(np.arange(150), progress=False)["entries"]
     assert entries[REGISTRY_KEYS.X_KEY].shape == (200, 59)
 
 

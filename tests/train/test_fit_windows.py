@@ -75,6 +75,14 @@ def test_seed_decides(boundaries):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_the_progress_bar_counts_every_step(boundaries, capsys):
+    config = WindowConfig(n_members=2, n_hidden=8, n_steps=10)
+    fit_windows(boundaries[0], LEARNED, config, rng=0, progress=True)
+    assert "20/20" in capsys.readouterr().err
+    fit_windows(boundaries[0], LEARNED, config, rng=0)
+    assert capsys.readouterr().err == ""
+
+
 def test_members_differ_and_are_averaged(boundaries, fitted):
     networks, weights, common = fitted
     each = [mean_weights([network], boundaries[0]) for network in networks]

@@ -120,7 +120,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         self._model_summary_string = f"TAPE with {self.config}"
         self.init_params_ = self._get_init_params(locals())
 
-    def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
+    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
         """Fit state and windows; the minibatches then hold what they say of each cell."""
         if self._data is None:
             self._load_inputs()
@@ -130,7 +130,8 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         self.train_cells_ = [str(name) for name in self.adata.obs_names[np.asarray(train_indices)]]
         seen = np.asarray(data.rna[np.asarray(train_indices)].sum(0)).ravel() > 0
         data = replace(data, learned=data.learned & seen)
-        fit = fit_tape(data, np.asarray(train_indices), self.config, rng=int(torch.randint(2**31, ()).item()))
+        seed = int(torch.randint(2**31, ()).item())
+        fit = fit_tape(data, np.asarray(train_indices), self.config, rng=seed, progress=progress)
         self.module.start(fit.start, len(train_indices))
         self.module.set_fitted(fit.keep)
         library = np.where(data.library > 0, np.log(np.maximum(data.library, 1e-12)), NO_LIBRARY)

@@ -122,7 +122,7 @@ class TAPEFit:
     context: np.ndarray
 
 
-def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG = 0) -> TAPEFit:
+def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG = 0, progress: bool = False) -> TAPEFit:
     """Fit state, context, profiles and window networks.
 
     Parameters
@@ -135,6 +135,8 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
         The architecture.
     rng
         Seed.
+    progress
+        Whether to show a progress bar of the window networks, which take most of the time.
 
     Returns
     -------
@@ -177,6 +179,7 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
         information=information,
         config=config,
         rng=generator,
+        progress=progress,
     )
 
     log_mean, theta = np.zeros(len(target)), np.full(len(target), np.median(factors.theta))
@@ -273,6 +276,7 @@ def _read_windows(
     information: np.ndarray,
     config: TAPEConfig,
     rng: np.random.Generator,
+    progress: bool,
 ) -> _Reading:
     """Fit the window networks, and read every window; profiles are in white functions."""
     windows = data.windows
@@ -292,7 +296,7 @@ def _read_windows(
         np.linalg.inv(context.matrix),
     )
     fitted = WindowData(*(torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in arrays))
-    networks = fit_windows(fitted, readable, config.windows, rng=rng)
+    networks = fit_windows(fitted, readable, config.windows, rng=rng, progress=progress)
     weights, common = mean_weights(networks, fitted)
     genes = torch.from_numpy(np.flatnonzero(has_window))
     profile[has_window] = (fitted.profile(weights[genes], genes, weights.shape[1]) + common).numpy()

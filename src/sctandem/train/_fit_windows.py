@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from sctandem._random import as_generator, spawn, torch_seeded
 from sctandem.nn import WindowLSTM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -80,7 +81,9 @@ class WindowNetwork(nn.Module):
         self.unseen = np.zeros(0, dtype=np.int64)
 
 
-def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rng: RNG = 0) -> list[WindowNetwork]:
+def fit_windows(
+    data: WindowData, genes: np.ndarray, config: WindowConfig, *, rng: RNG = 0, progress: bool = False
+) -> list[WindowNetwork]:
     """Fit an ensemble of window networks.
 
     Parameters
@@ -93,6 +96,8 @@ def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rn
         Settings.
     rng
         Seed.
+    progress
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -100,8 +105,9 @@ def fit_windows(data: WindowData, genes: np.ndarray, config: WindowConfig, *, rn
     tested with weights that do not know it; the rest it divides in genes to fit and genes to choose its best step by.
     """
     first, *children = spawn(rng, config.n_members + 1)
-    with _one_thread():
-        return _fit_members(data, genes, config, first, children)
+    total = config.n_members * config.n_steps
+    with _one_thread(), tqdm(total=total, desc="Reading windows", unit="step", disable=not progress) as bar:
+        return _fit_members(data, genes, config, first, children, advance=bar.update)
 
 
 @contextmanager
@@ -121,20 +127,29 @@ def _fit_members(
     config: WindowConfig,
     first: np.random.Generator,
     children: list[np.random.Generator],
+    *,
+    advance: Callable[[], Any],
 ) -> list[WindowNetwork]:
     """Fit the members, each without its fold."""
     if config.n_members < 2:
-        return [_fit_one(data, genes, config, child) for child in children]
+        return [_fit_one(data, genes, config, child, advance=advance) for child in children]
     folds = np.array_split(first.permutation(genes), config.n_members)
     networks = []
     for fold, child in zip(folds, children, strict=True):
-        network = _fit_one(data, np.setdiff1d(genes, fold), config, child)
+        network = _fit_one(data, np.setdiff1d(genes, fold), config, child, advance=advance)
         network.unseen = np.sort(fold)
         networks.append(network)
     return networks
 
 
-def _fit_one(data: WindowData, genes: np.ndarray, config: WindowConfig, rng: np.random.Generator) -> WindowNetwork:
+def _fit_one(
+    data: WindowData,
+    genes: np.ndarray,
+    config: WindowConfig,
+    rng: np.random.Generator,
+    *,
+    advance: Callable[[], Any],
+) -> WindowNetwork:
     """Fit one member."""
     rng = as_generator(rng)
     order = rng.permutation(genes)
@@ -162,6 +177,7 @@ def _fit_one(data: WindowData, genes: np.ndarray, config: WindowConfig, rng: np.
                 optimizer.step()
                 schedule.step()
                 done += 1
+                advance()
                 if n_validation and done % every == 0:
                     score = _evaluate(network, data, held)
                     if score > best:

@@ -112,7 +112,7 @@ class CountTrainRunner:
         splitter, plan, model = self.data_splitter, self.training_plan, self.model
         splitter.setup()
         if (before := getattr(model, "_before_training", None)) is not None:
-            splitter.data_loader_kwargs.update(before(splitter.train_idx))
+            splitter.data_loader_kwargs.update(before(splitter.train_idx, progress=wants_progress(self.progress)))
         # from here on the old parameters are gone: a model that fails in training counts as not trained
         model.is_trained_ = False
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)

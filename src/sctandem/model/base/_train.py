@@ -40,8 +40,8 @@ class TrainMixin:
         if "train" not in vars(cls) and {"_train_config", "_min_training_cells"} & set(vars(cls)):
             cls.train = _documented(TrainMixin.train, cls)  # type: ignore[method-assign]
 
-    def _before_training(self, train_indices: np.ndarray) -> dict[str, Any]:
-        """Fit what has a closed form, once the training cells are known; return options of the loaders."""
+    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
+        """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
         return {}
 
     def train(
