@@ -148,7 +148,7 @@ print(f"{{len(model.train_indices):,}} cells to learn from, {{len(model.validati
         "Expected counts per 10,000 of every gene in every cell, from chromatin alone; and for each gene, over held-out cells, "
         "whether the prediction is worth more than its mean and than the nearest cells. A gene whose prediction is no better "
         "than its mean should be used as if it were its mean. Hidden genes get no verdict.",
-        """td.tl.predict_expression(mdata, model)
+        """td.tl.predict_expression(mdata, model, rng=0)
 display(_demo_tables.verdict_table(mdata))
 td.get.expression_skill(mdata).sort_values("pearson", ascending=False).head(10).round(3)""",
     )
@@ -156,7 +156,7 @@ td.get.expression_skill(mdata).sort_values("pearson", ascending=False).head(10).
         "## Links",
         "The weight of each peak for each gene, its sign, and a false discovery rate. A link is an association that fits the order "
         "and the distance of the peaks; it does not prove that the peak acts.",
-        """td.tl.peak_gene_links(mdata, model)
+        """td.tl.peak_gene_links(mdata, model, rng=0)
 td.get.peak_gene_links(mdata).head(10).round(4)""",
     )
 
