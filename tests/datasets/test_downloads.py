@@ -109,7 +109,7 @@ def test_wrong_checksum_leaves_nothing(server, cache):
     folder, address, _ = server
     (folder / "file.h5").write_bytes(b"something else")
     known = entry("kang2018", [f"{address}/file.h5"], b"whole")
-    with pytest.raises(ValueError, match=r"kang2018: what http.*file\.h5 sent is not the file .* It was not kept"):
+    with pytest.raises(ValueError, match=r"kang2018: what was sent is not the file .* was not kept: http.*file\.h5"):
         _registry.fetch(known, progress=False)
     assert list(cache.iterdir()) == []
 
@@ -183,3 +183,14 @@ def test_kang2018(server, monkeypatch):
     assert loaded.obs["condition"].cat.categories.tolist() == ["control", "stimulated"]
     assert loaded.obs["donor"].tolist() == ["patient_101", "patient_107", "patient_101"]
     assert loaded.obs["cell_type"].tolist() == ["B cells", "NK cells", "B cells"]
+
+
+def test_an_address_that_sends_another_file_is_passed_over(server, cache):
+    folder, address, agents = server
+    (folder / "changed.h5").write_bytes(b"changed")
+    (folder / "file.h5").write_bytes(b"whole")
+    known = entry("kang2018", [f"{address}/changed.h5", f"{address}/file.h5"], b"whole")
+    path = _registry.fetch(known, progress=False)
+    assert path.read_bytes() == b"whole"
+    assert len(agents) == 2
+    assert [found.name for found in cache.iterdir()] == [path.name]

@@ -81,14 +81,14 @@ def fetch(entry: Entry, *, progress: bool) -> Path:
     Raises
     ------
     ValueError
-        When a file was downloaded and its checksum is wrong; nothing is kept.
+        When no address sent the file and one sent another: its checksum is wrong; nothing is kept.
     ConnectionError
         When no address answers; says where to put the file by hand.
     """
     from requests.exceptions import RequestException
 
     agent = {"User-Agent": f"sctandem/{version('sctandem')}"}
-    failures = []
+    failures, changed = [], False
     for url in entry.urls:
         get = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 20, headers=agent, timeout=60)
         try:
@@ -98,13 +98,16 @@ def fetch(entry: Entry, *, progress: bool) -> Path:
         except ValueError as error:
             if "hash" not in str(error):
                 raise
-            msg = (
-                f"{entry.name}: what {url} sent is not the file that was published ({error}) It was not kept. "
-                "Try again; if this stays, the file was changed at its source or on the way."
-            )
-            raise ValueError(msg) from error
+            changed = True
+            failures.append(f"{url} (not the file that was published: {error})")
         else:
             return Path(kept)
+    if changed:
+        msg = (
+            f"{entry.name}: what was sent is not the file that was published, and was not kept: {'; '.join(failures)}. "
+            "Try again; if this stays, the file was changed at its source or on the way."
+        )
+        raise ValueError(msg)
     msg = (
         f"{entry.name} could not be downloaded from {'; '.join(failures)}. Without a connection, fetch it elsewhere "
         f"and put it at {entry.path}."
