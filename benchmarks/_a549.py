@@ -98,6 +98,11 @@ def truth(mdata: MuData, cells: np.ndarray) -> np.ndarray:
     return log1p_cp10k(rna.X[cells], rna.obs[LIBRARY_SIZE].to_numpy(dtype=np.float64)[cells])
 
 
+def log_library(mdata: MuData, cells: np.ndarray) -> np.ndarray:
+    """Give the log library size of the cells."""
+    return np.log(np.maximum(mdata["rna"].obs[LIBRARY_SIZE].to_numpy(dtype=np.float64)[cells], 1.0))
+
+
 def times(mdata: MuData, cells: np.ndarray) -> np.ndarray:
     """Give the hours of treatment of the cells."""
     return mdata["rna"].obs["time_h"].astype(int).to_numpy()[cells]

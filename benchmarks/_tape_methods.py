@@ -9,11 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from benchmarks import _a549, peers
 from benchmarks._measure import measure
 from benchmarks._skill import skill
 from benchmarks.peers import Prediction
+from sctandem.kernels import pearson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,15 @@ def true_time_point(mdata: MuData, split: _a549.Split) -> Prediction:
     return Prediction(means[np.searchsorted(points, test)])
 
 
+def true_library(mdata: MuData, split: _a549.Split) -> Prediction:
+    """Regress every gene on the true log library size: what knowing the depth of a cell, and no more, would give."""
+    expression = _a549.truth(mdata, split.train).astype(np.float64)
+    train, test = _a549.log_library(mdata, split.train), _a549.log_library(mdata, split.test)
+    centre, mean = train.mean(), expression.mean(axis=0)
+    slope = (train - centre) @ (expression - mean) / ((train - centre) ** 2).sum()
+    return Prediction(mean + np.outer(test - centre, slope))
+
+
 def tape(mdata: MuData, split: _a549.Split) -> Prediction:
     """Predict the test cells by TAPE at its defaults, on all training cells: nothing is stopped early, so none are kept aside."""
     from sctandem.model import TAPE
@@ -59,7 +70,12 @@ def tape(mdata: MuData, split: _a549.Split) -> Prediction:
     model.train(train_size=1.0, rng=split.seed, progress=False)
     seconds = time.perf_counter() - start
     values = model.predict_expression(test, scale="log1p")
-    return Prediction(np.asarray(values, dtype=np.float32), {"seconds_training": round(seconds, 1)})
+    with torch.no_grad():
+        model.module.gate.zero_()
+    alone = model.predict_expression(test, scale="log1p").to_numpy()
+    skill_alone = float(np.nan_to_num(pearson(_a549.truth(mdata, split.test), alone)).mean())
+    settings = {"seconds_training": round(seconds, 1), "pearson_without_windows": round(skill_alone, 5)}
+    return Prediction(np.asarray(values, dtype=np.float32), settings)
 
 
 def entries(*, multivi_epochs: int | None = None) -> dict[str, Entry]:
@@ -71,11 +87,13 @@ def entries(*, multivi_epochs: int | None = None) -> dict[str, Entry]:
         "ridge": peers.RidgeOnLSI(),
         "kernel_ridge": peers.KernelRidge(),
         "linear_kernel": peers.LinearKernelAllPeaks(),
+        "average": peers.AverageOfRegressions(),
     }
     listed = {name: Entry(peer.title, partial(by_peer, peer)) for name, peer in ordinary.items()}
     multivi = peers.MultiVI(max_epochs=multivi_epochs)
     listed["multivi"] = Entry(multivi.title, partial(by_peer, multivi), slow=True)
     listed["tape"] = Entry("TAPE", tape)
+    listed["library"] = Entry("knowing the true library size", true_library)
     listed["time_point"] = Entry("knowing the true time point", true_time_point)
     return listed
 
@@ -100,6 +118,7 @@ def _run_here(name: str, seed: int, multivi_epochs: int | None) -> dict[str, Any
         _a549.times(mdata, split.test),
         target=_a549.TARGET,
         baseline=_a549.BASELINE,
+        log_library=_a549.log_library(mdata, split.test),
     )
     return {
         "seed": seed,

@@ -7,9 +7,17 @@ Every peer is `fit_predict(train, atac_test, *, seed) -> Prediction` with values
 from benchmarks.peers._common import Peer, Prediction, TrainData
 from benchmarks.peers._gene_score import GeneScore
 from benchmarks.peers._multivi import MultiVI
-from benchmarks.peers._smoothers import KernelRidge, LinearKernelAllPeaks, MeanPerGene, NearestNeighbours, RidgeOnLSI
+from benchmarks.peers._smoothers import (
+    AverageOfRegressions,
+    KernelRidge,
+    LinearKernelAllPeaks,
+    MeanPerGene,
+    NearestNeighbours,
+    RidgeOnLSI,
+)
 
 __all__ = [
+    "AverageOfRegressions",
     "GeneScore",
     "KernelRidge",
     "LinearKernelAllPeaks",

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 
-from benchmarks.peers._common import Prediction, TrainData
+from benchmarks.peers._common import Peer, Prediction, TrainData
 from benchmarks.peers._embedding import lsi, unit_rows, unit_tf_idf
 from benchmarks.peers._tuning import Cells, Settings, tune_and_predict
 
@@ -95,8 +95,8 @@ class KernelRidge:
 
     title: str = "kernel ridge on LSI"
     weightings: tuple[str, ...] = ("TF-IDF", "log counts")
-    components: tuple[int, ...] = (50, 100, 200, 400)
-    lengths: tuple[float, ...] = (1.0, 3.0)
+    components: tuple[int, ...] = COMPONENTS
+    lengths: tuple[float, ...] = (0.5, 1.0, 3.0)
     alphas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
     n_repeats: int = 5
     n_repeats_tuning: int = 1
@@ -122,7 +122,7 @@ class LinearKernelAllPeaks:
     """Ridge regression on all peaks by way of their linear kernel, averaged over halves as `KernelRidge`."""
 
     title: str = "linear kernel, all peaks"
-    alphas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    alphas: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     n_repeats: int = 5
     n_repeats_tuning: int = 1
 
@@ -140,6 +140,19 @@ class LinearKernelAllPeaks:
         n_repeats = self.n_repeats if chosen else self.n_repeats_tuning
         for alpha, predicted in _averaged_halves(kernel, targets, alphas, n_repeats, seed):
             yield {"alpha": alpha}, predicted
+
+
+@dataclass(frozen=True)
+class AverageOfRegressions:
+    """The plain mean of ridge, kernel ridge and linear kernel, each tuned by itself."""
+
+    title: str = "average of the three regressions"
+    members: tuple[Peer, ...] = (RidgeOnLSI(), KernelRidge(), LinearKernelAllPeaks())
+
+    def fit_predict(self, train: TrainData, atac_test: sparse.csr_matrix, *, seed: int) -> Prediction:
+        """Average the predictions."""
+        predictions = [member.fit_predict(train, atac_test, seed=seed).values for member in self.members]
+        return Prediction(np.mean(predictions, axis=0, dtype=np.float64).astype(np.float32))
 
 
 def _lsi_features(

@@ -12,7 +12,15 @@ from scipy import sparse
 from sctandem.kernels import pearson
 
 N_TRAIN, N_TEST, N_GENES, N_PEAKS = 240, 60, 12, 90
-RNA_PEERS = ["MeanPerGene", "NearestNeighbours", "RidgeOnLSI", "LinearKernelAllPeaks", "KernelRidge", "GeneScore"]
+RNA_PEERS = [
+    "MeanPerGene",
+    "NearestNeighbours",
+    "RidgeOnLSI",
+    "LinearKernelAllPeaks",
+    "KernelRidge",
+    "GeneScore",
+    "AverageOfRegressions",
+]
 FAST = {
     "NearestNeighbours": {"components": (5, 10)},
     "RidgeOnLSI": {"components": (5, 10)},
@@ -21,6 +29,10 @@ FAST = {
 
 
 def make(name: str) -> peers.Peer:
+    if name == "AverageOfRegressions":
+        return peers.AverageOfRegressions(
+            members=(make("RidgeOnLSI"), make("KernelRidge"), make("LinearKernelAllPeaks"))
+        )
     return getattr(peers, name)(**FAST.get(name, {}))
 
 
@@ -66,6 +78,13 @@ def test_peers_recover_what_chromatin_drives(world, name):
     skill = np.nan_to_num(pearson(truth, prediction.values)).mean()
     assert skill > (0.2 if name == "GeneScore" else 0.5), prediction.settings
     assert np.mean((truth - prediction.values) ** 2) < np.mean((truth - mean.values) ** 2)
+
+
+def test_average_is_the_mean_of_its_members(world):
+    train, atac_test, _ = world
+    average = make("AverageOfRegressions")
+    each = [member.fit_predict(train, atac_test, seed=1).values for member in average.members]
+    np.testing.assert_allclose(average.fit_predict(train, atac_test, seed=1).values, np.mean(each, axis=0), rtol=1e-5)
 
 
 def test_mean_per_gene_is_the_mean(world):

@@ -12,10 +12,11 @@ ROW = {
     "rmse": 0.7,
     "auroc": 0.6,
     "fold_change_pearson": 0.9,
+    "given_library_pearson": 0.08,
     "seconds": 10.0,
     "processor_seconds": 9.0,
     "peak_mb": 100.0,
-    "settings": {},
+    "settings": {"pearson_without_windows": 0.09},
 }
 
 
@@ -24,24 +25,47 @@ def rows(**changes: float) -> list[dict]:
 
 
 def test_skill_of_the_truth_and_of_the_mean(rng):
+    library = rng.normal(size=60)
     truth = np.maximum(rng.normal(size=(60, 10)), 0)
     truth[:, 0] = 0.0
     groups = np.arange(60) % 2
-    perfect = _skill.skill(truth, truth, groups, target=1, baseline=0)
+    perfect = _skill.skill(truth, truth, groups, target=1, baseline=0, log_library=library)
     assert perfect.as_dict() == pytest.approx(
-        {"pearson": 1, "within_group_pearson": 1, "rmse": 0, "auroc": 1, "fold_change_pearson": 1}
+        {
+            "pearson": 1,
+            "within_group_pearson": 1,
+            "rmse": 0,
+            "auroc": 1,
+            "fold_change_pearson": 1,
+            "given_library_pearson": 1,
+        }
     )
-    mean = _skill.skill(truth, np.tile(truth.mean(axis=0), (60, 1)), groups, target=1, baseline=0)
+    mean = _skill.skill(truth, np.tile(truth.mean(axis=0), (60, 1)), groups, target=1, baseline=0, log_library=library)
     assert (mean.pearson, mean.within_group_pearson, mean.auroc) == (0, 0, pytest.approx(0.5))
     assert mean.rmse == pytest.approx(np.sqrt(truth.var(axis=0).mean()))
     assert np.isnan(mean.fold_change_pearson)
 
 
+def test_partial_correlation_equals_that_of_statsmodels_residuals(rng):
+    import statsmodels.api as sm
+
+    library = rng.normal(size=80)
+    truth, predicted = (rng.normal(size=(80, 3)) + library[:, None] for _ in range(2))
+    found = _skill.skill(truth, predicted, np.arange(80) % 2, target=1, baseline=0, log_library=library)
+    left = [sm.OLS(values, sm.add_constant(library)).fit().resid for values in (truth, predicted)]
+    expected = np.mean([np.corrcoef(left[0][:, gene], left[1][:, gene])[0, 1] for gene in range(3)])
+    assert found.given_library_pearson == pytest.approx(expected)
+    assert found.pearson > found.given_library_pearson + 0.2
+
+
 def test_a_constant_prediction_of_one_gene_counts_as_zero(rng):
+    library = rng.normal(size=30)
     truth = np.maximum(rng.normal(size=(30, 2)), 0)
     predicted = truth.copy()
     predicted[:, 1] = 0.5
-    assert _skill.skill(truth, predicted, np.arange(30) % 2, target=1, baseline=0).pearson == pytest.approx(0.5)
+    assert _skill.skill(
+        truth, predicted, np.arange(30) % 2, target=1, baseline=0, log_library=library
+    ).pearson == pytest.approx(0.5)
 
 
 def test_rows_are_mean_and_standard_deviation():

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Cells that are treated at once.
 BLOCK = 4096
-#: Share of the training cells beyond whose honest predictions no cell is taken, on each side.
-BEYOND = 0.005
 #: Least standard deviation of a component, in units of the root mean square of the first.
 MIN_SPREAD = 1e-3
 
@@ -55,8 +53,9 @@ class CellState:
     bandwidth
         Squared distance over which the Gaussian kernel falls by the factor e, (1,).
     low, high
-        Range of each target, (targets,): what lies beyond is set to its end. A training cell that the map was fitted
-        to comes out several times too far from the mean, and an expression that is exponential in that explodes.
+        Range of each target in the honest predictions of the training cells, (targets,): what lies beyond is set to its
+        end. A training cell that the map was fitted to comes out several times too far from the mean, and an expression
+        that is exponential in that explodes.
     """
 
     loadings: np.ndarray
@@ -173,7 +172,6 @@ def fit_cell_state(
     by_fit = [fit.coefficients * weight for fit, weight in zip(fits, weights, strict=True)]
     by_chi = part[chosen].T @ by_fit[1] - np.outer(chi.mean, level[chosen] @ by_fit[1])
     honest = mean + sum((fit.honest - mean) * weight for fit, weight in zip(fits, weights, strict=True))
-    low, high = np.quantile(honest, [BEYOND, 1 - BEYOND], axis=0)
     intercept = mean + sum((fit.intercept - mean) * weight for fit, weight in zip(fits, weights, strict=True))
     state = CellState(
         loadings=loadings,
@@ -190,10 +188,10 @@ def fit_cell_state(
         chi_mean=chi.mean,
         chi_depth=np.array([chi.depth]),
         bandwidth=np.array([bandwidth]),
-        low=low,
-        high=high,
+        low=honest.min(axis=0),
+        high=honest.max(axis=0),
     )
-    return state, np.clip(honest, low, high)
+    return state, np.asarray(honest)
 
 
 def _dense(product: sparse.csr_matrix) -> np.ndarray:

@@ -91,7 +91,8 @@ def kernel_weights(
     response
         Response of each peak to the functions of the cells, peaks x functions, in a basis in which these are white.
     target
-        Profile of each gene in the same basis, without what all genes share, genes x functions.
+        Profile of each gene in the same basis, genes x functions; what all genes that are learned from share is taken
+        away.
     information
         Fisher information of each gene, (genes,).
     fold
@@ -125,18 +126,25 @@ def kernel_weights(
     part = rng.permutation(len(fold)) % N_PARTS
     grams = np.zeros((n_folds, N_PARTS, chosen.size, chosen.size))
     moments = np.zeros(grams.shape[:3])
+    shares = np.zeros((*moments.shape, target.shape[1]))
     for i in range(n_folds):
         for j in range(N_PARTS):
             genes = np.flatnonzero((fold == i) & (part == j))
             pairs = np.flatnonzero(np.isin(windows.gene, genes))
-            grams[i, j], moments[i, j] = _normal_equations(
+            grams[i, j], moments[i, j], shares[i, j] = _normal_equations(
                 features(pairs),
                 response[windows.peak[pairs]],
                 windows.gene[pairs],
                 target=target,
                 information=information,
             )
-    by_all = _ridge(grams.sum(0), moments.sum(0))
+
+    def solve(folds: np.ndarray) -> np.ndarray:
+        known = np.isin(fold, np.flatnonzero(folds))
+        common = information[known] @ target[known] / max(information[known].sum(), 1e-300)
+        return _ridge(grams[folds].sum(0), (moments[folds] - shares[folds] @ common).sum(0))
+
+    by_all = solve(np.ones(n_folds, dtype=bool))
     for i in range(-1, n_folds):
         pairs = np.flatnonzero(fold[windows.gene] == i)
         here = features(pairs)
@@ -145,25 +153,27 @@ def kernel_weights(
         if i < 0:
             unseen[pairs] = seen[pairs]
         elif others.any():
-            unseen[pairs] = here @ _ridge(grams[others].sum(0), moments[others].sum(0))
+            unseen[pairs] = here @ solve(others)
     return seen, unseen
 
 
 def _normal_equations(
     features: np.ndarray, response: np.ndarray, gene: np.ndarray, *, target: np.ndarray, information: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sum up the information that genes hold on the coefficients, and its product with their profiles."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum up the information that genes hold on the coefficients, its product with their profiles, and with any common one."""
     n_features = features.shape[1]
     gram, moment = np.zeros((n_features, n_features)), np.zeros(n_features)
+    share = np.zeros((n_features, target.shape[1]))
     names, starts = np.unique(gene, return_index=True)
     if names.size == 0:
-        return gram, moment
+        return gram, moment, share
     ends = np.append(starts[1:], gene.size)
     root = np.sqrt(information)
     design = np.concatenate(
         [root[name] * response[a:b].T @ features[a:b] for name, a, b in zip(names, starts, ends, strict=True)]
     )
-    return design.T @ design, design.T @ (root[names, None] * target[names]).ravel()
+    weighted = design.reshape(names.size, -1, n_features) * root[names, None, None]
+    return design.T @ design, np.einsum("gfp,gf->p", weighted, target[names]), weighted.sum(0).T
 
 
 def _ridge(grams: np.ndarray, moments: np.ndarray) -> np.ndarray:
