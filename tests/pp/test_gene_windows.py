@@ -284,6 +284,74 @@ def test_assembly_of_other_names_on_real_data(shared_data):
     pd.testing.assert_frame_equal(mdata.uns["gene_windows"]["pairs"], plain)
 
 
+@pytest.mark.parametrize(("shift", "warned"), [(0, False), (1_500_000, True)])
+def test_an_annotation_of_another_assembly_is_warned_of(shift, warned, caplog):
+    mdata = td.datasets.simulate_multiome(n_cells=30, n_genes=200, n_peaks=2000)
+    genes = mdata["rna"].var.copy()
+    genes[["start", "end", "tss"]] += shift
+    td.pp.gene_windows(mdata, genes, upstream=500, downstream=500)  # windows may be narrower than 1 kb
+    place = td.genome.peak_coordinates(mdata["atac"])
+    middle = (place["start"] + place["end"]) // 2
+    near = [
+        (middle[place["chrom"] == gene.chrom] - gene.tss).abs().min() <= 1000 for gene in genes.itertuples(index=False)
+    ]
+    assert mdata.uns["gene_windows"]["params"]["share_near_start"] == np.mean(near)
+    said = (
+        f"only {100 * np.mean(near):.0f} % of the genes have a peak within 1 kb of their start; are genes and peaks of"
+    )
+    assert (said in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("data", "right", "wrong"),
+    [
+        ("muon_pbmc_markers1000", "hg38_genes_gencode43", "hg19_genes"),
+        ("scicar_A549", "hg19_genes", "hg38_genes_gencode43"),
+    ],
+)
+def test_real_annotations_of_the_right_and_the_wrong_assembly(shared_data, data, right, wrong, caplog):
+    mdata = read(shared_data / "multiome" / f"{data}.h5mu")
+    for annotation, warned in ((right, False), (wrong, True)):
+        caplog.clear()
+        td.pp.gene_windows(mdata, shared_data / "genome" / f"{annotation}.bed")
+        share = mdata.uns["gene_windows"]["params"]["share_near_start"]
+        assert share < 0.2 if warned else share > 0.5
+        assert ("of the same assembly?" in caplog.text) == warned
+
+
+def test_few_genes_in_the_annotation_are_warned_of(make, genes, caplog):
+    mdata = make(genes=["A", "V", "W", "X", "Y"])
+    td.pp.gene_windows(mdata, genes, **REACH)
+    assert "1 of 5 genes (20 %) are in the annotation; not found: 'V', 'W', 'X', ..." in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+    mdata["rna"].var["symbol"] = ["A", "B", "C", "", "none"]
+    td.pp.gene_windows(mdata, genes, **REACH)
+    assert "The column 'symbol' of var has names of 3 of the 5 genes" in caplog.text
+    caplog.clear()
+    td.pp.gene_windows(make(genes=["A", "B", "X"]), genes, **REACH)
+    assert "WARNING" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "column", "values"),
+    [
+        (["ENSG1", "ENSG2", "ENSG3"], "gene_name", pd.Categorical(["A", "B", "C"])),
+        (["a", "b", "c"], "accession", ["ENSG7.1", "ENSG8.3", "ENSG9"]),
+    ],
+)
+def test_names_in_another_column_are_pointed_at_and_the_line_works(make, genes, names, column, values):
+    mdata = make(genes=names)
+    rna = mdata["rna"]
+    rna.var["feature"], rna.var["n"] = "gene", [1, 2, 3]
+    rna.var[column] = values
+    genes = genes.assign(gene_id=["ENSG7", "ENSG8", "ENSG9"])
+    with pytest.raises(ValueError, match=f"None of the genes .* column '{column}' of var has names of 3 of") as error:
+        td.pp.gene_windows(mdata, genes, **REACH)
+    exec(str(error.value).partition("Take it: ")[2], {"rna": rna})
+    td.pp.gene_windows(mdata, genes, **REACH)
+    assert [row[1:] for row in rows(mdata)] == [row[1:] for row in PAIRS]
+
+
 def test_the_links_of_the_simulation_lie_in_the_windows():
     mdata = td.datasets.simulate_multiome(n_cells=30, n_genes=80, n_peaks=800)
     td.pp.gene_windows(mdata)

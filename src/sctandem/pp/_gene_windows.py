@@ -18,6 +18,7 @@ from sctandem._checks import (
 from sctandem._keys import GeneWindowKeys
 from sctandem.genome import gene_tss, match_chromosomes, match_genes, peak_coordinates, read_genes, window_pairs
 from sctandem.genome._coordinates import find_columns
+from sctandem.genome._match import strip_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ID_COLUMNS = ("gene_ids", "gene_id")
+_NEAR, _LEAST_NEAR, _ENOUGH = 1000, 0.3, 10
+"""Genes have a peak within so many bp of their start; a smaller share is suspicious; fewer genes say nothing about it."""
 
 
 def gene_windows(
@@ -80,7 +83,8 @@ def gene_windows(
         0).
     `mdata.uns[key_added]["params"]` : :class:`dict`
         The arguments; how genes were found (``matched_by``) and their TSS chosen (``tss_rule``); chromosomes that were
-        renamed (``renamed_chromosomes``); counts of genes, of genes annotated, with peaks, and without strand.
+        renamed (``renamed_chromosomes``); counts of genes, of genes annotated, with peaks, and without strand; the share
+        of the genes on chromosomes with peaks that have a peak within 1 kb of their TSS (``share_near_start``).
 
     Raises
     ------
@@ -107,6 +111,13 @@ def gene_windows(
     this is logged. Genes without a strand are read as if on ``+``: their distances are signed along the genome, and
     their number is logged.
 
+    An annotation of another assembly, or of the wrong file, gives windows all the same; what gives it away is that peaks no
+    longer lie at the starts of genes. In single-cell multiomes of blood and of a cell line 59 to 87 % of the genes have a
+    peak within 1 kb of their TSS, but 2 to 14 % with the annotation of another assembly. Below 30 % a warning is logged (of
+    10 genes and more); assemblies in which most genes lie where they were are not told apart this way, and a selection of
+    peaks far from genes is warned of without need. A warning is also logged when fewer than half of the genes are in the
+    annotation.
+
     36,601 genes and 108,377 peaks take about two seconds and 200 MB.
     """
     check_key_added(key_added)
@@ -124,7 +135,9 @@ def gene_windows(
             f"found in {source}. Are genes and peaks of the same assembly? {_examples(tss, peaks)}"
         )
         raise ValueError(msg)
-    params |= {"upstream": int(upstream), "downstream": int(downstream), "source": source, **named}
+    share = _share_near_start(tss, peaks)
+    params |= {"upstream": int(upstream), "downstream": int(downstream), "source": source, "share_near_start": share}
+    params |= named
     result = _tables(tss, atac.var_names, pairs, params)
     target = working_copy(mdata, copy=copy)
     target.uns[key_added] = result
@@ -161,7 +174,11 @@ def _annotation(rna: AnnData, genes: str | Path | pd.DataFrame | None, slot: str
 def _place_genes(rna: AnnData, table: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Find the measured genes and their TSS, with the chromosomes named as in the peaks."""
     measured = {"var_names": rna.var_names, **{f"var[{c!r}]": rna.var[c] for c in _ID_COLUMNS if c in rna.var.columns}}
-    match = match_genes(table, measured)
+    try:
+        match = match_genes(table, measured)
+    except ValueError as error:
+        msg = f"{error}{_other_names(rna, table, 0)}"
+        raise ValueError(msg) from None
     wanted = match.genes[match.genes[match.by].isin(match.keys) & (match.genes[match.by] != "")]
     known = match_chromosomes(wanted["chrom"].unique(), peaks["chrom"].unique())
     if not known:
@@ -185,7 +202,14 @@ def _place_genes(rna: AnnData, table: pd.DataFrame, peaks: pd.DataFrame) -> tupl
     if n_unknown:
         logger.warning("%d of %d genes have no strand; they are read as if on +", n_unknown, len(tss))
     if len(tss) < rna.n_vars:
-        logger.info("%d of %d genes are in the annotation", len(tss), rna.n_vars)
+        absent = ", ".join(map(repr, rna.var_names[~here][:3]))
+        few = len(tss) < rna.n_vars / 2
+        logger.log(
+            logging.WARNING if few else logging.INFO,
+            "%d of %d genes (%.0f %%) are in the annotation; not found: %s%s%s",
+            *(len(tss), rna.n_vars, 100 * len(tss) / rna.n_vars, absent, ", ..." * (rna.n_vars - len(tss) > 3)),
+            _other_names(rna, table, len(tss)) if few else "",
+        )
     return tss, {
         "matched_by": f"{match.to} = {match.by}",
         "tss_rule": str(table.attrs.get("tss_rule", "")),
@@ -194,6 +218,33 @@ def _place_genes(rna: AnnData, table: pd.DataFrame, peaks: pd.DataFrame) -> tupl
         "n_annotated": len(tss),
         "n_without_strand": n_unknown,
     }
+
+
+def _other_names(rna: AnnData, table: pd.DataFrame, n_found: int) -> str:
+    """Say which column of `var` holds names of more genes of the annotation, and how to take it."""
+    known = (set(strip_version(table["name"])) | set(strip_version(table["gene_id"]))) - {""}
+    text = [c for c in rna.var.columns if not pd.api.types.is_numeric_dtype(rna.var[c])]
+    n_known = {column: int(strip_version(rna.var[column]).isin(known).sum()) for column in text}
+    best = max(n_known, key=lambda column: n_known[column], default=None)
+    if best is None or n_known[best] <= n_found:
+        return ""
+    return (
+        f" The column {best!r} of var has names of {n_known[best]} of the {rna.n_vars} genes. Take it: "
+        f"rna.var_names = rna.var[{best!r}].astype(str); rna.var_names_make_unique()"
+    )
+
+
+def _share_near_start(tss: pd.DataFrame, peaks: pd.DataFrame) -> float:
+    """Return the share of genes with a peak at their TSS, of those on chromosomes with peaks; warn where it is small."""
+    n_genes = int(tss["chrom"].isin(peaks["chrom"].unique()).sum())
+    near = window_pairs(tss, peaks, upstream=_NEAR, downstream=_NEAR)
+    share = near["gene"].nunique() / n_genes
+    if share < _LEAST_NEAR and n_genes >= _ENOUGH:
+        logger.warning(
+            "only %.0f %% of the genes have a peak within 1 kb of their start; are genes and peaks of the same assembly?",
+            100 * share,
+        )
+    return share
 
 
 def _tables(tss: pd.DataFrame, peak_names: pd.Index, pairs: pd.DataFrame, params: dict[str, Any]) -> dict[str, Any]:
