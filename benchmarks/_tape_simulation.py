@@ -26,18 +26,19 @@ LEVELS = (0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class World:
-    """A kind of simulation: its title, and how it differs from the simulator's defaults."""
+    """A kind of simulation: its title, how it differs from the simulator's defaults, and how often each part is run."""
 
     title: str
     size: dict[str, int] = field(default_factory=dict)
     design: dict[str, Any] = field(default_factory=dict)
-    heldout_genes: bool = True
+    runs: dict[str, int] = field(default_factory=lambda: {"links": 3, "genes": 3})
 
 
 WORLDS = {
-    "default": World("defaults: 400 genes, 4,000 peaks"),
+    # the ratios that have a target vary between simulations by a tenth of their size
+    "default": World("defaults: 400 genes, 4,000 peaks", runs={"links": 10, "genes": 3}),
     "wide": World("1,200 genes, 12,000 peaks", {"n_genes": 1200, "n_peaks": 12_000}),
-    "no_grammar": World("no grammar: 400 genes, 4,000 peaks", design={"grammar": False}, heldout_genes=False),
+    "no_grammar": World("no grammar: 400 genes, 4,000 peaks", design={"grammar": False}, runs={"links": 3}),
 }
 
 

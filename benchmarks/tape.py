@@ -14,7 +14,6 @@ from benchmarks._measure import measure
 
 NAME = "tape"
 N_SPLITS = 5
-N_SIMULATIONS = 3
 
 
 def main(argv: list[str]) -> None:
@@ -38,7 +37,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--worlds", nargs="+", choices=worlds, default=worlds, help=f"simulations of: {', '.join(worlds)}"
     )
-    parser.add_argument("--simulations", type=int, default=N_SIMULATIONS, help="how many simulations")
+    parser.add_argument("--first-simulation", type=int, default=0, help="number of the first simulation to measure")
     parser.add_argument("--first-split", type=int, default=0, help="number of the first split to measure")
     parser.add_argument("--multivi-epochs", type=int, help="fewer epochs than MultiVI's default, marked in the table")
     return parser.parse_args(argv)
@@ -58,11 +57,10 @@ def _cells(options: argparse.Namespace, measured: dict[str, list[dict[str, Any]]
 
 def _simulations(options: argparse.Namespace) -> None:
     """Measure links and held-out genes on simulations, each in a process of its own."""
-    for seed in range(options.simulations):
-        for world in options.worlds:
-            for part, function in _tape_simulation.PARTS.items():
-                if part == "genes" and not _tape_simulation.WORLDS[world].heldout_genes:
-                    continue
+    for world in options.worlds:
+        for part, n_runs in _tape_simulation.WORLDS[world].runs.items():
+            function = _tape_simulation.PARTS[part]
+            for seed in range(options.first_simulation, n_runs):
                 found = measure(function, world, seed)
                 row = {
                     "seed": seed,
