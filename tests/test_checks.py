@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 
 import anndata
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,7 +84,9 @@ def test_nonempty_in_every_form(tmp_path, monkeypatch, caplog, block):
             cells, features = _checks.nonempty(matrix, "X")
             np.testing.assert_array_equal(cells, COUNTS.sum(1) > 0)
             np.testing.assert_array_equal(features, COUNTS.sum(0) > 0)
-    assert {record.getMessage() for record in caplog.records} == {"X: 1 cells and 1 features without a single count"}
+    assert {record.getMessage() for record in caplog.records} == {
+        "X: 1 cells and 1 features have no counts and are left out of training"
+    }
 
 
 def test_stored_zeros_are_no_counts_and_nothing_at_all_is_an_error():
@@ -113,6 +116,30 @@ def test_modalities(mdata):
         _checks.check_modalities(mdata, {"rna": "gex", "atac": "peaks"})
     with pytest.raises(ValueError, match="has the roles 'adt', but only 'rna', 'atac'"):
         _checks.check_modalities(mdata, {"adt": "gex"})
+    with pytest.raises(
+        ValueError, match=r"'rna_layer', 'atac_layer', but .*: modalities=\{'rna': 'gex', 'atac': 'atac'\}\."
+    ):
+        _checks.check_modalities(mdata, {"rna_layer": "gex", "atac_layer": "atac"})
+    for twice in ({"rna": "atac"}, {"rna": "gex", "atac": "gex"}):
+        with pytest.raises(ValueError, match=r"gives one modality several roles; mdata has 'gex', 'atac'"):
+            _checks.check_modalities(mdata, twice)
+
+
+def test_where_there_are_counts(mdata, tmp_path):
+    gex = mdata["gex"]
+    gex.layers["counts"] = gex.X.copy()
+    assert _checks.holds_counts(gex, None)
+    assert _checks.holds_counts(gex, "missing")  # an error of its own
+    gex.X = None
+    assert not _checks.holds_counts(gex, None)
+    assert _checks.holds_counts(gex, "counts")
+    assert not _checks.holds_counts(gex, "missing")
+    with pytest.raises(KeyError, match=r"gex\.layers has no 'tape'; run `f` first\. It has 'counts'\."):
+        _checks.check_slot(gex.layers, "tape", "gex.layers", "f")
+    mdata.write_h5mu(tmp_path / "m.h5mu")
+    backed = mudata.read_h5mu(tmp_path / "m.h5mu", backed="r")
+    assert not _checks.holds_counts(backed["gex"], None)
+    backed.file.close()
     with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
         _checks.check_modalities(mdata["gex"])
 

@@ -44,6 +44,7 @@ __all__ = [
     "check_slot",
     "check_type",
     "check_unique",
+    "holds_counts",
     "listed",
     "nonempty",
     "working_copy",
@@ -102,8 +103,27 @@ def check_counts(matrix: Any, slot: str) -> None:
             raise ValueError(msg)
 
 
+def holds_counts(adata: AnnData, layer: str | None) -> bool:
+    """Whether there is anything where the counts are kept: a modality that only holds a prediction has no `X`.
+
+    Parameters
+    ----------
+    adata
+        The modality.
+    layer
+        Layer of the counts; `None` for `X`.
+
+    Returns
+    -------
+    `False` without `X` and without such a layer; a missing layer beside an `X` is an error that `check_layer` names.
+    """
+    if layer is not None and layer in adata.layers:
+        return True
+    return getattr(adata.X, "shape", None) is not None  # that of an empty dataset of a file is None
+
+
 def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
-    """Find the cells and the features with at least one count, and log how many have none.
+    """Find the cells and the features with at least one count, and log how many have none; stored zeros are no counts.
 
     Parameters
     ----------
@@ -136,7 +156,9 @@ def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(msg)
     n_cells, n_features = int((~cells).sum()), int((~features).sum())
     if n_cells or n_features:
-        logger.warning("%s: %d cells and %d features without a single count", slot, n_cells, n_features)
+        logger.warning(
+            "%s: %d cells and %d features have no counts and are left out of training", slot, n_cells, n_features
+        )
     return cells, features
 
 
@@ -181,7 +203,7 @@ def check_modalities(
     KeyError
         For a modality that is not there; lists those that are.
     ValueError
-        For a role that is not known.
+        For a role that is not known, and for one modality in two roles.
     TypeError
         When `modalities` is not a mapping from text to text.
     """
@@ -189,7 +211,11 @@ def check_modalities(
     given = check_roles(modalities)
     unknown = [role for role in given if role not in required]
     if unknown:
-        msg = f"modalities has the roles {listed(unknown)}, but only {listed(required)} are used here."
+        right = {role: next((name for key, name in given.items() if key.startswith(role)), role) for role in required}
+        msg = (
+            f"modalities has the roles {listed(unknown)}, but only {listed(required)} are used here. It leads from the role "
+            f"to the name of the modality: modalities={right}."
+        )
         raise ValueError(msg)
     named = {role: given.get(role, role) for role in required}
     for role, name in named.items():
@@ -199,6 +225,9 @@ def check_modalities(
                 f"Name it with modalities={{{role!r}: <one of these>}}."
             )
             raise KeyError(msg)
+    if len(set(named.values())) < len(named):
+        msg = f"modalities={named} gives one modality several roles; mdata has {listed(mdata.mod)}: name one for each role."
+        raise ValueError(msg)
     return named
 
 
@@ -312,7 +341,8 @@ def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -
         Names the function to run first.
     """
     if key not in mapping:
-        msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(mapping)}."
+        named = [name for name in mapping if name is not None]  # anndata 0.13 lists X among the layers, as None
+        msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(named)}."
         raise KeyError(msg)
     return mapping[key]
 
