@@ -85,6 +85,30 @@ def test_missing_modality(mdata):
     refused(mdata, ValueError, "modalities has the roles 'RNA'", modalities={"RNA": "rna"})
 
 
+def test_one_modality_in_two_roles(mdata):
+    refused(mdata, ValueError, "gives one modality several roles", modalities={"rna": "rna", "atac": "rna"})
+    refused(mdata, ValueError, "gives one modality several roles", modalities={"atac": "rna"})
+
+
+def test_keys_that_are_no_names(mdata):
+    refused(mdata, TypeError, "windows_key must be a str, got int: 3", windows_key=3)
+    refused(mdata, TypeError, "sequence_key must be a str, got NoneType", sequence_key=None)
+
+
+def test_a_copy_is_set_up_itself(mdata):
+    with pytest.raises(ValueError, match=r"mdata was not set up: call `TAPE\.setup_mudata\(mdata\)` first"):
+        TAPE(mdata)
+    TAPE.setup_mudata(mdata)
+    copy = copy_mudata(mdata)
+    with pytest.raises(
+        ValueError, match=r"mdata is a copy of an object that was set up.*call `TAPE\.setup_mudata\(mdata\)`"
+    ):
+        TAPE(copy, config=SMALL)
+    TAPE.setup_mudata(copy)
+    assert TAPE(copy, config=SMALL).adata is copy
+    assert TAPE(mdata, config=SMALL).adata is mdata
+
+
 def test_cells_in_another_order(mdata):
     turned = mdata["atac"][::-1].copy()
     refused(

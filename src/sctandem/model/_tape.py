@@ -12,8 +12,7 @@ from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_mudata, check_option, check_positive, check_type
-from sctandem._compat import ModelLayout
+from sctandem._checks import check_mudata, check_n_cells, check_option, check_positive, check_type
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
@@ -21,6 +20,7 @@ from sctandem.model._tape_data import Cells, read_atac
 from sctandem.model._tape_fit import fit_tape, read_state
 from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, TrainMixin
+from sctandem.model.base._manager import check_set_up
 from sctandem.module import TAPEConfig, TAPEModule
 from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
 from sctandem.nn import WindowConfig
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Cells that are predicted at once.
 BLOCK = 1024
-#: Log library size of a cell without counts: it expects none, and so teaches nothing.
+#: Log library size of a cell without counts, which is in no minibatch.
 NO_LIBRARY = -20.0
 UNTRAINED = "this TAPE model is not trained; call `model.train()` first."
 
@@ -75,6 +75,13 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
 
     Notes
     -----
+    `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=10`, `learning_rate=0.002`,
+    `train_size=0.9`, `early_stopping=False`, `adam_eps=1e-08` and the others as they are there; it needs
+    at least 10 training cells. Cells without counts of genes or of peaks are left out. `max_epochs` hardly governs the time: most of it goes to the window networks, before the
+    first epoch. For shorter ones make the model with
+    ``config=TAPEConfig(windows=WindowConfig(n_steps=300, n_members=2))``, where :class:`~sctandem.module.TAPEConfig`
+    comes from `sctandem.module` and :class:`~sctandem.nn.WindowConfig` from `sctandem.nn`.
+
     Cost: the regressions take `min(cells, 2500)^2 x cells`, the windows do not depend on the cells, and an epoch of the
     negative binomial is one product of cells x genes; 2,000 cells x 50,000 peaks take about a minute on two cores.
     The user guide states the limits: per-gene correlations over single cells are small where counts are few, links are
@@ -103,9 +110,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         if config is not None:
             check_type(config, TAPEConfig, "config", hint="Settings of the training go to `train(config=...)`.")
         check_mudata(mdata)
-        if ModelLayout().data_ids[0] not in mdata.uns:
-            msg = "mdata was not set up for TAPE (or is a copy of one that was): call `TAPE.setup_mudata(mdata)` first."
-            raise ValueError(msg)
+        check_set_up(mdata, self._setup_adata_manager_store, "TAPE.setup_mudata")
         super().__init__(mdata)
         self._data: Any = None
         given = [] if heldout_genes is None else heldout_genes
@@ -122,8 +127,9 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
 
     def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
         """Fit state and windows; the minibatches then hold what they say of each cell."""
-        if self._data is None:
-            self._load_inputs()
+        check_n_cells(
+            len(train_indices), self._min_training_cells, "training on cells with counts of genes and of peaks"
+        )
         data = self._data
         # a model that is trained again starts anew: what it was is forgotten only now that the data have passed
         self.history_ = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from sctandem._checks import (
     check_same_cells,
     check_slot,
     check_unique,
+    holds_counts,
+    nonempty,
 )
 from sctandem._keys import GeneWindowKeys, SequenceKeys
 from sctandem.data import as_csr
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Positions of cells or a mask; `None` for all.
 Cells = Sequence[int] | np.ndarray | None
-
-logger = logging.getLogger(__name__)
 
 #: Registry key of the chromatin counts.
 ATAC_KEY = "atac"
@@ -73,7 +72,7 @@ def check_inputs(
     -------
     Names of the modalities by role, and for each column the modality whose `obs` holds it (`None` for `mdata.obs`).
     """
-    names = _modalities(mdata, modalities, loading=loading)
+    names = _modalities(mdata, modalities, rna_layer=layers[0], loading=loading)
     if mdata.is_view:
         msg = "mdata is a view of another MuData; take a copy first: `mdata = mdata.copy()`."
         raise ValueError(msg)
@@ -120,11 +119,13 @@ def check_inputs(
     return names, columns
 
 
-def _modalities(mdata: MuData, modalities: Mapping[str, str] | None, *, loading: bool) -> dict[str, str]:
-    """Find the modalities; a saved model that is loaded does without RNA."""
+def _modalities(
+    mdata: MuData, modalities: Mapping[str, str] | None, *, rna_layer: str | None, loading: bool
+) -> dict[str, str]:
+    """Find the modalities; a saved model that is loaded does without RNA, or with a predicted one."""
     named = {"rna": "rna", **check_roles(modalities)}
     check_mudata(mdata)
-    if loading and named["rna"] not in mdata.mod:
+    if loading and not (named["rna"] in mdata.mod and holds_counts(mdata.mod[named["rna"]], rna_layer)):
         return check_modalities(mdata, {k: v for k, v in named.items() if k != "rna"}, required=("atac",))
     return check_modalities(mdata, modalities)
 
@@ -146,7 +147,13 @@ def _column(mdata: MuData, key: str, modality: str | None) -> pd.Series:
 
 
 def assemble(
-    mdata: MuData, modalities: Mapping[str, str], *, manager: AnnDataManager, heldout_genes: Sequence[str]
+    mdata: MuData,
+    modalities: Mapping[str, str],
+    *,
+    manager: AnnDataManager,
+    heldout_genes: Sequence[str],
+    windows_key: str,
+    sequence_key: str,
 ) -> TAPEData:
     """Read counts, library sizes and windows.
 
@@ -160,6 +167,8 @@ def assemble(
         Of the model.
     heldout_genes
         Genes that are not learned from.
+    windows_key, sequence_key
+        Names of the results of `pp.gene_windows` and `pp.sequence_features`; the latter may be missing under its default.
 
     Returns
     -------
@@ -179,19 +188,27 @@ def assemble(
     if missing:
         msg = f"heldout_genes names {missing[:5]}, which are not in mdata[{modalities['rna']!r}].var_names."
         raise KeyError(msg)
-    _report_empty(rna, atac, modalities)
+    has_rna, has_atac = (
+        nonempty(matrix, f"mdata[{modalities[role]!r}]")[0] for role, matrix in (("rna", rna), ("atac", atac))
+    )
     counts = np.asarray(rna.sum(0)).ravel()
     learned = (counts > 0) & ~adata.var_names.isin(list(heldout_genes))
     if learned.sum() < 2:
         msg = f"only {int(learned.sum())} genes have counts and are not held out; TAPE needs at least 2."
         raise ValueError(msg)
-    windows, chromosome = _windows(mdata, adata, chromatin)
+    windows, chromosome = _windows(mdata, adata, chromatin, windows_key)
     batch = np.asarray(manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(np.int64)
-    sequence = chromatin.varm.get(SequenceKeys().key)
+    if sequence_key != SequenceKeys().key:  # asked for by name
+        slot = f"mdata[{modalities['atac']!r}].varm"
+        check_slot(
+            chromatin.varm, sequence_key, slot, f"pp.sequence_features(mdata, fasta, key_added={sequence_key!r})"
+        )
+    sequence = chromatin.varm.get(sequence_key)
     return TAPEData(
         rna=rna,
         atac=atac,
         library=library,
+        cells=has_rna & has_atac & (library > 0),
         windows=windows,
         learned=learned,
         sequence=None if sequence is None else np.asarray(sequence, dtype=np.float64),
@@ -200,24 +217,11 @@ def assemble(
     )
 
 
-def _report_empty(rna: sparse.csr_matrix, atac: sparse.csr_matrix, modalities: Mapping[str, str]) -> None:
-    """Log how many cells and features have no counts: nothing is learned from them."""
-    for name, matrix in ((modalities["rna"], rna), (modalities["atac"], atac)):
-        cells = int((np.diff(matrix.indptr) == 0).sum())
-        features = int((np.asarray(matrix.sum(0)).ravel() == 0).sum())
-        if matrix.nnz == 0:
-            msg = f"mdata[{name!r}] ({matrix.shape[0]} x {matrix.shape[1]}) has no counts at all."
-            raise ValueError(msg)
-        if cells or features:
-            logger.warning(
-                "mdata[%r]: %d cells and %d features have no counts and are left out of training", name, cells, features
-            )
-
-
-def _windows(mdata: MuData, rna: AnnData, atac: AnnData) -> tuple[Windows, np.ndarray]:
+def _windows(mdata: MuData, rna: AnnData, atac: AnnData, key: str) -> tuple[Windows, np.ndarray]:
     """Read the windows of `pp.gene_windows` and the chromosome code of each gene (-1 where unknown)."""
-    keys = GeneWindowKeys()
-    slot = check_slot(mdata.uns, keys.key, "mdata.uns", "pp.gene_windows(mdata, genes=...)")
+    keys = GeneWindowKeys(key)
+    named = "" if key == GeneWindowKeys().key else f", key_added={key!r}"
+    slot = check_slot(mdata.uns, keys.key, "mdata.uns", f"pp.gene_windows(mdata, genes=...{named})")
     pairs, genes = slot[keys.pairs], slot[keys.genes]
     gene = rna.var_names.get_indexer(pd.Index(pairs[keys.gene].astype(str)))
     peak = atac.var_names.get_indexer(pd.Index(pairs[keys.peak].astype(str)))

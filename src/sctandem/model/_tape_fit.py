@@ -44,6 +44,8 @@ class TAPEData:
         Counts, cells x genes and cells x peaks.
     library
         Library size of each cell, (cells,).
+    cells
+        Cells to learn from, with counts in both modalities, (cells,).
     windows
         Peaks of every gene.
     learned
@@ -59,6 +61,7 @@ class TAPEData:
     rna: sparse.csr_matrix
     atac: sparse.csr_matrix
     library: np.ndarray
+    cells: np.ndarray
     windows: Windows
     learned: np.ndarray
     sequence: np.ndarray | None
@@ -130,7 +133,7 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
     data
         All cells.
     train
-        Positions of the training cells; those without counts in either modality are left out here.
+        Positions of the training cells, all of them among `data.cells`.
     config
         The architecture.
     rng
@@ -143,26 +146,24 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
     The fit.
     """
     generator = as_generator(rng)
-    n_open = np.asarray(data.atac.sum(1)).ravel()
-    used = train[(n_open[train] > 0) & (data.library[train] > 0)]
-    rna, library = data.rna[used][:, data.learned], data.library[used]
+    rna, library = data.rna[train][:, data.learned], data.library[train]
     factors = rna_factors(rna, library, config.n_factors, rng=generator)
     n_factors = factors.scores.shape[1]
     targets = np.column_stack([factors.scores, np.log(library)])
     state, honest = fit_cell_state(
-        data.atac[used],
+        data.atac[train],
         targets,
         n_landmarks=config.n_landmarks,
         n_components=max(50, config.n_components),
         rng=generator,
     )
     states = state.predict(data.atac)
-    states[used] = honest
+    states[train] = honest
     library_sd = float((targets[:, -1] - honest[:, -1]).std())
     components = state.components(data.atac)[:, : config.n_components]
-    context = Context.fit(components[used], honest, n_context=min(config.n_context, n_factors), weights=library)
+    context = Context.fit(components[train], honest, n_context=min(config.n_context, n_factors), weights=library)
     functions = context(components, states)
-    profiles = gene_profiles(rna, library, functions[used], rate=np.exp(factors.log_mean), theta=factors.theta)
+    profiles = gene_profiles(rna, library, functions[train], rate=np.exp(factors.log_mean), theta=factors.theta)
     learned = np.flatnonzero(data.learned)
     target = np.zeros((data.rna.shape[1], functions.shape[1]))
     information = np.zeros(len(target))
@@ -191,7 +192,7 @@ def fit_tape(data: TAPEData, train: np.ndarray, config: TAPEConfig, *, rng: RNG 
     variance = np.zeros(config.n_factors)
     variance[:n_factors] = honest[:, :n_factors].var(0)
     effect = np.zeros((len(target), data.batch.shape[1]))
-    effect[learned] = _batch_effects(rna, library, factors, honest=honest[:, :n_factors], batch=data.batch[used])
+    effect[learned] = _batch_effects(rna, library, factors, honest=honest[:, :n_factors], batch=data.batch[train])
     start = {
         "batch_effect": effect,
         "log_mean": log_mean,
@@ -310,7 +311,7 @@ def _read_windows(
         windows,
         pair_places(windows, response, accessibility),
         response=_white_response(response, context),
-        target=target - np.average(target, axis=0, weights=information * data.learned),
+        target=target,
         information=information,
         fold=fold,
         rng=rng,

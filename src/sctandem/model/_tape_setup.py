@@ -9,9 +9,10 @@ import pandas as pd
 from scvi import REGISTRY_KEYS
 from scvi.data import fields
 
+from sctandem._checks import check_type
 from sctandem._compat import ModelLayout
 from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._manager import ModelManager, forget_copied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,20 @@ class TAPESetupMixin:
                 f"{list(self.adata.mod)}, and the model was set up with {self.setup_args}. Load it with all of these."
             )
             raise KeyError(msg)
-        self._data = assemble(self.adata, self.modalities, manager=self.adata_manager, heldout_genes=self.heldout_genes)
+        self._data = assemble(
+            self.adata,
+            self.modalities,
+            manager=self.adata_manager,
+            heldout_genes=self.heldout_genes,
+            windows_key=self.setup_args["windows_key"],
+            sequence_key=self.setup_args["sequence_key"],
+        )
+
+    def _cells_to_learn(self) -> np.ndarray:
+        """Return the cells with counts in both modalities: nothing is learned from the others."""
+        if self._data is None:
+            self._load_inputs()
+        return self._data.cells
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -77,6 +91,8 @@ class TAPESetupMixin:
         size_factor_key: str | None = None,
         batch_key: str | None = None,
         modalities: Mapping[str, str] | None = None,
+        windows_key: str = "gene_windows",
+        sequence_key: str = "sequence",
         source_registry: dict[str, Any] | None = None,
     ) -> None:
         """Register the data.
@@ -94,6 +110,11 @@ class TAPESetupMixin:
             Column of `rna.obs` or `mdata.obs` with the batch; predictions average over batches.
         modalities
             From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so.
+        windows_key
+            The `key_added` of :func:`~sctandem.pp.gene_windows`; the windows may be made later, before the model is.
+        sequence_key
+            The `key_added` of :func:`~sctandem.pp.sequence_features`. Under the default, the features in ``atac.varm`` are
+            used when present; any other name must be there when the model is made.
         source_registry
             Registry of a saved model, whose categories are taken over; `TAPE.load` passes it. RNA, batch and library
             sizes, which only training needs, may then be missing, and there may be any number of cells.
@@ -108,11 +129,13 @@ class TAPESetupMixin:
         KeyError
             For a modality, layer or column that is not there.
         TypeError
-            For `modalities` that are not a mapping.
+            For `modalities` that are not a mapping, and names that are not text.
         ValueError
-            For values that are not counts, repeated names, or modalities whose cells differ.
+            For values that are not counts, repeated names, one modality in two roles, or modalities whose cells differ.
         """
         given = dict(locals())
+        check_type(windows_key, str, "windows_key")
+        check_type(sequence_key, str, "sequence_key")
         loading = given.pop("source_registry") is not None
         names, columns = check_inputs(
             mdata,
@@ -143,6 +166,7 @@ class TAPESetupMixin:
                     REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, mod_key=columns.get("size_factor"), required=False
                 )
             )
+        forget_copied(mdata, cls._setup_adata_manager_store)
         manager = ModelManager(fields=registered, setup_method_args=setup_method_args)
         manager.register_fields(mdata, source_registry)
         cls.register_manager(manager)

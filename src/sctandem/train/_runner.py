@@ -111,6 +111,8 @@ class CountTrainRunner:
         """Train, and leave the model trained."""
         splitter, plan, model = self.data_splitter, self.training_plan, self.model
         splitter.setup()
+        if (to_learn := getattr(model, "_cells_to_learn", None)) is not None:
+            splitter.keep(to_learn())
         if (before := getattr(model, "_before_training", None)) is not None:
             splitter.data_loader_kwargs.update(before(splitter.train_idx, progress=wants_progress(self.progress)))
         # from here on the old parameters are gone: a model that fails in training counts as not trained

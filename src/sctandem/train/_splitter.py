@@ -90,3 +90,15 @@ class CountDataSplitter(DataSplitter):
             ends = np.cumsum([self.n_val, self.n_train])
             self.val_idx, self.train_idx, self.test_idx = np.split(order, ends)
         self.data_loader_kwargs["rng"] = int(self.rng.integers(2**31))
+
+    def keep(self, cells: np.ndarray) -> None:
+        """Leave cells out of all parts of the split, after `setup`.
+
+        Parameters
+        ----------
+        cells
+            Which to keep, a mask over all cells.
+        """
+        self.train_idx, self.val_idx, self.test_idx = (
+            indices[cells[indices]] for indices in map(np.asarray, (self.train_idx, self.val_idx, self.test_idx))
+        )

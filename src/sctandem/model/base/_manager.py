@@ -5,16 +5,67 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from anndata import AnnData
 from scvi.data import AnnDataManager
 
 from sctandem._checks import listed
 from sctandem._compat import ModelLayout, import_printer
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from collections.abc import Mapping
+
     from mudata import MuData
 
 import_printer()
+
+
+def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager], setup: str) -> None:
+    """Check that this very object was set up, and not one that it was copied or read from.
+
+    Parameters
+    ----------
+    data
+        The object.
+    managers
+        Those of the class of the model, by the mark that setting up leaves on the object.
+    setup
+        The method to call.
+
+    Raises
+    ------
+    ValueError
+        Says which of the two it is.
+    """
+    name = "adata" if isinstance(data, AnnData) else "mdata"
+    mark = data.uns.get(ModelLayout().data_ids[0])
+    manager = managers.get(mark) if mark is not None else None
+    if manager is not None and manager.adata is data:
+        return
+    if mark is None:
+        msg = f"{name} was not set up: call `{setup}({name})` first."
+    else:
+        msg = (
+            f"{name} is a copy of an object that was set up (or was read from a file, or set up for another model): call "
+            f"`{setup}({name})` on it as well, with the same arguments."
+        )
+    raise ValueError(msg)
+
+
+def forget_copied(data: AnnData | MuData, managers: Mapping[str, AnnDataManager]) -> None:
+    """Take away the mark that a copy has of the object it was copied from: setting it up would take the manager from that.
+
+    Parameters
+    ----------
+    data
+        The object, about to be set up.
+    managers
+        Those of the class of the model, by the mark.
+    """
+    first, *others = ModelLayout().data_ids
+    manager = managers.get(data.uns.get(first, ""))
+    if manager is not None and manager.adata is not data:
+        for mark in (first, *others):
+            data.uns.pop(mark, None)
 
 
 class ModelManager(AnnDataManager):

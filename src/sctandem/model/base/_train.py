@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import fields, replace
-from functools import update_wrapper
-from types import FunctionType
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sctandem._checks import check_n_cells, check_type
@@ -14,6 +12,8 @@ from sctandem.data import CountLoader
 from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from sctandem._random import RNG
@@ -24,7 +24,8 @@ class TrainMixin:
 
     A model sets `_train_config` for defaults of its own, and `_data_splitter_cls`, `_training_plan_cls` or
     `_train_runner_cls` to swap a part, as in scvi-tools. `_min_training_cells` is the number below which it learns nothing.
-    The docstring of `train` states the defaults of each model: it is filled in from these.
+    A model with defaults of its own states them in its Notes. Cells that teach nothing are left out where it has a method
+    `_cells_to_learn`, which returns a mask.
     """
 
     _data_loader_cls = CountLoader
@@ -34,11 +35,8 @@ class TrainMixin:
     _train_config: ClassVar[TrainConfig] = TrainConfig()
     _min_training_cells: ClassVar[int] = 2
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give a model with settings of its own a `train` that tells them."""
-        super().__init_subclass__(**kwargs)
-        if "train" not in vars(cls) and {"_train_config", "_min_training_cells"} & set(vars(cls)):
-            cls.train = _documented(TrainMixin.train, cls)  # type: ignore[method-assign]
+    #: Names of the cells by whose loss the best epoch was chosen; none without early stopping.
+    chosen_on_: Sequence[str] = ()
 
     def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
         """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
@@ -62,18 +60,21 @@ class TrainMixin:
         Parameters
         ----------
         max_epochs
-            Passes through the training cells; by default %(max_epochs)s. This and the other arguments that default to
-            `None` replace the field of `config` of the same name.
+            Passes through the training cells. This and the other arguments that default to `None` replace the field of
+            `config` of the same name; by default that of the model's :class:`~sctandem.train.TrainConfig`, stated in the
+            Notes of the model where it has defaults of its own. What is fitted before the first epoch is not governed by
+            it: with :class:`~sctandem.model.TAPE` that is most of the time, which
+            ``config=TAPEConfig(windows=WindowConfig(n_steps=...))`` shortens when the model is made (from
+            `sctandem.module` and `sctandem.nn`).
         batch_size
-            Most cells in a minibatch; by default %(batch_size)s.
+            Most cells in a minibatch.
         learning_rate
-            Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use; by default
-            %(learning_rate)s.
+            Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use.
         train_size
-            Part of the cells to train on, the others being kept for validation; by default %(train_size)s.
+            Part of the cells to train on, the others being kept for validation.
         early_stopping
-            Whether to stop when the validation loss no longer improves, and to return to the best epoch; by default
-            %(early_stopping)s.
+            Whether to stop when the validation loss no longer improves, and to return to the best epoch, which is then
+            chosen on the validation cells.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -87,12 +88,12 @@ class TrainMixin:
         Returns
         -------
         None. The model is then trained: `history` holds the losses by epoch, `train_indices` and `validation_indices` the
-        cells.
+        cells, `chosen_on_` the names of those that chose the best epoch.
 
         Raises
         ------
         ValueError
-            For a setting out of bounds, or fewer than %(min_training_cells)s cells to train on.
+            For a setting out of bounds, or too few cells to train on.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -134,36 +135,5 @@ class TrainMixin:
                 **({} if progress is None else {"progress": progress}),
             )
             runner()
-
-
-#: How the docstring says that a setting follows from the data.
-_BY_SIZE = {
-    "max_epochs": "as many as give 1,000 batches, between 10 and 60",
-    "batch_size": "a sixteenth of the training cells, between 128 and 1,024",
-}
-_TEMPLATE = TrainMixin.train.__doc__ or ""
-
-
-def _documented(train: Any, model: type[TrainMixin]) -> Any:
-    """Return `train` with a docstring that states the defaults of a model."""
-    copy = FunctionType(train.__code__, train.__globals__, train.__name__, train.__defaults__, train.__closure__)
-    update_wrapper(copy, train)
-    del copy.__wrapped__  # type: ignore[attr-defined]
-    copy.__kwdefaults__ = train.__kwdefaults__
-    copy.__doc__ = _filled_in(model)
-    return copy
-
-
-def _filled_in(model: type[TrainMixin]) -> str:
-    """Write the defaults of a model into the docstring."""
-    given = {field.name: getattr(model._train_config, field.name) for field in fields(TrainConfig)}
-    words = {name: _BY_SIZE.get(name, "none") if value is None else f"{value}" for name, value in given.items()}
-    words["early_stopping"] = "it does" if given["early_stopping"] else "it does not"
-    words["min_training_cells"] = str(model._min_training_cells)
-    out = _TEMPLATE
-    for name, text in words.items():
-        out = out.replace(f"%({name})s", text)
-    return out
-
-
-TrainMixin.train.__doc__ = _filled_in(TrainMixin)
+        chosen_on = self.adata.obs_names[self.validation_indices] if config.early_stopping else ()
+        self.chosen_on_ = [str(name) for name in chosen_on]
