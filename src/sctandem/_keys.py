@@ -111,8 +111,21 @@ class PredictionKeys:
         return f"{self.key}_verdict"
 
     @property
+    def skill(self) -> tuple[str, ...]:
+        """`rna.var`: all of these, which come and go together."""
+        return (
+            self.pearson,
+            self.auroc,
+            self.rmse,
+            self.gain_mean,
+            self.gain_knn,
+            self.gain,
+            self.verdict,
+        )
+
+    @property
     def heldout(self) -> str:
-        """`mdata.obs`: cells that the model never saw, bool."""
+        """`mdata.obs`: cells that the model was not fitted to, bool."""
         return f"{self.key}_heldout"
 
 

@@ -31,6 +31,8 @@ def peak_gene_links(
     *,
     modalities: Mapping[str, str] | None = None,
     n_permutations: int = 1000,
+    windows_key: str = "gene_windows",
+    sequence_key: str = "sequence",
     key_added: str = "tape_links",
     rng: RNG = None,
     copy: bool = False,
@@ -52,6 +54,9 @@ def peak_gene_links(
         model.
     n_permutations
         Genes of other chromosomes to which each window is handed for the null distribution, which pools all windows.
+    windows_key, sequence_key
+        Where no model is given: the `key_added` of :func:`~sctandem.pp.gene_windows` and of
+        :func:`~sctandem.pp.sequence_features`, which are used when present.
     key_added
         Name of the result.
     rng
@@ -106,7 +111,9 @@ def peak_gene_links(
     given = check_roles(modalities)
     seed = draw_seed(rng)
     if model is None:
-        model = train_tape(mdata, modalities, train_size=1.0, seed=seed)
+        model = train_tape(
+            mdata, modalities, train_size=1.0, windows_key=windows_key, sequence_key=sequence_key, seed=seed
+        )
     else:
         _check_model(mdata, model, given)
     table = model.get_peak_gene_links(n_permutations=n_permutations, rng=seed)

@@ -18,6 +18,7 @@ from sctandem._checks import (
     check_roles,
     check_same_cells,
     check_type,
+    holds_counts,
     working_copy,
 )
 from sctandem._compat import add_modality
@@ -51,14 +52,16 @@ def predict_expression(
     *,
     modalities: Mapping[str, str] | None = None,
     train_size: float = 0.8,
+    windows_key: str = "gene_windows",
+    sequence_key: str = "sequence",
     key_added: str = "tape",
     rng: RNG = None,
     copy: bool = False,
 ) -> MuData | None:
     """Predict the expression of every gene from chromatin, and say how good that is.
 
-    Needs :func:`sctandem.pp.gene_windows` where no model is given. Predictions are scored on cells that the model never
-    saw, beside the mean of the gene and the nearest neighbours in chromatin.
+    Needs :func:`sctandem.pp.gene_windows` where no model is given. Predictions are scored on cells that the model was not
+    fitted to, beside the mean of the gene and the nearest neighbours in chromatin.
 
     Parameters
     ----------
@@ -72,6 +75,9 @@ def predict_expression(
         model.
     train_size
         Part of the cells to train on when no model is given; the others are scored.
+    windows_key, sequence_key
+        Where no model is given: the `key_added` of :func:`~sctandem.pp.gene_windows` and of
+        :func:`~sctandem.pp.sequence_features`, which are used when present.
     key_added
         Name of the result.
     rng
@@ -84,11 +90,12 @@ def predict_expression(
     `None`, or with `copy=True` the copy. Sets the following fields:
 
     `mdata["rna"].layers[key_added]` : :class:`numpy.ndarray` (dtype `float32`)
-        Expected counts per 10,000, cells x genes (see :meth:`~sctandem.model.TAPE.predict_expression`). An object without RNA gets a new modality ``rna`` that holds them in
-        ``X`` as well.
+        Expected counts per 10,000, cells x genes (see :meth:`~sctandem.model.TAPE.predict_expression`). An object without
+        RNA gets a new modality ``rna``; its ``X`` stays empty (`None`), as nothing was measured.
     `mdata.obs[f"{key_added}_heldout"]` : :class:`pandas.Series` (dtype `bool`)
-        Cells that the model never saw, told by their names, which must differ between objects. The others were trained
-        on: do not judge predictions by them.
+        Cells that the model was not fitted to, told by their names, which must differ between objects. The others were
+        trained on: do not judge predictions by them. A model that was trained with `early_stopping` has chosen its epoch
+        on its validation cells, which are among these.
     `mdata["rna"].var[f"{key_added}_pearson"]`, `_auroc`, `_rmse` : :class:`pandas.Series` (dtype `float64`)
         Over held-out cells, on log1p of counts per 10,000; AUROC of detection.
     `mdata["rna"].var[f"{key_added}_gain_mean"]`, `_gain_knn`, `_gain` : :class:`pandas.Series` (dtype `float64`)
@@ -97,7 +104,8 @@ def predict_expression(
         ``better than kNN``, ``better than the mean``, ``no better than the mean`` (paired test over cells, false discovery
         rate 5 % over genes), or ``not scored`` (held out, or counts in fewer than 20 held-out cells).
     `mdata.uns[key_added]["params"]` : :class:`dict`
-        What the result was made with.
+        What the result was made with; ``scored`` (bool), whether the columns of ``var`` are there; ``chosen_on_heldout``
+        (bool), whether early stopping chose the model's epoch on cells that were scored.
 
     Raises
     ------
@@ -108,7 +116,9 @@ def predict_expression(
 
     Notes
     -----
-    Scores need at least 10 held-out cells with measured counts; else there are none. Genes that the model held out
+    Scores need at least 10 held-out cells with measured counts; else there are none, and those of an earlier call under
+    the same name are removed. Scores on the cells by which early stopping chose the epoch are a little too good: a warning
+    says so. Genes that the model held out
     (`heldout_genes`) have no gains and no verdict, as mean and neighbours would have to know their counts. Memory: the
     prediction is dense. Without a model, the time is that of its training, a minute or two for 2,000 cells x 50,000 peaks on
     two cores; train one yourself to use it again, for links, or with batches and library sizes of your own.
@@ -134,7 +144,9 @@ def predict_expression(
     rna, atac = _names(mdata, model, modalities)
     seed = draw_seed(rng)
     if model is None:
-        model = train_tape(mdata, modalities, train_size=train_size, seed=seed)
+        model = train_tape(
+            mdata, modalities, train_size=train_size, windows_key=windows_key, sequence_key=sequence_key, seed=seed
+        )
     keys = PredictionKeys(key_added)
     chromatin = mdata if atac == model.modalities["atac"] else _renamed(mdata, atac, model.modalities["atac"])
     predicted = model.predict_expression(chromatin)
@@ -147,32 +159,41 @@ def predict_expression(
             msg = f"mdata[{rna!r}] has {len(absent)} genes that the model does not know, such as {list(absent[:3])}."
             raise ValueError(msg)
         predicted = predicted[genes] if not genes.equals(predicted.columns) else predicted
-        table = _score(mdata, chromatin, model, rna=rna, heldout=heldout, keys=keys, seed=seed)
+        if holds_counts(mdata.mod[rna], model.setup_args["rna_layer"]):
+            table = _score(mdata, chromatin, model, rna=rna, heldout=heldout, keys=keys, seed=seed)
 
     result = working_copy(mdata, copy=copy)
-    values = predicted.to_numpy()
-    if rna in result.mod:
-        result.mod[rna].layers[keys.layer] = values
-    else:
-        new = AnnData(values, obs=pd.DataFrame(index=predicted.index), var=pd.DataFrame(index=predicted.columns))
-        new.layers[keys.layer] = values
+    if rna not in result.mod:  # without X: a prediction is not to be taken for counts
+        new = AnnData(obs=pd.DataFrame(index=predicted.index), var=pd.DataFrame(index=predicted.columns))
+        new.layers[keys.layer] = predicted.to_numpy()
         add_modality(result, rna, new)
-    if table is not None:
-        for column in table:
-            result.mod[rna].var[column] = table[column].to_numpy() if column != keys.verdict else table[column].array
+    result.mod[rna].layers[keys.layer] = predicted.to_numpy()
+    _write_skill(result.mod[rna], table, keys)
     result.obs[keys.heldout] = heldout
+    chosen = table is not None and bool((heldout & mdata.obs_names.isin(model.chosen_on_)).any())
     params: dict[str, Any] = {
         "rna": rna,
         "atac": atac,
         "seed": seed,
         "n_heldout": int(heldout.sum()),
         "scored": table is not None,
+        "chosen_on_heldout": chosen,
         "version": version("sctandem"),
     }
     setup = model.setup_args
     params |= {name: setup[name] for name in ("rna_layer", "size_factor_key") if setup[name] is not None}
     result.uns[keys.key] = {keys.params: params}
     return result if copy else None
+
+
+def _write_skill(rna: AnnData, table: pd.DataFrame | None, keys: PredictionKeys) -> None:
+    """Write the scores, or take away those of an earlier prediction."""
+    if table is None:
+        for column in set(keys.skill) & set(rna.var.columns):
+            del rna.var[column]
+        return
+    for column in table:
+        rna.var[column] = table[column].to_numpy() if column != keys.verdict else table[column].array
 
 
 def _names(mdata: MuData, model: TAPE | None, modalities: Mapping[str, str] | None) -> tuple[str, str]:
@@ -225,6 +246,17 @@ def _expression(
     return log_normalise(counts[:, adata.var_names.get_indexer(genes)], library), library > 0
 
 
+def _collision(mdata: MuData, model: TAPE, heldout: np.ndarray) -> str:
+    """Say that cells of another object may only be called like the training cells."""
+    known = int((~heldout).sum())
+    if known == 0 or mdata is model.adata:
+        return ""
+    return (
+        f" {known} of the {mdata.n_obs} cells have names of cells that the model was trained on and are taken for these. Where "
+        "they are others (barcodes repeat between samples), make the names differ, such as by the sample in front."
+    )
+
+
 def _score(
     mdata: MuData,
     chromatin: MuData,
@@ -242,14 +274,24 @@ def _score(
     cells, measured = cells[counted], measured[counted]
     if cells.size < MIN_CELLS:
         logger.warning(
-            "%d held-out cells with counts: too few to score the prediction (%d are needed); train with train_size < 1.",
+            "%d held-out cells with counts: too few to score the prediction (%d are needed); train with train_size < 1.%s",
             cells.size,
             MIN_CELLS,
+            _collision(mdata, model, heldout),
         )
         return None
+    n_chosen = int(mdata.obs_names[cells].isin(model.chosen_on_).sum())
+    if n_chosen:
+        logger.warning(
+            "the model was trained with early stopping, which chose the epoch on %d of the %d held-out cells: their scores "
+            "are a little too good. For untouched ones leave cells out of the training altogether.",
+            n_chosen,
+            cells.size,
+        )
     predicted = model.predict_expression(chromatin[cells], scale="log1p")[genes].to_numpy()
     source, train = model.adata, model.adata.obs_names.get_indexer(pd.Index(model.train_cells_))
-    if (train < 0).any() or model.modalities["rna"] not in source.mod:
+    known_rna = source.mod.get(model.modalities["rna"])
+    if (train < 0).any() or known_rna is None or not holds_counts(known_rna, model.setup_args["rna_layer"]):
         logger.warning(
             "the model was loaded without the counts of its training cells: nearest neighbours are missing, nothing is scored."
         )

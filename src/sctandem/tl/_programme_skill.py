@@ -113,7 +113,7 @@ def programme_skill(
     Raises
     ------
     KeyError
-        When expression was not predicted, or a layer or column is missing.
+        When expression was not predicted, or not scored for want of measured expression, or a layer or column is missing.
     ValueError
         When no gene of any programme is in ``var_names``, the measured values are not counts, or there are fewer than
         10 held-out cells. Nothing is written then.
@@ -196,8 +196,13 @@ def _check_predicted(mdata: MuData, name: str, keys: PredictionKeys) -> None:
     rna, slot = mdata.mod[name], f"mdata[{name!r}]"
     check_unique(rna.var_names, f"{slot}.var_names")
     check_slot(rna.layers, keys.layer, f"{slot}.layers", _PREDICT)
-    for column in (keys.pearson, keys.gain_mean):
-        check_slot(rna.var, column, f"{slot}.var", _PREDICT)
+    if keys.pearson not in rna.var:
+        msg = (
+            f"{slot}.var has no {keys.pearson!r}: the prediction {keys.key!r} was not scored. Programmes are compared with "
+            f"measured expression in held-out cells: run `{_PREDICT}` on data that have it."
+        )
+        raise KeyError(msg)
+    check_slot(rna.var, keys.gain_mean, f"{slot}.var", _PREDICT)
     check_slot(mdata.obs, keys.heldout, "mdata.obs", _PREDICT)
 
 

@@ -8,7 +8,6 @@ from anndata import AnnData
 
 from sctandem._checks import check_modalities
 from sctandem._compat import new_mudata
-from sctandem._keys import GeneWindowKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +17,15 @@ if TYPE_CHECKING:
     from sctandem.model import TAPE
 
 
-def train_tape(mdata: MuData, modalities: Mapping[str, str] | None, *, train_size: float, seed: int) -> TAPE:
+def train_tape(
+    mdata: MuData,
+    modalities: Mapping[str, str] | None,
+    *,
+    train_size: float,
+    windows_key: str,
+    sequence_key: str,
+    seed: int,
+) -> TAPE:
     """Train a TAPE at its defaults on a shallow copy, so that setting it up leaves no trace in the user's object.
 
     Parameters
@@ -29,6 +36,8 @@ def train_tape(mdata: MuData, modalities: Mapping[str, str] | None, *, train_siz
         Names of the modalities by role.
     train_size
         Part of the cells to train on.
+    windows_key, sequence_key
+        As in `TAPE.setup_mudata`.
     seed
         Seed of the training.
 
@@ -47,9 +56,8 @@ def train_tape(mdata: MuData, modalities: Mapping[str, str] | None, *, train_siz
     for key in chromatin.varm:
         parts[names["atac"]].varm[key] = chromatin.varm[key]
     bare = new_mudata(parts)
-    windows = GeneWindowKeys().key
-    bare.uns.update({key: value for key, value in mdata.uns.items() if key == windows})
-    TAPE.setup_mudata(bare, modalities=modalities)
+    bare.uns.update({key: value for key, value in mdata.uns.items() if key == windows_key})
+    TAPE.setup_mudata(bare, modalities=modalities, windows_key=windows_key, sequence_key=sequence_key)
     model = TAPE(bare)
     model.train(train_size=train_size, rng=seed)
     return model
