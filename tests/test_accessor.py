@@ -4,6 +4,8 @@ import copy
 import inspect
 import pickle
 
+import anndata
+import mudata
 import numpy as np
 import pytest
 from anndata import AnnData
@@ -83,6 +85,28 @@ def on_cells(adata: AnnData):
 
 def on_both(data: AnnData | MuData):
     return data
+
+
+def on_full_name(data: mudata.MuData):
+    return data
+
+
+def on_both_full_names(data: anndata.AnnData | mudata.MuData):
+    return data
+
+
+def on_class(data):
+    return data
+
+
+on_class.__annotations__["data"] = MuData  # not as text
+
+
+def test_annotations_in_any_style():
+    assert _accessor._takes(on_full_name) == ("MuData",)
+    assert _accessor._takes(on_both_full_names) == ("AnnData", "MuData")
+    assert _accessor._takes(on_class) == ("MuData",)
+    assert _accessor._takes(describe) == ("AnnData", "MuData")
 
 
 def test_functions_on_anndata(adata, mdata, monkeypatch):

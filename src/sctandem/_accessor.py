@@ -79,7 +79,9 @@ _WAYS = {
 def _takes(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the classes that a function takes as its first argument, as it is annotated; both where it is not."""
     first = next(iter(inspect.signature(function).parameters.values()))
-    named = () if first.annotation is first.empty else tuple(part.strip() for part in str(first.annotation).split("|"))
+    annotation = first.annotation
+    written = "" if annotation is first.empty else getattr(annotation, "__name__", str(annotation))
+    named = tuple(part.strip(" '\"").rsplit(".")[-1] for part in written.split("|"))
     return tuple(name for name in named if name in {"AnnData", "MuData"}) or ("AnnData", "MuData")
 
 
