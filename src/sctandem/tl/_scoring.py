@@ -35,12 +35,13 @@ def _superiority(truth: np.ndarray, prediction: np.ndarray, reference: np.ndarra
     """One-sided p-value of smaller squared errors than those of a reference, paired over cells, (genes,).
 
     Both are shifted to the mean of the reference first: being lower on average than the reference helps with a gene that
-    is rarely seen, and is no knowledge of the cells.
+    is rarely seen, and is no knowledge of the cells. Where the errors as they are are not smaller, the p-value is 1.
     """
     shifted = prediction - prediction.mean(0) + reference.mean(0)
     difference = (truth - reference) ** 2 - (truth - shifted) ** 2
     error = difference.std(0, ddof=1) / np.sqrt(len(truth))
-    return t.sf(difference.mean(0) / np.maximum(error, 1e-12), len(truth) - 1)
+    pvalue = t.sf(difference.mean(0) / np.maximum(error, 1e-12), len(truth) - 1)
+    return np.where(gain(truth, prediction, reference) > 0, pvalue, 1.0)
 
 
 def _verdicts(p_mean: np.ndarray, p_knn: np.ndarray, judged: np.ndarray) -> pd.Categorical:
