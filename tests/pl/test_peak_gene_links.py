@@ -180,3 +180,30 @@ def test_bad_input(mdata):
     del mdata.uns["tape_links"]
     with pytest.raises(KeyError, match=r"run `sctandem.tl.peak_gene_links\(mdata, model\)` first"):
         td.pl.peak_gene_links(mdata, "MS4A1")
+
+
+@pytest.mark.parametrize(
+    ("limits", "labels"),
+    [
+        ((60_400_000, 60_500_000), "60,400 60,420 60,440 60,460 60,480 60,500"),
+        ((60_455_000, 60_457_500), "60,455.0 60,455.5 60,456.0 60,456.5 60,457.0 60,457.5"),
+        ((60_455_840, 60_455_850), "60,455.840 60,455.842 60,455.844 60,455.846 60,455.848 60,455.850"),
+    ],
+)
+def test_ticks_say_where_they_are(mdata, limits, labels):
+    figure = td.pl.peak_gene_links(mdata, "MS4A1")
+    ax = figure.axes[-1]
+    ax.set_xlim(limits)
+    ax.set_xticks(np.linspace(*limits, 6))
+    assert " ".join(label.get_text() for label in ax.get_xticklabels()) == labels
+
+
+def test_ticks_of_a_narrow_window_never_repeat(mdata):
+    td.pp.gene_windows(mdata, upstream=2500, downstream=2500)
+    gene = mdata.uns["gene_windows"]["pairs"]["gene"].iloc[0]
+    figure = td.pl.peak_gene_links(mdata, gene)
+    figure.canvas.draw()
+    ax = figure.axes[-1]
+    written = [float(label.get_text().replace(",", "")) for label in ax.get_xticklabels()]
+    np.testing.assert_allclose(written, ax.get_xticks() / 1000, rtol=0, atol=1e-9)
+    assert len(set(written)) == len(written) > 2

@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import Formatter
 
 from sctandem._checks import check_layer, check_modalities, check_number
 from sctandem.get import gene_windows
@@ -17,7 +18,7 @@ from sctandem.get._values import cell_groups, per_10k
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, colors_of_groups, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -119,10 +120,21 @@ def peak_gene_links(
     _draw_gene(axes[1], peaks, gene, high - low)
     _draw_coverage(axes[2:], peaks, means, colors, high - low)
     axes[-1].set_xlabel(f"{peaks['chrom'].iloc[0]} (kb)", fontsize=TEXT, loc="left")
-    axes[-1].xaxis.set_major_formatter(lambda position, _: f"{position / 1000:,.0f}")
+    axes[-1].xaxis.set_major_formatter(_Kilobases())
     for ax in axes:
         ax.axvline(peaks["tss"].iloc[0], color=INK, linewidth=0.6, linestyle=(0, (2, 3)), zorder=0)
     return figure
+
+
+class _Kilobases(Formatter):
+    """Writes positions in kb, with as many digits as all ticks need to be exact."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.format_ticks([x])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        digits = next((n for n in range(4) if np.allclose(np.round(values, n - 3), values, rtol=0, atol=1e-6)), 6)
+        return [f"{value / 1000:,.{digits}f}" for value in values]
 
 
 def _peaks(window: pd.DataFrame, links: pd.DataFrame, fdr: float) -> pd.DataFrame:
