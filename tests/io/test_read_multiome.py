@@ -133,6 +133,41 @@ def test_pair_in_another_order_is_aligned(tmp_path, pair, rng):
     assert mdata["atac"].var["start"].tolist() == [100, 900, 108166000, 55]
 
 
+def test_pair_has_the_columns_that_are_known_of_the_cells(tmp_path, pair):
+    rna, atac = pair
+    rna.obs["donor"] = pd.Categorical(["a", "b", None, "a", "b", "a", "b"])
+    rna.obs["n_counts"], rna.obs["phase"] = np.arange(N_CELLS), pd.Categorical(["S", "G1", *["G2M"] * 5])
+    atac.obs["n_counts"], atac.obs["fragments"] = np.arange(N_CELLS) + 1, np.arange(N_CELLS) / 2
+    atac.obs["donor"] = rna.obs["donor"].cat.set_categories(["b", "a", "c"])
+    rna.write_h5ad(tmp_path / "rna.h5ad")
+    atac[::-1].copy().write_h5ad(tmp_path / "atac.h5ad")
+    mdata = td.io.read_multiome(tmp_path / "rna.h5ad", tmp_path / "atac.h5ad")
+    assert mdata.obs.columns.tolist() == ["donor", "phase", "fragments"]
+    assert mdata.obs["fragments"].tolist() == atac.obs["fragments"].tolist()
+    pd.testing.assert_series_equal(mdata.obs["donor"], rna.obs["donor"])
+    assert mdata["rna"].obs["n_counts"].tolist() == list(range(N_CELLS))
+    assert mdata["atac"].obs["n_counts"].tolist() == list(range(1, N_CELLS + 1))
+    mdata.write(tmp_path / "both.h5mu")
+    again = td.io.read_multiome(tmp_path / "both.h5mu")
+    pd.testing.assert_frame_equal(again.obs[mdata.obs.columns], mdata.obs)
+
+
+def test_pair_the_wrong_way_round_or_twice_the_same(tmp_path, pair):
+    rna, atac = pair
+    rna.var = rna.var.assign(chrom="chr1", start=5, end=9)  # genes may have coordinates
+    rna.write_h5ad(tmp_path / "rna.h5ad")
+    atac.write_h5ad(tmp_path / "atac.h5ad")
+    first, second = tmp_path / "rna.h5ad", tmp_path / "atac.h5ad"
+    usage = r"path= names the file of the genes, atac_path= that of the peaks"
+    with pytest.raises(
+        ValueError, match=r"atac\.h5ad, given as the expression, holds peaks \('chr1:100-600', .*" + usage
+    ):
+        td.io.read_multiome(second, first)
+    for twice in (first, second):
+        with pytest.raises(ValueError, match=r"hold the same 4 features \('.*\)\. Give .*" + usage):
+            td.io.read_multiome(twice, twice)
+
+
 def test_pair_of_different_cells(tmp_path, pair):
     rna, atac = pair
     rna[:5].copy().write_h5ad(tmp_path / "rna.h5ad")

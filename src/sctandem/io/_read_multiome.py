@@ -10,9 +10,12 @@ from scipy import sparse
 from sctandem._checks import check_modalities, check_unique
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem._keys import PeakColumns
-from sctandem.genome import peak_coordinates
+from sctandem.genome import parse_intervals, peak_coordinates
 from sctandem.io._kind import check_hdf5
 from sctandem.io._tenx import read_tenx
+
+_MOST_NAMES = 0.5
+"""Features are peaks when more than this part of their names are intervals."""
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +54,8 @@ def read_multiome(
     ==================== ==============================================================================================
 
     Cells are those of the expression, in its order; the counts lie in `X` as CSR. What else an `.h5mu` or `.h5ad` holds
-    is kept.
+    is kept. From a pair of `.h5ad`, the columns of `obs` that only one file has, and those of both with equal values, are
+    copied to the `obs` of the MuData under their own names; columns that differ stay in the modalities alone.
 
     Raises
     ------
@@ -60,8 +64,8 @@ def read_multiome(
     KeyError
         When an `.h5mu` has no modality of that name; lists those that are there.
     ValueError
-        For other kinds of files, feature types that are missing, peaks without coordinates, and when the two modalities
-        do not hold the same cells: says how many they share.
+        For other kinds of files, feature types that are missing, peaks without coordinates, a pair of files the wrong way
+        round or with the same features, and when the two modalities do not hold the same cells: says how many they share.
 
     Notes
     -----
@@ -88,8 +92,7 @@ def read_multiome(
                 msg = f"A pair of files is read from .h5ad, not from {given.name!r}; give .h5 and .h5mu files alone."
                 raise ValueError(msg)
             check_hdf5(given)
-        rna, atac = read_h5ad(first), read_h5ad(second)
-        return new_mudata({"rna": _csr(rna), "atac": _with_coordinates(_aligned(rna, atac, f"{first} and {second}"))})
+        return _from_pair(first, second)
     check_hdf5(first)
     if first.suffix == ".h5mu":
         return _from_mudata(first, modalities)
@@ -112,6 +115,39 @@ def _existing(path: str | os.PathLike[str]) -> Path:
         msg = f"There is no file {str(found)!r}."
         raise FileNotFoundError(msg)
     return found
+
+
+def _from_pair(first: Path, second: Path) -> MuData:
+    """Read expression and accessibility from two `.h5ad`; what is known of the cells goes to the whole as well."""
+    rna, atac = read_h5ad(first), read_h5ad(second)
+    _check_kinds(rna, atac, first, second)
+    atac = _with_coordinates(_aligned(rna, atac, f"{first} and {second}"))
+    mdata = new_mudata({"rna": _csr(rna), "atac": atac})
+    for column in rna.obs.columns.union(atac.obs.columns, sort=False):
+        found = [adata.obs[column] for adata in (rna, atac) if column in adata.obs]
+        if all(values.astype(object).equals(found[0].astype(object)) for values in found):
+            mdata.obs[column] = found[0]
+    return mdata
+
+
+def _check_kinds(rna: AnnData, atac: AnnData, first: Path, second: Path) -> None:
+    """Refuse the two files the wrong way round, and the same features twice."""
+    usage = (
+        "read_multiome(<expression>, <accessibility>): path= names the file of the genes, atac_path= that of the peaks"
+    )
+    if set(rna.var_names) == set(atac.var_names):
+        msg = f"{first} and {second} hold the same {rna.n_vars} features ({_shown(rna)}). Give {usage}."
+        raise ValueError(msg)
+    if parse_intervals(rna.var_names)["start"].notna().mean() > _MOST_NAMES:
+        msg = (
+            f"{first}, given as the expression, holds peaks ({_shown(rna)}), and {second}, given as the accessibility, holds "
+            f"{_shown(atac)}. Are they the wrong way round? It is {usage}."
+        )
+        raise ValueError(msg)
+
+
+def _shown(adata: AnnData) -> str:
+    return ", ".join(map(repr, adata.var_names[:2])) + ", ..." * (adata.n_vars > 2)
 
 
 def _from_mudata(path: Path, modalities: Mapping[str, str] | None) -> MuData:
