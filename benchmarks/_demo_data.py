@@ -17,6 +17,8 @@ PREFERRED = ("cell_type", "celltype", "cell_types", "annotation", "leiden", "lou
 MOST_GROUPS = 20
 HIDDEN_SHARE, MOST_CHROMOSOMES, ENOUGH_GENES = 0.1, 2, 100
 FEW_GENES = 5000
+#: As `sctandem.pp.gene_windows` warns.
+LEAST_NEAR, ENOUGH_STARTS = 0.3, 10
 #: Fewer windows than this say little about how windows work.
 FEW_WINDOWS = 300
 
@@ -93,6 +95,15 @@ def cautions(mdata: MuData) -> list[str]:
     how, n = found["params"], int((found["genes"]["n_peaks"] > 0).sum())
     if how["renamed_chromosomes"]:
         said.append(f"Chromosomes of the genes were renamed as in the peaks: {how['renamed_chromosomes']}.")
+    if how["n_annotated"] < how["n_genes"] / 2:
+        said.append(
+            f"CAUTION: only {how['n_annotated']:,} of {how['n_genes']:,} genes are in the annotation. Are the genes named as there?"
+        )
+    if how["share_near_start"] < LEAST_NEAR and n >= ENOUGH_STARTS:
+        said.append(
+            f"CAUTION: only {how['share_near_start']:.0%} of the genes have a peak within 1 kb of their start; are genes and peaks of the "
+            "same assembly? With the right annotation it is more than half of them. If it is another, nothing below means anything."
+        )
     if how["n_without_strand"]:
         said.append(
             f"The strand of {how['n_without_strand']:,} of {how['n_annotated']:,} genes is not known. They are read as if on +, so that "

@@ -37,14 +37,14 @@ class Teller:
         self._lock = threading.Lock()
         self._begin = self._since = self._told = time.perf_counter()
         self._step: str | None = None
-        self._state = ""
+        self._state = self._stage = ""
 
     def start(self, step: str) -> None:
         """Begin a step."""
         with self._lock:
             self._finish()
             self._step, self._since = step, time.perf_counter()
-            self._told, self._state = self._since, ""
+            self._told, self._state, self._stage = self._since, "", ""
             self._line(f"[{self._since - self._begin:4.0f} s] {step}")
 
     def finish(self) -> None:
@@ -59,8 +59,14 @@ class Teller:
                 self._line(textwrap.fill(line, 110, initial_indent=INDENT, subsequent_indent=INDENT))
 
     def progress(self, text: str) -> None:
-        """Take the newest state of a bar of progress."""
+        """Take the newest state of a bar of progress; where no bar can move, say once what it is about."""
         self._state = text.replace("\n", "\r").strip("\r ").rpartition("\r")[2].strip()
+        stage, found, _ = self._state.partition(":")
+        with self._lock:
+            if found and stage != self._stage and self._step is not None:
+                self._stage = stage
+                if not self._live:
+                    self._line(f"{INDENT}{self._step}: {stage[:1].lower()}{stage[1:]} ...")
 
     def beat(self) -> None:
         """Show that the step goes on; called every second."""

@@ -16,6 +16,8 @@ from benchmarks.peers._common import log1p_cp10k
 from sctandem.kernels import auroc, pearson, rmse
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mudata import MuData
     from scipy import sparse
 
@@ -26,6 +28,7 @@ NEIGHBOURS = (10, 20, 50, 100, 200)
 LEVELS = (0.01, 0.05, 0.1, 0.2)
 NEEDS_COUNTS = "needs the gene's counts"
 OURS, CEILING = "TAPE", "true rates (ceiling)"
+HIDDEN, LEARNED, ALL = "hidden in training", "learned from", "all genes"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def skill_table(heldout: Heldout) -> pd.DataFrame:
             continue
         scores = {measure: heldout.scores(measure, hidden=hidden) for measure in ("pearson", "rmse", "auroc")}
         for name in heldout.predicted:
-            row = {"genes": "hidden in training" if hidden else "learned from", "method": name}
+            learned = LEARNED if heldout.hidden.any() else ALL
+            row = {"genes": HIDDEN if hidden else learned, "method": name}
             if name not in scores["pearson"]:
                 rows.append(row | {"Pearson a gene": NEEDS_COUNTS, "RMSE": "", "AUROC a gene": ""})
                 continue
@@ -102,6 +106,21 @@ def skill_table(heldout: Heldout) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows).set_index(["genes", "method"])
+
+
+def note_on_rmse(skill: pd.DataFrame) -> str:
+    """Say where the errors of ours are larger than those of something simpler."""
+    behind = []
+    for group, rows in skill["RMSE"].groupby(level="genes", sort=False):
+        errors = pd.to_numeric(rows.droplevel("genes"), errors="coerce").dropna()
+        better = errors[errors < errors[OURS]].sort_values()
+        where = "" if group == ALL else f", genes {group}"
+        behind += [f"{name} ({error:.3f} against {errors[OURS]:.3f}{where})" for name, error in better.items()]
+    return (
+        f"By RMSE {OURS} loses to {'; '.join(behind)}."
+        if behind
+        else f"No simple answer has a smaller RMSE than {OURS}."
+    )
 
 
 def link_scores(mdata: MuData, model: TAPE) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -153,9 +172,13 @@ def link_counts(mdata: MuData) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("FDR at most")
 
 
-def verdict_table(mdata: MuData) -> pd.DataFrame:
-    """Count the genes by verdict."""
-    counts = mdata["rna"].var["tape_verdict"].value_counts(sort=False)
+def verdict_table(mdata: MuData, hidden: Collection[str] = ()) -> pd.DataFrame:
+    """Count the genes by verdict; those hidden in training, which get none, are a row of their own."""
+    verdicts = mdata["rna"].var["tape_verdict"]
+    aside = verdicts.index.isin(list(hidden))
+    counts = verdicts[~aside].value_counts(sort=False)
+    if aside.any():
+        counts = pd.concat([counts, pd.Series({HIDDEN: int(aside.sum())})])
     return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
 
 

@@ -143,6 +143,44 @@ def test_links_are_compared_with_the_truth_of_learned_genes(predicted):
     plt.close("all")
 
 
+def test_hidden_genes_are_not_counted_as_not_scored(predicted):
+    mdata, model = predicted
+    hidden = model.heldout_genes
+    verdicts = pd.Series("better than kNN", index=mdata["rna"].var_names)
+    verdicts[hidden] = "not scored"
+    other = verdicts.index[~verdicts.index.isin(hidden)][0]
+    verdicts[other] = "not scored"
+    mdata["rna"].var["tape_verdict"] = verdicts.astype("category")
+    table = _demo_tables.verdict_table(mdata, hidden)
+    assert table["genes"].to_dict() == {
+        "better than kNN": 160 - len(hidden) - 1,
+        "not scored": 1,
+        "hidden in training": len(hidden),
+    }
+    assert _demo_tables.verdict_table(mdata)["genes"].to_dict() == {
+        "better than kNN": 160 - len(hidden) - 1,
+        "not scored": len(hidden) + 1,
+    }
+
+
+def test_larger_errors_are_admitted_below_the_table(predicted):
+    mdata, model = predicted
+    heldout = _demo_tables.predict_heldout(mdata, model)
+    skill = _demo_tables.skill_table(heldout)
+    skill["RMSE"] = ["0.500", "0.700", "0.500", "0.499", "0.600", "", "0.520", "", "", "", "0.510", ""]
+    assert _demo_tables.note_on_rmse(skill) == (
+        "By RMSE TAPE loses to ridge on LSI (0.499 against 0.500, genes learned from); distance-weighted gene score (0.510 "
+        "against 0.520, genes hidden in training)."
+    )
+    nothing = _demo_tables.Heldout(heldout.truth, heldout.predicted, np.zeros(160, dtype=bool), heldout.genes)
+    alone = _demo_tables.skill_table(nothing)
+    assert set(alone.index.get_level_values("genes")) == {"all genes"}
+    alone["RMSE"] = ["0.500", "0.700", "0.499", "0.500", "0.600", ""]
+    assert _demo_tables.note_on_rmse(alone) == "By RMSE TAPE loses to kNN on LSI (0.499 against 0.500)."
+    alone["RMSE"] = ["0.400", "0.700", "0.499", "0.500", "0.600", ""]
+    assert _demo_tables.note_on_rmse(alone) == "No simple answer has a smaller RMSE than TAPE."
+
+
 def test_links_that_are_none_are_not_passed_off_as_links(predicted, capsys):
     mdata, _ = predicted
     pairs = mdata.uns["gene_windows"]["pairs"]
@@ -152,14 +190,16 @@ def test_links_that_are_none_are_not_passed_off_as_links(predicted, capsys):
 
 
 def test_cautions_tell_of_few_genes_and_of_unknown_strands(simulated):
-    def said(*, genes: int, unknown: int, renamed: str = "") -> str:
+    def said(*, genes: int, unknown: int, renamed: str = "", **other: float) -> str:
         mdata = simulated.copy()
         found = mdata.uns["gene_windows"]
         found["genes"] = pd.concat([found["genes"]] * 3).iloc[:genes].assign(n_peaks=5)
-        found["params"] |= {"n_without_strand": unknown, "n_annotated": genes, "renamed_chromosomes": renamed}
+        found["params"] |= {"n_without_strand": unknown, "n_annotated": genes, "renamed_chromosomes": renamed, **other}
         return "\n".join(_demo_data.cautions(mdata))
 
     assert said(genes=400, unknown=0) == ""
+    assert re.search("only 12% of the genes .* same assembly", said(genes=400, unknown=0, share_near_start=0.12))
+    assert "only 400 of 1,000 genes are in the annotation" in said(genes=400, unknown=0, n_genes=1000)
     assert "only 45 genes have peaks in their windows" in said(genes=45, unknown=0)
     assert re.search("strand of 390 of 400 genes is not known.*GENES=genes.gtf", said(genes=400, unknown=390))
     assert "renamed as in the peaks: 1 -> chr1" in said(genes=400, unknown=0, renamed="1 -> chr1")
@@ -173,14 +213,15 @@ def test_steps_are_told_with_what_they_print_and_how_long_they_take(live, monkey
     monkeypatch.setattr(stream, "isatty", lambda: live)
     teller = _demo_run.Teller(stream)
     teller.start("Training")
-    teller.progress("\rTraining: 10%\rTraining: 20%")
+    teller.progress("\rReading windows: 10%")
+    teller.progress("\rReading windows: 15%\rReading windows: 20%")
     now[0] = 40.0
     teller.beat()
     teller.say("800 cells to learn from")
     teller.finish()
     teller.beat()
     lines = re.sub(r"[^\n]*\r\x1b\[K", "", stream.getvalue()).split("\n")
-    middle = [] if live else ["Training goes on: 40 s; Training: 20%"]
+    middle = [] if live else ["Training: reading windows ...", "Training goes on: 40 s; Reading windows: 20%"]
     assert [line.strip() for line in lines] == [
         "[   0 s] Training",
         *middle,
@@ -188,7 +229,7 @@ def test_steps_are_told_with_what_they_print_and_how_long_they_take(live, monkey
         "done in 40 s",
         "",
     ]
-    assert ("40 s  Training: 20%" in stream.getvalue()) == live
+    assert ("40 s  Reading windows: 20%" in stream.getvalue()) == live
 
 
 def test_page_needs_no_network():
@@ -209,6 +250,18 @@ def test_notebook_runs_code_that_compiles():
             compile(cell.source, "cell", "exec")
         assert code[0].metadata["tags"] == ["parameters"]
         assert len(re.findall(r'savefig\("(\w+\.png)"', "\n".join(cell.source for cell in code))) == 4
+
+
+@pytest.mark.parametrize("data", [None, "my.h5mu"])
+@pytest.mark.parametrize("draft", [False, True])
+def test_notebook_in_the_checkout_passes_its_linter(data, draft):
+    ruff = Path(sys.executable).parent / "ruff"
+    if not ruff.exists():
+        pytest.skip("ruff is not installed in this environment")
+    notebook = nbformat.writes(_demo_notebook.build(_demo_notebook.Settings(DATA=data, DRAFT=draft)))
+    command = [ruff, "check", "--no-cache", "--stdin-filename", "results/demo.ipynb", "-"]
+    checked = subprocess.run(command, input=notebook, capture_output=True, text=True, check=False, cwd=demo.ROOT)
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize(
