@@ -106,6 +106,14 @@ def test_nothing_leaves_the_figure(mdata, genes):
         assert box.y1 <= figure.bbox.y1
 
 
+def test_chromatin_alone(mdata):
+    mdata["rna"].X = None
+    with pytest.raises(
+        ValueError, match=r"mdata\['rna'\] has a prediction, but no measured expression to draw it against"
+    ):
+        td.pl.predicted_expression(mdata, "CD14")
+
+
 def test_bad_input(mdata):
     with pytest.raises(KeyError, match=r"mdata\['rna'\].var_names has not 'NOPE'; it holds 120 genes: 'MS4A1', 'CD14'"):
         td.pl.predicted_expression(mdata, ["CD14", "NOPE"])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_layer, check_modalities, check_slot
+from sctandem._checks import check_layer, check_modalities, check_slot, holds_counts
 from sctandem._keys import PredictionKeys
 from sctandem.get._select import close_names
 from sctandem.get._values import cell_groups, dense, per_10k
@@ -69,7 +69,7 @@ def predicted_expression(
     KeyError
         When there is no prediction, or a gene is not in the data.
     ValueError
-        When no gene was scored and `genes` is not given.
+        When no gene was scored and `genes` is not given, or expression was not measured.
 
     Examples
     --------
@@ -89,6 +89,9 @@ def predicted_expression(
     how = mdata.uns.get(key, {}).get("params", {})
     layer, size_factor_key = layer or how.get("rna_layer"), size_factor_key or how.get("size_factor_key")
     predicted = check_slot(rna.layers, keys.layer, f"mdata[{name!r}].layers", predict)
+    if not holds_counts(rna, layer):
+        msg = f"mdata[{name!r}] has a prediction, but no measured expression to draw it against: its X is empty (None)."
+        raise ValueError(msg)
     chosen = _choose(rna, genes, keys, name)
     groups = cell_groups(mdata, groupby, [name])
     colors = colors_of_groups(mdata, groupby, groups, [name])
