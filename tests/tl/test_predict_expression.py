@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 import sctandem as td
 from sctandem._compat import copy_mudata, new_mudata
@@ -43,8 +44,10 @@ def test_scores_are_those_of_the_cells_the_model_never_saw(trained):
     assert heldout.sum() == 50
     assert set(np.flatnonzero(~heldout)) == set(model.train_indices)
     counts = mdata["rna"].X.toarray().astype(float)
-    truth = np.log1p(1e4 * counts / counts[:, 4:].sum(1, keepdims=True))
-    ours = model.predict_expression(scale="log1p").to_numpy()
+    library = counts[:, 4:].sum(1)
+    truth = np.log1p(1e4 * counts / library[:, None])
+    depth = float(np.median(library[heldout]))
+    ours = model.predict_expression(scale="log1p", library_size=depth).to_numpy()
     var = result["rna"].var
     np.testing.assert_allclose(var["tape_pearson"], pearson(truth[heldout], ours[heldout]), atol=1e-5)
     mean = np.broadcast_to(truth[~heldout].mean(0), truth[heldout].shape)
@@ -55,6 +58,30 @@ def test_scores_are_those_of_the_cells_the_model_never_saw(trained):
     assert list(var["tape_verdict"].cat.categories) == list(VERDICTS)
     np.testing.assert_allclose(var["tape_gain"], np.minimum(var["tape_gain_mean"], var["tape_gain_knn"]))
     assert result["rna"].layers["tape"].dtype == np.float32
+
+
+def test_knowing_the_depth_of_a_cell_is_no_skill():
+    """Constant shares, and depths of RNA and chromatin that go together: log-normalised counts follow the depth."""
+    rng = np.random.default_rng(0)
+    n_cells, n_genes, n_peaks = 400, 60, 300
+    depth = np.exp(0.7 * rng.normal(size=(n_cells, 1)))
+    mdata = td.datasets.simulate_multiome(n_cells, n_genes, n_peaks, rng=0)
+    for name, level in (("rna", 0.6), ("atac", 0.3)):
+        rates = level * depth * rng.gamma(2, 0.5, (1, mdata[name].n_vars))
+        mdata[name].X = sparse.csr_matrix(rng.poisson(rates).astype(np.float32))
+    td.pp.gene_windows(mdata)
+    td.model.TAPE.setup_mudata(mdata)
+    model = td.model.TAPE(mdata, config=CONFIG)
+    model.train(2, train_size=0.7, rng=0)
+    td.tl.predict_expression(mdata, model, rng=0)
+    heldout = mdata.obs["tape_heldout"].to_numpy()
+    counts = mdata["rna"].X.toarray()[heldout]
+    truth = np.log1p(1e4 * counts / counts.sum(1, keepdims=True))
+    by_depth = model.predict_expression(scale="log1p").to_numpy()[heldout]
+    assert np.nanmean(pearson(truth, by_depth)) > 0.08  # what is not to be counted as skill
+    var = mdata["rna"].var
+    assert abs(var["tape_pearson"].mean()) < 0.04
+    assert var["tape_verdict"].isin(["better than kNN", "better than the mean"]).sum() <= 3
 
 
 def test_a_gene_no_better_than_its_mean_is_called_so(trained):

@@ -230,6 +230,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         mdata: MuData | None = None,
         *,
         scale: Literal["cp10k", "log1p"] = "cp10k",
+        library_size: float | None = None,
         indices: Cells = None,
         batch_size: int | None = None,
     ) -> pd.DataFrame:
@@ -241,8 +242,11 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             Object with the same peaks (in any order); it needs no RNA. `None` for the one the model was made with.
         scale
             - `"cp10k"`: expected counts per 10,000
-            - `"log1p"`: expectation of `log1p` of the measured counts per 10,000, at the library size that the chromatin
-              predicts. Compare this with log-normalised counts: the logarithm of an expectation is something else.
+            - `"log1p"`: expectation of `log1p` of the measured counts per 10,000. Compare this with log-normalised counts:
+              the logarithm of an expectation is something else.
+        library_size
+            Library size at which `"log1p"` is expected in every cell, so that depth tells nothing; `None` for the one
+            that the chromatin of the cell predicts. Counts per 10,000 do not depend on it.
         indices
             Cells, as positions or a mask; `None` for all.
         batch_size
@@ -271,6 +275,8 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         not normalised: it takes rates and library size as the model predicts them.
         """
         check_option(scale, ("cp10k", "log1p"), "scale")
+        if library_size is not None:
+            check_positive(library_size, "library_size")
         names, counts = self._read_chromatin(mdata, indices)
         theta = self.module.log_theta.exp().cpu().numpy()
         spread = float(self.module.get_fitted()["library_sd"][0])
@@ -280,7 +286,8 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             if scale == "cp10k":
                 out[rows] = 1e4 * self._shares(rate)
             else:
-                out[rows] = expected_log1p(rate, theta, np.exp(log_library), library_sd=spread)
+                library = np.exp(log_library) if library_size is None else np.full(len(rate), float(library_size))
+                out[rows] = expected_log1p(rate, theta, library, library_sd=spread)
         return pd.DataFrame(out, index=names, columns=self.gene_names)
 
     def _log_rate(self, state: np.ndarray, context: np.ndarray) -> np.ndarray:
@@ -341,6 +348,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
         check_positive(n_permutations, "n_permutations", whole=True)
         kept = self.module.get_fitted()
         gene, peak = kept["pair_gene"], kept["pair_peak"]
+        tested = (self.module.learned.cpu().numpy() > 0) & (kept["tested"] > 0)
         evidence = link_evidence(
             kept["pair_unseen"],
             kept["response"],
@@ -348,7 +356,7 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
             peak=peak,
             gene=gene,
             chromosome=kept["chromosome"],
-            known=(self.module.learned.cpu().numpy() > 0) & (kept["tested"] > 0),
+            known=tested,
             n_permutations=n_permutations,
             rng=as_generator(rng),
         )
@@ -359,7 +367,10 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
                 "gene": pd.Categorical.from_codes(gene, self.gene_names).remove_unused_categories(),
                 "distance": kept["pair_distance"].astype(np.int64),
                 "weight": (size * np.exp(evidence.agreement / 2)).astype(np.float64),
-                "sign": np.where(kept["pair_weight"] < 0, -1, 1).astype(np.int8),
+                # of pairs that are tested, the direction in which they were
+                "sign": np.where(np.where(tested[gene], kept["pair_unseen"], kept["pair_weight"]) < 0, -1, 1).astype(
+                    np.int8
+                ),
                 "pvalue": evidence.pvalue,
                 "fdr": adjust(evidence.pvalue, evidence.importance**2),
             }
