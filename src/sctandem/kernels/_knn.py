@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 #: Numbers of neighbours that are tried.
-NEIGHBOURS = (10, 20, 50, 100, 200)
+NEIGHBOURS = (10, 20, 50, 100, 200, 400, 800)
 #: Training cells and genes on which the number is chosen, at most.
 MAX_CELLS, MAX_GENES = 2000, 1000
 
