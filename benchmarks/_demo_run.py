@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import textwrap
 import threading
@@ -22,6 +23,10 @@ MINUTES = 60
 INDENT = " " * 9
 #: Seconds after which a step says how long it took, and after which it says that it is still at it (no terminal).
 LONG, PATIENCE = 5, 30
+#: Size of bars of progress, with which they fit a terminal of 80 columns behind what stands before them.
+BAR = {"TQDM_NCOLS": "62", "TQDM_NROWS": "20"}
+#: What is told instead of the names of bars of progress, where no bar can move.
+STAGES = {"Reading windows": "window networks", "Training": "epochs over the cells"}
 #: Seconds to wait for the end of the notebook's own process.
 FAREWELL = 15
 #: What the page would fetch from elsewhere: require.js, MathJax, Mermaid. No output of the notebook needs them.
@@ -66,7 +71,7 @@ class Teller:
             if found and stage != self._stage and self._step is not None:
                 self._stage = stage
                 if not self._live:
-                    self._line(f"{INDENT}{self._step}: {stage[:1].lower()}{stage[1:]} ...")
+                    self._line(f"{INDENT}{self._step}: {STAGES.get(stage, stage)} ...")
 
     def beat(self) -> None:
         """Show that the step goes on; called every second."""
@@ -166,7 +171,8 @@ async def _execute(
             shutdown_kernel="immediate",
         )
         client.teller = teller
-        await client.async_execute(cleanup_kc=True)  # as the kernel's manager is ours
+        # the kernel's manager is ours; bars have one width, whatever size the terminal says it has
+        await client.async_execute(cleanup_kc=True, env={**os.environ, **BAR})
     except DeadKernelError:
         if not stopped.is_set():
             raise

@@ -221,7 +221,7 @@ def test_steps_are_told_with_what_they_print_and_how_long_they_take(live, monkey
     teller.finish()
     teller.beat()
     lines = re.sub(r"[^\n]*\r\x1b\[K", "", stream.getvalue()).split("\n")
-    middle = [] if live else ["Training: reading windows ...", "Training goes on: 40 s; Reading windows: 20%"]
+    middle = [] if live else ["Training: window networks ...", "Training goes on: 40 s; Reading windows: 20%"]
     assert [line.strip() for line in lines] == [
         "[   0 s] Training",
         *middle,
