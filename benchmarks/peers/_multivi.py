@@ -48,6 +48,8 @@ class MultiVI:
             model.train(**limit, enable_progress_bar=self.progress)
             seconds, processor = time.perf_counter() - start[0], time.process_time() - start[1]
             hidden = _multiome(sparse.csr_matrix((0, train.counts.shape[1])), mdata["atac"].X)
+            for column in mdata.obs.columns.difference(hidden.obs.columns):  # what the set-up registered
+                hidden.obs[column] = mdata.obs[column].to_numpy()
             frequencies = model.get_normalized_expression(hidden, return_numpy=True)
         share = np.mean(np.asarray(train.counts.sum(axis=1)).ravel() / np.maximum(train.library_size, 1.0))
         logged = np.log1p(1e4 * share * frequencies.astype(np.float64))
