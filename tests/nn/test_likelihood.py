@@ -8,7 +8,13 @@ import torch
 from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 
 from sctandem._compat import csr_tensor
-from sctandem.nn import dense_to_csr, nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
+from sctandem.nn import (
+    _likelihood_numba,
+    dense_to_csr,
+    nb_linear_log_likelihood,
+    nb_log_likelihood,
+    zinb_log_likelihood,
+)
 
 N_CELLS, N_GENES = 40, 60
 
@@ -189,7 +195,8 @@ def test_backward_twice_gives_the_same(rng):
 @pytest.mark.parametrize("softmax", [True, False], ids=["softmax", "log_rate"])
 @pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "mean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
-def test_fused_last_layer_equals_layer_and_likelihood(rng, softmax, weighted, dtype):
+def test_fused_last_layer_equals_layer_and_likelihood(rng, monkeypatch, softmax, weighted, dtype):
+    monkeypatch.setattr(_likelihood_numba, "_CHUNK", N_CELLS // 3)  # several blocks of cells, the last one not full
     p = problem(rng, dtype)
     leaves = [
         torch.tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True)
@@ -221,6 +228,25 @@ def test_number_of_threads_does_not_change_the_result(rng, n_threads):
         torch.set_num_threads(before)
     assert torch.equal(value, expected[0])
     assert all(torch.equal(a, b) for a, b in zip(grads, expected[1], strict=True))
+
+
+def test_number_of_threads_does_not_change_the_fused_result(rng, monkeypatch):
+    monkeypatch.setattr(_likelihood_numba, "_CHUNK", 5)
+    counts = dense_to_csr(problem(rng, torch.float32)["counts"])
+    leaves = [
+        torch.tensor(rng.normal(size=shape), dtype=torch.float32, requires_grad=True)
+        for shape in [(N_CELLS, 8), (N_GENES,), (N_GENES, 8), (N_GENES,)]
+    ]
+    before, results = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            hidden, log_theta, weight, bias = leaves
+            value = nb_linear_log_likelihood(counts, hidden, log_theta, weight=weight, bias=bias)
+            results.append([value.detach(), *torch.autograd.grad(value.sum(), leaves)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, three) for one, three in zip(*results, strict=True))
 
 
 def test_no_cells():

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from sctandem.nn._threads import row_blocks, run_blocks
+from sctandem.nn._threads import row_blocks, run_blocks, torch_on_one_thread
 
 
 @pytest.fixture
@@ -70,3 +70,30 @@ def test_a_forked_child_makes_its_own_threads():
     child.start()
     assert queue.get(timeout=30) == [0, 1, 2]
     child.join(timeout=30)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_torch_is_held_to_one_thread_and_the_blocks_keep_theirs():
+    together = threading.Barrier(3, timeout=30)
+    held = []
+
+    def task(i, start, stop):
+        together.wait()  # passes only when three blocks run at the same time
+        held.append(torch.get_num_threads())
+
+    with torch_on_one_thread(), torch_on_one_thread():
+        assert torch.get_num_threads() == 1
+        run_blocks(task, [(0, 1), (1, 2), (2, 3)])
+    assert held == [1, 1, 1]
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_torch_gets_its_threads_back_after_an_error():
+    def task(i, start, stop):
+        msg = "broken"
+        raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="broken"), torch_on_one_thread():
+        run_blocks(task, [(0, 1), (1, 2), (2, 3)])
+    assert torch.get_num_threads() == 3

@@ -8,7 +8,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from sctandem.nn._likelihood_numba import DTYPES, Extra, LinearTerms, compiled_terms, linear_terms
+from sctandem.nn._likelihood_numba import DTYPES, LinearTerms, compiled_terms, linear_terms
 from sctandem.nn._likelihood_torch import Terms, likelihood_terms
 from sctandem.nn._sparse import csr_parts, dense_to_csr
 
@@ -89,7 +89,7 @@ def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
         log_library=saved[2] if ctx.has_library else None,
         dropout_logits=saved[-1] if ctx.has_dropout else None,
         gradient=True,
-        extra=Extra(weights=grad),
+        weights=grad,
     )
     return terms.by_theta
 
@@ -283,8 +283,8 @@ def nb_linear_log_likelihood(
 
     Notes
     -----
-    On the CPU the logits of 512 cells at a time are made and overwritten by their gradient, which goes into those of the
-    layer at once: no matrix of cells x genes is kept. When the cells are weighted differently in what follows (not by a
+    On the CPU every thread makes the logits of 256 cells at a time and overwrites them by their gradient, which goes into
+    those of the layer at once: no matrix of cells x genes is kept. When the cells are weighted differently in what follows (not by a
     mean or a sum), the pass is made twice. Elsewhere it is the layer and then the likelihood.
 
     Examples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,9 +11,8 @@ import torch
 from sctandem._compat import product
 from sctandem.nn import _nb_kernels as kernels
 from sctandem.nn._likelihood_torch import Terms
-from sctandem.nn._matmul import tall_product
 from sctandem.nn._numba_math import gamma_of
-from sctandem.nn._threads import row_blocks, run_blocks
+from sctandem.nn._threads import row_blocks, run_blocks, torch_on_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,23 +21,8 @@ if TYPE_CHECKING:
 
 #: What the kernels take.
 DTYPES = (torch.float32, torch.float64)
-_CHUNK = 512
-"""Cells whose logits are held at a time."""
-
-
-class Extra(NamedTuple):
-    """What a caller may add to the plain terms.
-
-    `bias` is added to `eta` gene by gene; `weights` weigh the cells in the sum of the gradient by log theta; with
-    `in_place` the gradient is written over `eta`.
-    """
-
-    bias: Tensor | None = None
-    weights: Tensor | None = None
-    in_place: bool = False
-
-
-_NOTHING = Extra()
+_CHUNK = 256
+"""Cells whose logits a thread holds at a time."""
 
 
 def compiled_terms(
@@ -48,7 +33,7 @@ def compiled_terms(
     log_library: Tensor | None,
     dropout_logits: Tensor | None,
     gradient: bool,
-    extra: Extra = _NOTHING,
+    weights: Tensor | None = None,
 ) -> Terms:
     """Compute what `likelihood_terms` does; `by_theta` is summed over the cells.
 
@@ -66,36 +51,35 @@ def compiled_terms(
         Logit of the zero inflation, cells x genes, or `None` for none.
     gradient
         Whether the gradients are wanted.
-    extra
-        What is added.
+    weights
+        Weight of each cell in `by_theta`; `None` for 1.
 
     Returns
     -------
     The terms; gradients that are not wanted are empty.
     """
     n_cells, n_genes = eta.shape
-    csr = tuple(csr)
-    values = _array(eta)
+    csr, values = tuple(csr), _array(eta)
     dtype = values.dtype
     blocks = row_blocks(n_cells)
     shape = (n_cells, n_genes) if gradient else (0, n_genes)
-    by_eta = eta.detach() if extra.in_place and gradient else torch.empty(shape, dtype=eta.dtype)
+    by_eta = torch.empty(shape, dtype=eta.dtype)
     by_theta = np.zeros((len(blocks), n_genes), dtype)
     likelihood, by_library = np.empty(n_cells, dtype), np.empty(n_cells, dtype)
-    gene = _gene_terms(_array(log_theta), _array(extra.bias) if extra.bias is not None else np.zeros(n_genes, dtype))
-    library = np.empty(0, dtype) if log_library is None else _array(log_library).astype(dtype, copy=False)
-    weights = np.ones(n_cells, dtype) if extra.weights is None else _array(extra.weights).astype(dtype, copy=False)
+    gene = _gene_terms(_array(log_theta), dtype)
     by_dropout = None
     if dropout_logits is not None:
         dropout = _array(dropout_logits)
         by_dropout = torch.empty(shape, dtype=eta.dtype)
 
+    cell = (_weights(weights, n_cells, dtype), _tops(eta, log_library), _library(log_library, dtype))
+
     def task(block: int, start: int, stop: int) -> None:
         out = (likelihood, by_library, by_eta.numpy(), by_theta[block])
         if by_dropout is None:
-            kernels.nb_block(start, stop, csr, values, gene, library, out, weights)
+            kernels.nb_block(start, stop, csr, values, gene, cell, out)
         else:
-            kernels.zinb_block(start, stop, csr, values, dropout, gene, library, (*out, by_dropout.numpy()), weights)
+            kernels.zinb_block(start, stop, csr, values, dropout, gene, cell, (*out, by_dropout.numpy()))
 
     run_blocks(task, blocks)
     summed = torch.from_numpy(by_theta.sum(axis=0, dtype=np.float64)).to(eta.dtype) if gradient else None
@@ -107,12 +91,36 @@ def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().numpy())
 
 
-def _gene_terms(log_theta: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, ...]:
+def _library(log_library: Tensor | None, dtype: np.dtype) -> np.ndarray:
+    """Return the log library size of each cell, or nothing."""
+    return np.empty(0, dtype) if log_library is None else _array(log_library).astype(dtype, copy=False)
+
+
+def _weights(weights: Tensor | None, n_cells: int, dtype: np.dtype) -> np.ndarray:
+    """Return the weight of each cell."""
+    return np.ones(n_cells, dtype) if weights is None else _array(weights).astype(dtype, copy=False)
+
+
+def _tops(eta: Tensor, log_library: Tensor | None) -> np.ndarray:
+    """Return the largest logit of each cell, which the softmax subtracts, or nothing: in torch, where it vectorises."""
+    return _array(eta.new_empty(0) if log_library is None else eta.detach().amax(1))
+
+
+def _gene_terms(log_theta: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """Return what the kernels need of each gene; gamma functions in double precision."""
-    log_theta = log_theta.astype(bias.dtype, copy=False)
-    theta = np.exp(log_theta.astype(np.float64))
+    wide = log_theta.astype(np.float64)
+    theta = np.exp(wide)
+    # held below what overflows: a ratio of mu to theta beyond it is as good as infinite
+    per_theta = np.minimum(np.exp(-wide), np.sqrt(np.finfo(dtype).max))
     log_gamma_theta, digamma_theta = gamma_of(theta)
-    return log_theta, theta.astype(bias.dtype), theta, log_gamma_theta, digamma_theta, bias
+    return (
+        log_theta.astype(dtype, copy=False),
+        theta.astype(dtype),
+        per_theta.astype(dtype),
+        theta,
+        log_gamma_theta,
+        digamma_theta,
+    )
 
 
 class LinearTerms(NamedTuple):
@@ -164,28 +172,45 @@ def linear_terms(
     The terms; gradients that are not wanted are zero.
     """
     indptr, indices, values = csr
-    n_cells = hidden.shape[0]
-    likelihood, by_library = hidden.new_empty(n_cells), hidden.new_zeros(n_cells)
+    # threads other than the caller's do not know that it wants no graph
+    hidden, weight, bias, log_theta = (tensor.detach() for tensor in (hidden, weight, bias, log_theta))
+    n_cells, dtype = hidden.shape[0], _array(hidden).dtype
+    likelihood, by_library = np.empty(n_cells, dtype), np.zeros(n_cells, dtype)
     by_hidden = torch.zeros_like(hidden)
-    by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-    by_theta = torch.zeros_like(log_theta)
-    for start in range(0, n_cells, _CHUNK):
-        rows = slice(start, min(n_cells, start + _CHUNK))
-        terms = compiled_terms(
-            (indptr[start : rows.stop + 1], indices, values),
-            product(hidden[rows], weight.t()),
-            log_theta,
-            log_library=None if log_library is None else log_library[rows],
-            dropout_logits=None,
-            gradient=gradient,
-            extra=Extra(bias=bias, weights=None if weights is None else weights[rows], in_place=True),
+    gene, library = _gene_terms(_array(log_theta), dtype), _library(log_library, dtype)
+    cell_weights = _weights(weights, n_cells, dtype)
+    blocks = [(start, min(n_cells, start + _CHUNK)) for start in range(0, n_cells, _CHUNK)]
+    sums = [(torch.zeros_like(weight.t()), torch.zeros_like(bias), torch.zeros_like(log_theta))] * len(blocks)
+
+    def task(block: int, start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        eta = product(hidden[rows], weight.t(), bias)
+        by_eta = _array(eta) if gradient else np.empty((0, len(bias)), dtype)
+        by_theta = np.zeros(len(bias), dtype)
+        kernels.nb_block(
+            0,
+            stop - start,
+            (indptr[start : stop + 1], indices, values),
+            _array(eta),
+            gene,
+            (cell_weights[rows], _tops(eta, log_library), library[rows]),
+            (likelihood[rows], by_library[rows], by_eta, by_theta),
         )
-        likelihood[rows] = terms.likelihood
         if gradient:
-            scale = torch.ones(len(terms.likelihood), dtype=hidden.dtype) if weights is None else weights[rows]
-            by_library[rows] = terms.by_library
-            by_hidden[rows] = product(terms.by_eta, weight)
-            by_weight += tall_product(terms.by_eta, hidden[rows] if weights is None else hidden[rows] * scale[:, None])
-            by_bias.addmv_(terms.by_eta.t(), scale)
-            by_theta += terms.by_theta
-    return LinearTerms(likelihood, by_library, by_hidden, by_weight, by_bias, by_theta)
+            by_hidden[rows] = product(eta, weight)
+            each = torch.from_numpy(cell_weights[rows])
+            weighted = hidden[rows] if weights is None else hidden[rows] * each[:, None]
+            sums[block] = product(weighted.t(), eta), each @ eta, torch.from_numpy(by_theta)
+
+    with torch_on_one_thread():
+        run_blocks(task, blocks)
+    # in the order of the blocks, so that the sums do not depend on which thread came first
+    by_weight, by_bias, by_theta = (reduce(torch.add, parts) for parts in zip(*sums, strict=True))
+    return LinearTerms(
+        torch.from_numpy(likelihood),
+        torch.from_numpy(by_library),
+        by_hidden,
+        by_weight.t().contiguous(),
+        by_bias,
+        by_theta,
+    )

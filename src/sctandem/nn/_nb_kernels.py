@@ -32,33 +32,51 @@ def log_factorial(x):
 
 
 @njit(**_OPTIONS)
-def _shifted(eta, bias, row):
-    """Fill `row` with eta + bias of one cell."""
-    for g in range(row.shape[0]):
-        row[g] = eta[g] + bias[g]
-
-
-@njit(**_OPTIONS)
-def _softmax_shift(eta, exps):
-    """Fill `exps` with exp(eta - max) of one cell; return the maximum and the sum."""
-    top = eta[0]
-    for g in range(eta.shape[0]):
-        top = max(top, eta[g])
+def _exps(eta, top, exps):
+    """Fill `exps` with exp(eta - top) of one cell; return the sum."""
     total = exps.dtype.type(0)
     for g in range(eta.shape[0]):
         e = exp_nonpositive(eta[g] - top)
         exps[g] = e
         total += e
-    return top, total
+    return total
 
 
 @njit(**_OPTIONS)
-def _zero_terms(eta, log_theta, shift, small, logs):
-    """Fill exp(-|rho|) and log(1 + exp(-|rho|)) of one cell."""
+def _parts_of_shares(exps, scale, per_theta, small, logs):
+    """Fill exp(-|rho|) and log(1 + exp(-|rho|)) of one cell from exp(rho) = mu / theta, without a second exponential."""
+    one = exps.dtype.type(1)
+    for g in range(exps.shape[0]):
+        ratio = exps[g] * (scale * per_theta[g])
+        small[g] = one / ratio if ratio > one else ratio
+    for g in range(exps.shape[0]):
+        logs[g] = log1p_unit(small[g])
+
+
+@njit(**_OPTIONS)
+def _parts_of_rates(eta, log_theta, small, logs):
+    """Fill exp(-|rho|) and log(1 + exp(-|rho|)) of one cell from rho."""
     for g in range(eta.shape[0]):
-        e = exp_nonpositive(-abs(eta[g] + shift - log_theta[g]))
-        small[g] = e
-        logs[g] = log1p_unit(e)
+        small[g] = exp_nonpositive(-abs(eta[g] - log_theta[g]))
+    for g in range(eta.shape[0]):
+        logs[g] = log1p_unit(small[g])
+
+
+@njit(**_OPTIONS)
+def _parts(eta, top, log_library, gene, rows):
+    """Fill the parts of one cell; return what is added to `eta` to give log mu, and the sum of the exponentials.
+
+    `log_library` has the cell's, or nothing where `eta` is log mu.
+    """
+    log_theta, per_theta = gene[0], gene[2]
+    exps, small, logs = rows
+    if log_library.shape[0] == 0:
+        _parts_of_rates(eta, log_theta, small, logs)
+        return 0.0, exps.dtype.type(1)
+    total = _exps(eta, top, exps)
+    scale = math.exp(np.float64(log_library[0])) / total
+    _parts_of_shares(exps, exps.dtype.type(scale), per_theta, small, logs)
+    return np.float64(log_library[0]) - np.float64(top) - math.log(total), total
 
 
 @njit(**_OPTIONS)
@@ -68,13 +86,21 @@ def _logistic(x, rho, small, logs):
     if x > 64.0:
         e = math.exp(-abs(rho))
         log_part = math.log1p(e)
+    larger = 1.0 / (1.0 + e)
     if rho > 0.0:
-        return rho + log_part, 1.0 / (1.0 + e), e / (1.0 + e)
-    return log_part, e / (1.0 + e), 1.0 / (1.0 + e)
+        return rho + log_part, larger, e * larger
+    return log_part, e * larger, larger
 
 
 @njit(**_OPTIONS)
-def nb_block(start, stop, counts, eta, gene, cell, out, weights):
+def _spread(slopes, exps, scale, by_eta):
+    """Fill the gradient by the logits of one cell from that by log mu: the softmax takes the shares of its sum away."""
+    for g in range(slopes.shape[0]):
+        by_eta[g] = slopes[g] - exps[g] * scale
+
+
+@njit(**_OPTIONS)
+def nb_block(start, stop, counts, eta, gene, cell, out):
     """Fill the log-likelihood of some cells, and its gradients where there is room for them.
 
     Parameters
@@ -86,40 +112,37 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
     eta
         Logits of the softmax or log-rates, cells x genes.
     gene
-        log theta, theta, the same, log gamma(theta) and digamma(theta) in double precision, and what is added to `eta`.
+        log theta, theta and 1 / theta, then theta, log gamma(theta) and digamma(theta) in double precision.
     cell
-        Log library size of each cell, of length 0 when `eta` holds log-rates.
+        Weight of each cell in the gradient by log theta; largest logit of each cell and its log library size, both of
+        length 0 when `eta` holds log-rates.
     out
         Log-likelihood and its gradient by the log library size (cells), gradient by `eta` (cells x genes, or of length
         0 when no gradient is wanted; it may be `eta` itself) and the sum over these cells of the gradient by log theta
         (genes).
-    weights
-        Weight of each cell in that sum.
     """
     indptr, indices, values = counts
-    log_theta, theta, wide_theta, log_gamma_theta, digamma_theta, bias = gene
+    log_theta, theta, _, wide_theta, log_gamma_theta, digamma_theta = gene
+    weights, tops, log_library = cell
     likelihood, by_library, by_eta, by_theta = out
     n_genes = eta.shape[1]
-    row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
-    terms = np.empty_like(bias)
-    zero, one = exps.dtype.type(0), exps.dtype.type(1)
-    softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
+    exps, small, logs = np.zeros_like(theta), np.empty_like(theta), np.empty_like(theta)
+    terms, slopes = np.empty_like(theta), np.empty_like(theta)
+    zero, one = theta.dtype.type(0), theta.dtype.type(1)
+    softmax, gradient = log_library.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
-        _shifted(eta[i], bias, row)
-        shift, total, weight = 0.0, one, weights[i]
-        if softmax:
-            top, total = _softmax_shift(row, exps)
-            shift = np.float64(cell[i]) - np.float64(top) - math.log(total)
-        _zero_terms(row, log_theta, exps.dtype.type(shift), small, logs)
+        row, weight = eta[i], weights[i]
+        top = tops[i] if softmax else zero
+        shift, total = _parts(row, top, log_library[i : i + 1], gene, (exps, small, logs))
+        near = theta.dtype.type(shift)
         log_p, slope = 0.0, 0.0
         for g in range(n_genes):
-            terms[g] = -theta[g] * (max(row[g] + exps.dtype.type(shift) - log_theta[g], zero) + logs[g])
+            terms[g] = -theta[g] * (max(row[g] + near - log_theta[g], zero) + logs[g])
             log_p += terms[g]
         if gradient:
             for g in range(n_genes):
-                positive = row[g] + exps.dtype.type(shift) > log_theta[g]
-                a = -theta[g] * (one if positive else small[g]) / (one + small[g])
-                by_eta[i, g] = a
+                a = -theta[g] * (one if row[g] + near > log_theta[g] else small[g]) / (one + small[g])
+                slopes[g] = a
                 by_theta[g] += weight * (terms[g] - a)
                 slope += a
         for k in range(indptr[i], indptr[i + 1]):
@@ -133,14 +156,12 @@ def nb_block(start, stop, counts, eta, gene, cell, out, weights):
             log_p += -th * softplus - terms[g] + x * (rho - softplus) + ratio - log_factorial(x)
             if gradient:
                 a = x * down - th * up
-                by_theta[g] += weight * (th * (slope_ratio - softplus) - a - (terms[g] - by_eta[i, g]))
-                slope += a - by_eta[i, g]
-                by_eta[i, g] = a
+                by_theta[g] += weight * (th * (slope_ratio - softplus) - a - (terms[g] - slopes[g]))
+                slope += a - slopes[g]
+                slopes[g] = a
         likelihood[i], by_library[i] = log_p, slope
-        if gradient and softmax:
-            scale = exps.dtype.type(slope) / total
-            for g in range(n_genes):
-                by_eta[i, g] -= exps[g] * scale
+        if gradient:
+            _spread(slopes, exps, theta.dtype.type(slope) / total, by_eta[i])
 
 
 @njit(**_OPTIONS)
@@ -155,30 +176,29 @@ def _sigmoid(x):
 
 
 @njit(**_OPTIONS)
-def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
+def zinb_block(start, stop, counts, eta, dropout, gene, cell, out):
     """Fill the zero-inflated log-likelihood of some cells, and its gradients where there is room for them.
 
     Parameters are those of `nb_block`; `dropout` holds the logit of the dropout (cells x genes), and `out` has the
     gradient by it as its fifth element.
     """
     indptr, indices, values = counts
-    log_theta, theta, wide_theta, log_gamma_theta, digamma_theta, bias = gene
+    log_theta, theta, _, wide_theta, log_gamma_theta, digamma_theta = gene
+    weights, tops, log_library = cell
     likelihood, by_library, by_eta, by_theta, by_dropout = out
     n_genes = eta.shape[1]
-    row, exps, small, logs = np.empty_like(bias), np.empty_like(bias), np.empty_like(bias), np.empty_like(bias)
-    terms = np.empty_like(bias)
-    zero, one = exps.dtype.type(0), exps.dtype.type(1)
-    softmax, gradient = cell.shape[0] > 0, by_eta.shape[0] > 0
+    exps, small, logs = np.zeros_like(theta), np.empty_like(theta), np.empty_like(theta)
+    terms, slopes = np.empty_like(theta), np.empty_like(theta)
+    zero, one = theta.dtype.type(0), theta.dtype.type(1)
+    softmax, gradient = log_library.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
-        _shifted(eta[i], bias, row)
-        pi, shift, total, weight = dropout[i], 0.0, one, weights[i]
-        if softmax:
-            top, total = _softmax_shift(row, exps)
-            shift = np.float64(cell[i]) - np.float64(top) - math.log(total)
-        _zero_terms(row, log_theta, exps.dtype.type(shift), small, logs)
+        row, pi, weight = eta[i], dropout[i], weights[i]
+        top = tops[i] if softmax else zero
+        shift, total = _parts(row, top, log_library[i : i + 1], gene, (exps, small, logs))
+        near = theta.dtype.type(shift)
         log_p, slope = 0.0, 0.0
         for g in range(n_genes):
-            rho = row[g] + exps.dtype.type(shift) - log_theta[g]
+            rho = row[g] + near - log_theta[g]
             nb = -theta[g] * (max(rho, zero) + logs[g])
             t = nb - pi[g]
             e_t, e_pi = exp_nonpositive(-abs(t)), exp_nonpositive(-abs(pi[g]))
@@ -187,7 +207,7 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
             if gradient:
                 w = (one if t > zero else e_t) / (one + e_t)
                 a = -theta[g] * (one if rho > zero else small[g]) / (one + small[g])
-                by_eta[i, g] = w * a
+                slopes[g] = w * a
                 by_theta[g] += weight * w * (nb - a)
                 by_dropout[i, g] = (e_pi if pi[g] > zero else one) / (one + e_pi) - w
                 slope += w * a
@@ -204,11 +224,9 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out, weights):
                 a, a_zero = x * down - th * up, -th * up
                 w = _sigmoid(-th * softplus - logit)
                 by_theta[g] += weight * (th * (slope_ratio - softplus) - a - w * (-th * softplus - a_zero))
-                slope += a - by_eta[i, g]
-                by_eta[i, g] = a
+                slope += a - slopes[g]
+                slopes[g] = a
                 by_dropout[i, g] = -_sigmoid(logit)
         likelihood[i], by_library[i] = log_p, slope
-        if gradient and softmax:
-            scale = exps.dtype.type(slope) / total
-            for g in range(n_genes):
-                by_eta[i, g] -= exps[g] * scale
+        if gradient:
+            _spread(slopes, exps, theta.dtype.type(slope) / total, by_eta[i])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from tqdm import tqdm
 
 from sctandem._random import as_generator, spawn, torch_seeded
 from sctandem.nn import WindowLSTM
+from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -106,19 +106,8 @@ def fit_windows(
     """
     first, *children = spawn(rng, config.n_members + 1)
     total = config.n_members * config.n_steps
-    with _one_thread(), tqdm(total=total, desc="Reading windows", unit="step", disable=not progress) as bar:
+    with torch_on_one_thread(), tqdm(total=total, desc="Reading windows", unit="step", disable=not progress) as bar:
         return _fit_members(data, genes, config, first, children, advance=bar.update)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: the matrices are so small that more threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fit_members(

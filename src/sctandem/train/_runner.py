@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from sctandem._compat import torch_device
+from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class CountTrainRunner:
             model.module.eval()
         self._finish()
 
+    @torch_on_one_thread()
     def _run(self, loader: Iterable[dict[str, Tensor]], validation: Iterable[dict[str, Tensor]] | None) -> None:
         """Go through the epochs."""
         config = self.training_plan.config

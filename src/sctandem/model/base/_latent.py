@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sctandem.nn._threads import torch_on_one_thread
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,6 +33,7 @@ class LatentMixin:
         for batch in loader:
             yield batch if device.type == "cpu" else {key: value.to(device) for key, value in batch.items()}
 
+    @torch_on_one_thread()
     @torch.inference_mode()
     def get_latent_representation(
         self,
@@ -62,6 +65,7 @@ class LatentMixin:
             parts.append(outputs["qz"].loc.cpu().numpy())
         return np.concatenate(parts)
 
+    @torch_on_one_thread()
     @torch.inference_mode()
     def get_elbo(
         self,
