@@ -17,8 +17,6 @@ PREFERRED = ("cell_type", "celltype", "cell_types", "annotation", "leiden", "lou
 MOST_GROUPS = 20
 HIDDEN_SHARE, MOST_CHROMOSOMES, ENOUGH_GENES = 0.1, 2, 100
 FEW_GENES = 5000
-#: As `sctandem.pp.gene_windows` warns.
-LEAST_NEAR, ENOUGH_STARTS = 0.3, 10
 #: Fewer windows than this say little about how windows work.
 FEW_WINDOWS = 300
 
@@ -90,6 +88,8 @@ def note_on_sizes(mdata: MuData, size_factor: str | None) -> str:
 
 def cautions(mdata: MuData) -> list[str]:
     """Say what the windows are that the results rest on, where they are not what they should be."""
+    from sctandem.pp._gene_windows import ENOUGH_STARTS, LEAST_NEAR
+
     said = []
     found = mdata.uns["gene_windows"]
     how, n = found["params"], int((found["genes"]["n_peaks"] > 0).sum())

@@ -69,13 +69,11 @@ def read(name: str, *, folder: Path = FOLDER) -> dict[str, Any]:
 def describe_run(*, seeds: Iterable[int], data: Iterable[Path]) -> dict[str, Any]:
     """Say when, on what and with which versions, seeds and files a benchmark ran."""
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        **stamp(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "commit": commit(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
-        "threads": n_threads(),
         "packages": {package: found for package in PACKAGES if (found := _version(package)) is not None},
         "seeds": list(seeds),
         "data": {path.name: sha256(path) for path in data},

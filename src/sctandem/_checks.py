@@ -45,6 +45,7 @@ __all__ = [
     "check_type",
     "check_unique",
     "holds_counts",
+    "layer_slot",
     "listed",
     "nonempty",
     "working_copy",
@@ -319,6 +320,11 @@ def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
         msg = f"{slot}.layers has no {layer!r}; it has {listed(named)}. layer=None takes X."
         raise KeyError(msg)
     return adata.layers[layer]
+
+
+def layer_slot(slot: str, layer: str | None) -> str:
+    """Name in messages what `check_layer` returns."""
+    return f"{slot}.X" if layer is None else f"{slot}.layers[{layer!r}]"
 
 
 def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -> Any:

@@ -79,6 +79,24 @@ def peak_response(loadings: np.ndarray, accessibility: np.ndarray) -> np.ndarray
     return loadings / (accessibility + 0.05 * accessibility.mean() + 1e-12)[:, None]
 
 
+def peak_behaviour(response: np.ndarray, accessibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Say how much each peak responds and how open it is.
+
+    Parameters
+    ----------
+    response
+        From `peak_response`, peaks x components.
+    accessibility
+        Mean log count, (peaks,).
+
+    Returns
+    -------
+    Size of the response, (peaks,); and the logarithms of size and accessibility, centred and scaled, peaks x 2.
+    """
+    size = np.linalg.norm(response, axis=1)
+    return size, np.column_stack([_scaled(np.log(size + 1e-3)), _scaled(np.log(accessibility + 1e-3))])
+
+
 def sequence_summary(sequence: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
     """Say of each peak's sequence what accessibility it predicts, by ridge regression over all peaks.
 
@@ -120,8 +138,7 @@ def pair_features(
     float32, pairs x features: direction and size of the response, accessibility, width, distance (signed, and in bumps
     over its logarithm), and what the sequence says.
     """
-    size = np.linalg.norm(response, axis=1)
-    behaviour = np.column_stack([_scaled(np.log(size + 1e-3)), _scaled(np.log(accessibility + 1e-3))])
+    size, behaviour = peak_behaviour(response, accessibility)
     direction = 3 * response / np.maximum(size, 1e-6)[:, None]
     columns = [direction[windows.peak], behaviour[windows.peak]]
     if sequence is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
 
-from sctandem.kernels._window_features import _scaled
+from sctandem.kernels._window_features import peak_behaviour
 
 if TYPE_CHECKING:
     from sctandem.kernels._window_features import Windows
@@ -41,9 +41,9 @@ def pair_places(windows: Windows, response: np.ndarray, accessibility: np.ndarra
     The peak itself (direction of its response, side of the gene, distance), pairs x coordinates; and what lies between it
     and the gene (number of peaks, sums of their accessibility, size of response, and product of both), pairs x 4.
     """
-    size = np.linalg.norm(response, axis=1)
+    size, behaviour = peak_behaviour(response, accessibility)
     direction = response / np.maximum(size, 1e-6)[:, None]
-    level, change = _scaled(np.log(accessibility + 1e-3)), _scaled(np.log(size + 1e-3))
+    change, level = behaviour.T
     far = np.log10(np.abs(windows.distance) + NEAR)
     own = np.column_stack([direction[windows.peak] / DIRECTION, np.sign(windows.distance) / SIDE, far / DECADES])
 

@@ -20,6 +20,7 @@ from sctandem._checks import (
     check_slot,
     check_unique,
     holds_counts,
+    layer_slot,
     nonempty,
 )
 from sctandem._keys import GeneWindowKeys, SequenceKeys
@@ -82,8 +83,8 @@ def check_inputs(
         name = names[role]
         adata = mdata.mod[name]
         check_unique(adata.var_names, f"mdata[{name!r}].var_names")
-        slot = f"mdata[{name!r}].X" if layer is None else f"mdata[{name!r}].layers[{layer!r}]"
-        check_counts(check_layer(adata, layer, f"mdata[{name!r}]"), slot)
+        slot = f"mdata[{name!r}]"
+        check_counts(check_layer(adata, layer, slot), layer_slot(slot, layer))
         if adata.n_vars == 0:
             msg = f"mdata[{name!r}] has no {'genes' if role == 'rna' else 'peaks'}."
             raise ValueError(msg)
@@ -313,5 +314,5 @@ def read_atac(
             )
             raise KeyError(msg)
         counts = as_csr(counts)[:, order]
-    check_counts(counts, f"mdata[{name!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
+    check_counts(counts, layer_slot(f"mdata[{name!r}]", layer))
     return cells, as_csr(counts)

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from sctandem._checks import check_positive
 from sctandem._keys import VERDICTS
 from sctandem.get import expression_skill as read_skill
-from sctandem.pl._style import INK, SMALL, TEXT, VERDICT_COLORS, plain
+from sctandem.pl._style import INK, TEXT, VERDICT_COLORS, legend_above, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,17 +96,7 @@ def expression_skill(
     ax.set_xlabel("Pearson correlation of predicted and measured expression", fontsize=TEXT)
     ax.set_ylabel("Genes", fontsize=TEXT)
     plain(ax)
-    ax.legend(
-        handles=handles,
-        frameon=False,
-        fontsize=SMALL,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2,
-        borderaxespad=0.3,
-        columnspacing=1.2,
-        handlelength=1.4,
-    )
+    legend_above(ax, handles, columnspacing=1.2, handlelength=1.4)
     return ax
 
 

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 
 from sctandem._checks import check_positive
 from sctandem.get import programme_skill as read_skill
-from sctandem.pl._style import INK, NEUTRAL, PROGRAMME_COLORS, SMALL, TEXT, plain
+from sctandem.pl._style import INK, NEUTRAL, PROGRAMME_COLORS, TEXT, legend_above, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,13 +93,5 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
                 label="score: random sets",
             )  # fmt: skip
         )
-    ax.legend(
-        handles=handles,
-        frameon=False,
-        fontsize=SMALL,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2,
-        borderaxespad=0.3,
-    )
+    legend_above(ax, handles)
     return ax

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from mudata import MuData
 
@@ -51,3 +52,20 @@ def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:
         spine.set_visible(side in keep)
         spine.set_color(INK)
     ax.tick_params(labelsize=SMALL, color=INK)
+
+
+def legend_above(
+    ax: Axes, handles: Sequence[Artist], *, columnspacing: float | None = None, handlelength: float | None = None
+) -> None:
+    """Put a legend of two columns above the axes, where it hides nothing; by default spaced as matplotlib does."""
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        fontsize=SMALL,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        borderaxespad=0.3,
+        columnspacing=columnspacing,
+        handlelength=handlelength,
+    )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ID_COLUMNS = ("gene_ids", "gene_id")
-_NEAR, _LEAST_NEAR, _ENOUGH = 1000, 0.3, 10
+NEAR, LEAST_NEAR, ENOUGH_STARTS = 1000, 0.3, 10
 """Genes have a peak within so many bp of their start; a smaller share is suspicious; fewer genes say nothing about it."""
 
 
@@ -237,9 +237,9 @@ def _other_names(rna: AnnData, table: pd.DataFrame, n_found: int) -> str:
 def _share_near_start(tss: pd.DataFrame, peaks: pd.DataFrame) -> float:
     """Return the share of genes with a peak at their TSS, of those on chromosomes with peaks; warn where it is small."""
     n_genes = int(tss["chrom"].isin(peaks["chrom"].unique()).sum())
-    near = window_pairs(tss, peaks, upstream=_NEAR, downstream=_NEAR)
+    near = window_pairs(tss, peaks, upstream=NEAR, downstream=NEAR)
     share = near["gene"].nunique() / n_genes
-    if share < _LEAST_NEAR and n_genes >= _ENOUGH:
+    if share < LEAST_NEAR and n_genes >= ENOUGH_STARTS:
         logger.warning(
             "only %.0f %% of the genes have a peak within 1 kb of their start; are genes and peaks of the same assembly?",
             100 * share,

@@ -19,6 +19,7 @@ from sctandem._checks import (
     check_same_cells,
     check_type,
     holds_counts,
+    layer_slot,
     working_copy,
 )
 from sctandem._compat import add_modality
@@ -231,9 +232,9 @@ def _expression(
     """Read measured log-normalised expression as the model was told to, and the library sizes."""
     setup = model.setup_args
     adata = mdata.mod[rna]
-    layer = setup["rna_layer"]
-    counts = check_layer(adata, layer, f"mdata[{rna!r}]")
-    check_counts(counts, f"mdata[{rna!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
+    layer, slot = setup["rna_layer"], f"mdata[{rna!r}]"
+    counts = check_layer(adata, layer, slot)
+    check_counts(counts, layer_slot(slot, layer))
     counts = as_csr(counts)[cells]
     shown = ~adata.var_names.isin(model.heldout_genes)
     library = np.asarray(counts[:, shown].sum(1), dtype=np.float64).ravel()
@@ -241,7 +242,7 @@ def _expression(
     if key is not None:
         obs = adata.obs if key in adata.obs else mdata.obs
         if key not in obs:
-            msg = f"the model was trained with size_factor_key={key!r}, which is in neither mdata[{rna!r}].obs nor mdata.obs."
+            msg = f"the model was trained with size_factor_key={key!r}, which is in neither {slot}.obs nor mdata.obs."
             raise KeyError(msg)
         library = obs[key].to_numpy(dtype=np.float64)[cells]
     return log_normalise(counts[:, adata.var_names.get_indexer(genes)], library), library

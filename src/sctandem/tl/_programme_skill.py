@@ -18,6 +18,7 @@ from sctandem._checks import (
     check_positive,
     check_slot,
     check_unique,
+    layer_slot,
     working_copy,
 )
 from sctandem._keys import PROGRAMME_VERDICTS, PredictionKeys, ProgrammeKeys
@@ -248,7 +249,7 @@ def _measured(
     """Return log1p of the measured counts per 10,000 of some cells."""
     rna, slot = mdata.mod[name], f"mdata[{name!r}]"
     block = check_layer(rna, layer, slot)[rows]
-    check_counts(block, f"{slot}.X" if layer is None else f"{slot}.layers[{layer!r}]")
+    check_counts(block, layer_slot(slot, layer))
     counts = sparse.csr_array(block, dtype=np.float64)
     if size_factor_key is None:
         sizes = np.asarray(counts.sum(axis=1)).ravel()
