@@ -22,22 +22,6 @@ from sctandem.nn import WindowConfig
 from sctandem.train import CountTrainingPlan
 
 
-@pytest.fixture(name="mdata")
-def fixture_mdata():
-    return small_multiome()
-
-
-@pytest.fixture(name="model", scope="module")
-def fixture_model():
-    """Trained on the plain object; tests only read it."""
-    return trained(small_multiome())
-
-
-@pytest.fixture(name="expected", scope="module")
-def fixture_expected(model):
-    return model.predict_expression()
-
-
 def cells_in_another_order(mdata, seed=0):
     return mdata[np.random.default_rng(seed).permutation(mdata.n_obs)].copy()
 
@@ -45,26 +29,26 @@ def cells_in_another_order(mdata, seed=0):
 # --- what it gives ----------------------------------------------------------------------------------------------------
 
 
-def test_prediction_is_a_table_of_rates(model, expected):
+def test_prediction_is_a_table_of_rates(tape, expected):
     assert expected.shape == (200, 60)
     assert (expected.dtypes == np.float32).all()
-    assert expected.index.equals(model.adata.obs_names)
-    assert expected.columns.equals(model.adata["rna"].var_names)
+    assert expected.index.equals(tape.adata.obs_names)
+    assert expected.columns.equals(tape.adata["rna"].var_names)
     assert expected.to_numpy().min() > 0
     assert expected.to_numpy().max() <= 1e4
 
 
-def test_prediction_is_the_formula(model, expected):
+def test_prediction_is_the_formula(tape, expected):
     """State, context and weights put together by hand, in double precision."""
-    state = model.get_latent_representation().astype(float)
-    _, _, log_library, context = next(model._read_blocks(model._read_chromatin(None, None)[1], None))
-    values = {key: value.double().numpy() for key, value in model.module.state_dict().items() if "fitted" not in key}
+    state = tape.get_latent_representation().astype(float)
+    _, _, log_library, context = next(tape._read_blocks(tape._read_chromatin(None, None)[1], None))
+    values = {key: value.double().numpy() for key, value in tape.module.state_dict().items() if "fitted" not in key}
     rate = values["log_mean"] + state @ values["loadings"].T + values["gate"] * (context @ values["profile"].T)
     counts = np.exp(rate)  # the library is their sum
     np.testing.assert_allclose(expected, 1e4 * counts / counts.sum(1, keepdims=True), rtol=1e-3)
-    spread = float(model.module.get_fitted()["library_sd"][0])
+    spread = float(tape.module.get_fitted()["library_sd"][0])
     logs = expected_log1p(rate, np.exp(values["log_theta"]), np.exp(log_library), library_sd=spread)
-    np.testing.assert_allclose(model.predict_expression(scale="log1p"), logs, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(tape.predict_expression(scale="log1p"), logs, rtol=1e-3, atol=1e-5)
 
 
 def test_log_scale_is_below_the_log_of_the_expectation(mdata):
@@ -75,19 +59,19 @@ def test_log_scale_is_below_the_log_of_the_expectation(mdata):
     assert (logs.dtypes == np.float32).all()
 
 
-def test_state_and_components(model):
-    state = model.get_latent_representation()
+def test_state_and_components(tape):
+    state = tape.get_latent_representation()
     assert state.shape == (200, 5)
     assert state.dtype == np.float32
-    components = model.get_components(n_components=7)
+    components = tape.get_components(n_components=7)
     assert components.shape == (200, 7)
-    np.testing.assert_allclose(components[np.sort(model.train_indices)].mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(components[np.sort(tape.train_indices)].mean(0), 0, atol=1e-3)
 
 
-def test_links_table(model):
-    links = model.get_peak_gene_links(rng=0)
+def test_links_table(tape):
+    links = tape.get_peak_gene_links(rng=0)
     assert list(links) == ["peak", "gene", "distance", "weight", "sign", "pvalue", "fdr"]
-    pairs = model.adata.uns["gene_windows"]["pairs"]
+    pairs = tape.adata.uns["gene_windows"]["pairs"]
     key = ["peak", "gene"]
     assert set(map(tuple, links[key].astype(str).to_numpy())) == set(map(tuple, pairs[key].astype(str).to_numpy()))
     merged = links.astype({"peak": str, "gene": str}).merge(pairs.astype({"peak": str, "gene": str}), on=key)
@@ -97,11 +81,11 @@ def test_links_table(model):
     assert links["sign"].dtype == np.int8
     assert links["pvalue"].dropna().between(0, 1, inclusive="right").all()
     assert links["fdr"].dropna().is_monotonic_increasing
-    pd.testing.assert_frame_equal(model.get_peak_gene_links(rng=0), links)
+    pd.testing.assert_frame_equal(tape.get_peak_gene_links(rng=0), links)
 
 
-def test_history_falls(model):
-    losses = model.history["train_loss"]["train_loss"].to_numpy()
+def test_history_falls(tape):
+    losses = tape.history["train_loss"]["train_loss"].to_numpy()
     assert len(losses) == 3
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
@@ -127,11 +111,11 @@ def test_format_of_the_counts(mdata, expected, convert):
     np.testing.assert_array_equal(trained(mdata).predict_expression(), expected)
 
 
-def test_backed_counts(mdata, model, expected, tmp_path):
+def test_backed_counts(mdata, tape, expected, tmp_path):
     mdata.write(tmp_path / "small.h5mu")
     backed = mudata.read_h5mu(tmp_path / "small.h5mu", backed="r")
     try:
-        np.testing.assert_array_equal(model.predict_expression(backed), expected)
+        np.testing.assert_array_equal(tape.predict_expression(backed), expected)
         np.testing.assert_array_equal(trained(backed).predict_expression(), expected)
     finally:
         backed.file.close()
@@ -151,37 +135,37 @@ def test_names_of_modalities(mdata, expected):
     np.testing.assert_array_equal(model.predict_expression(), expected)
 
 
-def test_other_cells_that_are_predicted_with_a_cell(model, mdata, expected):
+def test_other_cells_that_are_predicted_with_a_cell(tape, mdata, expected):
     moved = cells_in_another_order(mdata)
-    np.testing.assert_allclose(model.predict_expression(moved).loc[expected.index], expected, rtol=1e-4)
-    some = model.predict_expression(mdata[5:8].copy())
+    np.testing.assert_allclose(tape.predict_expression(moved).loc[expected.index], expected, rtol=1e-4)
+    some = tape.predict_expression(mdata[5:8].copy())
     np.testing.assert_allclose(some, expected.iloc[5:8], rtol=1e-4)
-    np.testing.assert_allclose(model.predict_expression(mdata[5:6].copy()), expected.iloc[5:6], rtol=1e-4)
-    np.testing.assert_allclose(model.predict_expression(mdata[5:8]), expected.iloc[5:8], rtol=1e-4)  # a view
+    np.testing.assert_allclose(tape.predict_expression(mdata[5:6].copy()), expected.iloc[5:6], rtol=1e-4)
+    np.testing.assert_allclose(tape.predict_expression(mdata[5:8]), expected.iloc[5:8], rtol=1e-4)  # a view
 
 
-def test_order_of_the_peaks_of_the_query(model, mdata, expected):
+def test_order_of_the_peaks_of_the_query(tape, mdata, expected):
     order = np.random.default_rng(0).permutation(600)
     query = new_mudata({"rna": mdata["rna"], "atac": mdata["atac"][:, order].copy()})
-    np.testing.assert_allclose(model.predict_expression(query), expected, rtol=1e-4)
+    np.testing.assert_allclose(tape.predict_expression(query), expected, rtol=1e-4)
 
 
-def test_more_peaks_in_the_query(model, mdata, expected):
+def test_more_peaks_in_the_query(tape, mdata, expected):
     extra = mdata["atac"][:, :3].copy()
     extra.var_names = ["chr1:1-2", "chr1:3-4", "chr1:5-6"]
     atac = anndata.concat([extra, mdata["atac"]], axis=1)
-    np.testing.assert_array_equal(model.predict_expression(new_mudata({"atac": atac})), expected)
+    np.testing.assert_array_equal(tape.predict_expression(new_mudata({"atac": atac})), expected)
 
 
-def test_cells_without_rna(model, mdata, expected):
+def test_cells_without_rna(tape, mdata, expected):
     query = new_mudata({"atac": mdata["atac"].copy()})
-    np.testing.assert_array_equal(model.predict_expression(query), expected)
-    np.testing.assert_array_equal(model.get_latent_representation(query), model.get_latent_representation())
+    np.testing.assert_array_equal(tape.predict_expression(query), expected)
+    np.testing.assert_array_equal(tape.get_latent_representation(query), tape.get_latent_representation())
 
 
-def test_rna_of_the_query(model, mdata, expected):
+def test_rna_of_the_query(tape, mdata, expected):
     mdata["rna"].X = mdata["rna"].X[::-1] * 3
-    np.testing.assert_array_equal(model.predict_expression(mdata), expected)
+    np.testing.assert_array_equal(tape.predict_expression(mdata), expected)
 
 
 def test_rna_of_validation_cells(mdata):
@@ -226,10 +210,10 @@ def test_names_and_metadata(mdata, expected):
 # --- what it depends on -----------------------------------------------------------------------------------------------
 
 
-def test_seed(mdata, model, expected):
+def test_seed(mdata, tape, expected):
     again = trained(mdata)
     np.testing.assert_array_equal(again.predict_expression(), expected)
-    np.testing.assert_array_equal(again.train_indices, model.train_indices)
+    np.testing.assert_array_equal(again.train_indices, tape.train_indices)
     other = trained(small_multiome(), rng=1)
     assert not np.allclose(other.predict_expression(), expected)
 
@@ -297,11 +281,11 @@ def test_sequence_features_are_read(mdata, expected):
 # --- life of a model --------------------------------------------------------------------------------------------------
 
 
-def test_save_and_load(mdata, model, expected, tmp_path):
-    model.save(tmp_path / "model")
+def test_save_and_load(mdata, tape, expected, tmp_path):
+    tape.save(tmp_path / "model")
     found = TAPE.load(tmp_path / "model", mdata)
     np.testing.assert_array_equal(found.predict_expression(), expected)
-    pd.testing.assert_frame_equal(found.get_peak_gene_links(rng=0), model.get_peak_gene_links(rng=0))
+    pd.testing.assert_frame_equal(found.get_peak_gene_links(rng=0), tape.get_peak_gene_links(rng=0))
     assert found.config == SMALL
 
 

@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
-from tape import SMALL, small_multiome, trained
+from tape import SMALL, trained
 
 from sctandem._compat import copy_mudata, new_mudata
 from sctandem.model import TAPE
-
-
-@pytest.fixture(name="mdata")
-def fixture_mdata():
-    return small_multiome()
 
 
 def dense(matrix):
@@ -296,11 +291,6 @@ def test_empty_cells_do_not_teach(mdata):
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(name="model", scope="module")
-def fixture_model():
-    return trained(small_multiome())
-
-
 def test_untrained_model(mdata):
     model = made(mdata)
     for call in (
@@ -313,32 +303,32 @@ def test_untrained_model(mdata):
             call()
 
 
-def test_query_without_chromatin_or_peaks(model, mdata):
+def test_query_without_chromatin_or_peaks(tape, mdata):
     with pytest.raises(KeyError, match=r"mdata has no modality 'atac'; it has \['rna'\]"):
-        model.predict_expression(new_mudata({"rna": mdata["rna"]}))
+        tape.predict_expression(new_mudata({"rna": mdata["rna"]}))
     fewer = new_mudata({"atac": mdata["atac"][:, 5:].copy()})
     with pytest.raises(KeyError, match="lacks 5 of the model's 600 peaks"):
-        model.predict_expression(fewer)
+        tape.predict_expression(fewer)
     with pytest.raises(TypeError, match="mdata is an AnnData, not a MuData"):
-        model.predict_expression(mdata["atac"])
+        tape.predict_expression(mdata["atac"])
 
 
-def test_query_that_is_not_counts(model, mdata):
+def test_query_that_is_not_counts(tape, mdata):
     before = copy_mudata(with_value(mdata, "atac", -2))
     with pytest.raises(ValueError, match=r"mdata\['atac'\]\.X contains negative values"):
-        model.predict_expression(mdata)
+        tape.predict_expression(mdata)
     assert_same(mdata, before)
 
 
-def test_unknown_scale(model):
+def test_unknown_scale(tape):
     with pytest.raises(ValueError, match="scale='log2' is not known; choose one of 'cp10k', 'log1p'"):
-        model.predict_expression(scale="log2")
+        tape.predict_expression(scale="log2")
 
 
-def test_predicting_leaves_the_query_alone(model, mdata):
+def test_predicting_leaves_the_query_alone(tape, mdata):
     before = copy_mudata(mdata)
-    model.predict_expression(mdata)
-    model.get_latent_representation(mdata)
+    tape.predict_expression(mdata)
+    tape.get_latent_representation(mdata)
     assert_same(mdata, before)
 
 
@@ -355,8 +345,8 @@ def test_predicting_leaves_the_query_alone(model, mdata):
         ({"batch_size": 1.5}, ValueError, "batch_size=1.5 is not an integer above 0"),
     ],
 )
-def test_cells_that_are_not_there(model, arguments, error, match):
-    for call in (model.predict_expression, model.get_latent_representation, model.get_components):
+def test_cells_that_are_not_there(tape, arguments, error, match):
+    for call in (tape.predict_expression, tape.get_latent_representation, tape.get_components):
         with pytest.raises(error, match=match):
             call(**arguments)
 

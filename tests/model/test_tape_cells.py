@@ -5,37 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from tape import small_multiome, trained
+from tape import trained
 
 from sctandem._compat import new_mudata
 
 
-@pytest.fixture(name="mdata")
-def fixture_mdata():
-    return small_multiome()
-
-
-@pytest.fixture(name="model", scope="module")
-def fixture_model():
-    """Trained on the plain object; tests only read it."""
-    return trained(small_multiome())
-
-
-@pytest.fixture(name="expected", scope="module")
-def fixture_expected(model):
-    return model.predict_expression()
-
-
-def test_total_expression_is_that_of_a_cell(model, expected):
+def test_total_expression_is_that_of_a_cell(tape, expected):
     np.testing.assert_allclose(expected.sum(axis=1), 1e4, rtol=1e-5)
     # in any cell, however strange: ten times the depth, a single open peak, none at all
-    strange = model.adata["atac"][:3].copy()
+    strange = tape.adata["atac"][:3].copy()
     counts = strange.X.tolil()
     counts[0] = 10 * counts[0]
     counts[1:] = 0
     counts[1, 7] = 500
     strange.X = counts.tocsr()
-    np.testing.assert_allclose(model.predict_expression(new_mudata({"atac": strange})).sum(axis=1), 1e4, rtol=1e-5)
+    np.testing.assert_allclose(tape.predict_expression(new_mudata({"atac": strange})).sum(axis=1), 1e4, rtol=1e-5)
 
 
 def test_heldout_genes_come_on_top_of_the_total(mdata):
@@ -55,11 +39,11 @@ def test_a_separate_library_size_sets_the_total(mdata):
     assert totals.std() > 1
 
 
-def test_log_scale_knows_no_totals(mdata, model):
+def test_log_scale_knows_no_totals(mdata, tape):
     """What is scored is the same whether the library size is that of the genes or one that happens to equal it."""
     same = trained(mdata, size_factor_key="size")
     np.testing.assert_allclose(
-        same.predict_expression(scale="log1p"), model.predict_expression(scale="log1p"), rtol=1e-5, atol=1e-6
+        same.predict_expression(scale="log1p"), tape.predict_expression(scale="log1p"), rtol=1e-5, atol=1e-6
     )
 
 
@@ -70,25 +54,25 @@ def test_log_scale_knows_no_totals(mdata, model):
     [None, [5], [199, 0, 0, 17], np.arange(200) % 3 == 0, np.array([-1, 3]), np.arange(50, 120)],
     ids=["all", "one", "any order", "mask", "from the end", "many"],
 )
-def test_some_cells_in_any_blocks(model, scale, batch_size, indices):
-    whole = model.predict_expression(scale=scale)
+def test_some_cells_in_any_blocks(tape, scale, batch_size, indices):
+    whole = tape.predict_expression(scale=scale)
     rows = slice(None) if indices is None else indices
-    some = model.predict_expression(scale=scale, indices=indices, batch_size=batch_size)
+    some = tape.predict_expression(scale=scale, indices=indices, batch_size=batch_size)
     pd.testing.assert_frame_equal(some, whole.iloc[rows], rtol=1e-6, atol=0)
-    state = model.get_latent_representation(indices=indices, batch_size=batch_size)
-    np.testing.assert_allclose(state, model.get_latent_representation()[rows], rtol=1e-5, atol=1e-6)
-    components = model.get_components(n_components=5, indices=indices, batch_size=batch_size)
-    np.testing.assert_allclose(components, model.get_components(n_components=5)[rows], rtol=1e-6, atol=1e-6)
+    state = tape.get_latent_representation(indices=indices, batch_size=batch_size)
+    np.testing.assert_allclose(state, tape.get_latent_representation()[rows], rtol=1e-5, atol=1e-6)
+    components = tape.get_components(n_components=5, indices=indices, batch_size=batch_size)
+    np.testing.assert_allclose(components, tape.get_components(n_components=5)[rows], rtol=1e-6, atol=1e-6)
 
 
-def test_no_cells(model):
-    assert model.predict_expression(indices=[]).shape == (0, 60)
-    assert model.get_latent_representation(indices=[]).shape == (0, 5)
-    assert model.get_components(indices=np.zeros(200, dtype=bool), n_components=5).shape == (0, 5)
+def test_no_cells(tape):
+    assert tape.predict_expression(indices=[]).shape == (0, 60)
+    assert tape.get_latent_representation(indices=[]).shape == (0, 5)
+    assert tape.get_components(indices=np.zeros(200, dtype=bool), n_components=5).shape == (0, 5)
 
 
-def test_cells_of_another_object(model, mdata, expected):
+def test_cells_of_another_object(tape, mdata, expected):
     query = new_mudata({"atac": mdata["atac"][20:60, ::-1].copy()})
-    found = model.predict_expression(query, indices=[3, 1])
+    found = tape.predict_expression(query, indices=[3, 1])
     np.testing.assert_allclose(found, expected.iloc[[23, 21]], rtol=1e-4)
     assert list(found.index) == list(expected.index[[23, 21]])

@@ -8,17 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from tape import SMALL, small_multiome, trained
+from tape import SMALL, trained
 
 from sctandem._compat import copy_mudata, new_mudata
 from sctandem.model import TAPE
 
 EMPTY = {"rna": [3, 4, 5], "atac": [5, 6, 7, 8]}
-
-
-@pytest.fixture(name="mdata")
-def fixture_mdata():
-    return small_multiome()
 
 
 def emptied(mdata, *, stored):
