@@ -125,6 +125,18 @@ def alternate(path: Path, n_threads: int, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def held_out(n_cells: int) -> np.ndarray:
+    """Give the tenth of the cells that both methods hold out under `SPLIT_SEED`."""
+    return np.random.RandomState(SPLIT_SEED).permutation(n_cells)[: n_cells // 10]
+
+
+def check_held_out(model: Any, cells: np.ndarray) -> None:
+    """Stop when a model held out other cells than those that are evaluated."""
+    if sorted(model.validation_indices) != sorted(cells):
+        msg = f"the cells held out by {type(model).__name__} are not those that are evaluated"
+        raise RuntimeError(msg)
+
+
 def reference_curve(
     path: Path, n_threads: int, seed: int, marks: list[int], kl_warmup: int | None = None
 ) -> list[dict[str, Any]]:
@@ -136,7 +148,7 @@ def reference_curve(
 
     adata = load(path, n_threads)
     model = make("scVI", adata, seed)
-    cells = np.random.RandomState(SPLIT_SEED).permutation(adata.n_obs)[: adata.n_obs // 10]
+    cells = held_out(adata.n_obs)
     rows: list[dict[str, Any]] = []
     clock = {"start": 0.0, "aside": 0.0}
 
@@ -152,24 +164,20 @@ def reference_curve(
     clock["start"] = time.perf_counter()
     plan = {} if kl_warmup is None else {"plan_kwargs": {"n_epochs_kl_warmup": kl_warmup}}
     train(model, marks[-1], callbacks=[Mark()], **plan)
-    if sorted(model.validation_indices) != sorted(cells):
-        msg = "the cells held out by scVI are not those that were evaluated"
-        raise RuntimeError(msg)
+    check_held_out(model, cells)
     return rows
 
 
 def own_runs(path: Path, n_threads: int, seed: int, marks: list[int]) -> list[dict[str, Any]]:
     """Train the count VAE afresh for each number of epochs; return held-out evidence and seconds of training."""
     adata = load(path, n_threads)
+    cells = held_out(adata.n_obs)
     train(make("sctandem", adata, seed), 1)  # compiles or loads the kernels
     rows = []
     for epochs in marks:
         model = make("sctandem", adata, seed)
         seconds = train(model, epochs)
-        cells = np.random.RandomState(SPLIT_SEED).permutation(adata.n_obs)[: adata.n_obs // 10]
-        if sorted(model.validation_indices) != sorted(cells):
-            msg = "the cells held out by sctandem are not those that were evaluated"
-            raise RuntimeError(msg)
+        check_held_out(model, cells)
         elbo = evidence(model, adata, cells)
         rows.append({"epochs": epochs, "elbo": elbo, "seconds": seconds})
     return rows
@@ -181,3 +189,15 @@ def short_training(path: Path, n_threads: int, method: str) -> None:
     model = make(method, adata, 0)
     train(model, 3)
     model.get_latent_representation()
+
+
+def libraries(path: Path, n_threads: int, compiled: bool) -> None:  # noqa: FBT001
+    """Read the data and set up a model; run one compiled kernel on a matrix of one number where `compiled`."""
+    import torch
+
+    adata = load(path, n_threads)
+    make("sctandem", adata, 0)
+    if compiled:
+        from sctandem.nn import SparseLinear, dense_to_csr
+
+        SparseLinear(1, 1)(dense_to_csr(torch.ones(1, 1)))
