@@ -1,0 +1,130 @@
+"""From many small clusters to those that valleys part, and the tree of their phases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from sctandem.kernels._annealing import critical_temperature
+from sctandem.kernels._annealing_evidence import separation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Points: TypeAlias = NDArray[np.floating]
+    Labels: TypeAlias = NDArray[np.intp]
+
+_NEAR = 6
+"""Nearest groups against which a group is held."""
+
+
+class SplitTree(NamedTuple):
+    """Nodes of a binary tree, the root first, every parent before its children."""
+
+    parent: NDArray[np.int64]
+    """-1 for the root."""
+    leaf: NDArray[np.int64]
+    """The group of a leaf, -1 for a split."""
+    temperature: NDArray[np.float64]
+    """Below which the node splits; NaN for a leaf."""
+    n_points: NDArray[np.int64]
+    evidence: NDArray[np.float64]
+    """For the split of the node: lower bound of log(peak / valley); NaN for a leaf."""
+
+
+def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, least: float = np.inf) -> Labels:
+    """Unite the two groups that are least parted, again and again.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+    labels
+        The group of each point, 0, 1, ...; every group has points.
+    n_groups
+        Number of groups at which to stop.
+    least
+        Evidence (see `separation`) at which to stop: all groups are parted by it.
+
+    Returns
+    -------
+    The united group of each of the given groups, 0, 1, ...
+    """
+    labels = labels.copy()
+    n_given = int(labels.max()) + 1
+    united = np.arange(n_given)
+    known: dict[tuple[int, int], float] = {}
+    groups = list(range(n_given))
+    members = {g: np.flatnonzero(labels == g) for g in groups}
+    while len(groups) > max(n_groups, 1):
+        pairs = _near_pairs(points, groups, members)
+        for a, b in pairs:
+            if (a, b) not in known:
+                cells = np.concatenate([members[a], members[b]])
+                known[a, b] = separation(points[cells], np.arange(len(cells)) >= len(members[a]))
+        a, b = min(pairs, key=lambda pair: known[pair])
+        if known[a, b] >= least:
+            break
+        new = max(members) + 1
+        members[new] = np.concatenate([members[a], members[b]])
+        united[(united == a) | (united == b)] = new
+        groups = [g for g in groups if g not in {a, b}] + [new]
+    return np.searchsorted(groups, united)
+
+
+def split_tree(points: Points, labels: Labels) -> SplitTree:
+    """Order groups in a tree by the temperature at which each union of them splits.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+    labels
+        The group of each point, 0, 1, ...
+
+    Returns
+    -------
+    The tree. From the leaves up, the two nodes are united whose union has the lowest critical temperature, so that from the
+    root down the tree splits as the temperature falls; no child splits above its parent.
+    """
+    members = {g: np.flatnonzero(labels == g) for g in range(int(labels.max()) + 1)}
+    children: dict[int, tuple[int, int]] = {}
+    temperature: dict[int, float] = {}
+    evidence: dict[int, float] = {}
+    nodes = list(members)
+    known: dict[tuple[int, int], float] = {}
+    while len(nodes) > 1:
+        for i, a in enumerate(nodes):
+            for b in nodes[:i]:
+                if (a, b) not in known:
+                    cells = np.concatenate([members[a], members[b]])
+                    known[a, b] = critical_temperature(points[cells])[0]
+        a, b = min(((a, b) for i, a in enumerate(nodes) for b in nodes[:i]), key=lambda pair: known[pair])
+        new = max(members) + 1
+        cells = np.concatenate([members[a], members[b]])
+        children[new] = (a, b) if len(members[a]) >= len(members[b]) else (b, a)
+        members[new] = cells
+        temperature[new] = max([known[a, b], *(temperature.get(c, 0.0) for c in (a, b))])
+        evidence[new] = separation(points[cells], np.arange(len(cells)) >= len(members[a]))
+        nodes = [n for n in nodes if n not in {a, b}] + [new]
+    order: list[tuple[int, int]] = [(nodes[0], -1)]
+    for place, (node, _) in enumerate(order):  # grows while it is read: parents come first
+        order += [(child, place) for child in children.get(node, ())]
+    names = [node for node, _ in order]
+    return SplitTree(
+        parent=np.array([parent for _, parent in order]),
+        leaf=np.array([-1 if node in children else node for node in names]),
+        temperature=np.array([temperature.get(node, np.nan) for node in names]),
+        n_points=np.array([len(members[node]) for node in names]),
+        evidence=np.array([evidence.get(node, np.nan) for node in names]),
+    )
+
+
+def _near_pairs(points: Points, groups: list[int], members: dict[int, Labels]) -> list[tuple[int, int]]:
+    """List each group with those whose means are nearest."""
+    means = np.array([points[members[g]].mean(axis=0, dtype=np.float64) for g in groups])
+    distance = ((means[:, None] - means) ** 2).sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    near = np.argsort(distance, axis=1, kind="stable")[:, : min(_NEAR, len(groups) - 1)]
+    return sorted({(groups[min(i, j)], groups[max(i, j)]) for i in range(len(groups)) for j in near[i]})
