@@ -196,7 +196,8 @@ def test_backward_twice_gives_the_same(rng):
 @pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "mean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
 def test_fused_last_layer_equals_layer_and_likelihood(rng, monkeypatch, softmax, weighted, dtype):
-    monkeypatch.setattr(_likelihood_numba, "_CHUNK", N_CELLS // 3)  # several blocks of cells, the last one not full
+    monkeypatch.setattr(_likelihood_numba, "_LEAST", N_CELLS // 3)
+    monkeypatch.setattr(_likelihood_numba, "_CHUNK", 5)  # several groups of cells, of several pieces
     p = problem(rng, dtype)
     leaves = [
         torch.tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True)
@@ -231,7 +232,8 @@ def test_number_of_threads_does_not_change_the_result(rng, n_threads):
 
 
 def test_number_of_threads_does_not_change_the_fused_result(rng, monkeypatch):
-    monkeypatch.setattr(_likelihood_numba, "_CHUNK", 5)
+    monkeypatch.setattr(_likelihood_numba, "_LEAST", 5)
+    monkeypatch.setattr(_likelihood_numba, "_CHUNK", 7)
     counts = dense_to_csr(problem(rng, torch.float32)["counts"])
     leaves = [
         torch.tensor(rng.normal(size=shape), dtype=torch.float32, requires_grad=True)
@@ -247,6 +249,45 @@ def test_number_of_threads_does_not_change_the_fused_result(rng, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, three) for one, three in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_without_gradients_the_value_is_the_same_and_nothing_is_kept(rng, monkeypatch, mode, n_threads):
+    monkeypatch.setattr(_likelihood_numba, "_LEAST", 5)
+    monkeypatch.setattr(_likelihood_numba, "_CHUNK", 7)
+    asked = []
+    fill = _likelihood_numba.kernels.nb_block
+    monkeypatch.setattr(
+        _likelihood_numba.kernels, "nb_block", lambda *given: asked.append(len(given[-1][2])) or fill(*given)
+    )
+    p = problem(rng, torch.float32)
+    weight = torch.tensor(rng.normal(size=(N_GENES, 8)), dtype=torch.float32, requires_grad=True)
+    hidden = torch.tensor(rng.normal(size=(N_CELLS, 8)), dtype=torch.float32)
+    given = {"weight": weight, "bias": torch.zeros(N_GENES), "log_library": p["log_library"]}
+    expected = nb_linear_log_likelihood(p["counts"], hidden, p["log_theta"], **given).detach()
+    assert min(asked) > 0
+    asked.clear()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        with mode():
+            value = nb_linear_log_likelihood(p["counts"], hidden, p["log_theta"], **given)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(value, expected)
+    assert asked
+    assert max(asked) == 0  # no room for gradients: none were made
+
+
+def test_autocast_does_not_reach_the_kernels(rng):
+    p = problem(rng, torch.float32)
+    weight = torch.tensor(rng.normal(size=(N_GENES, 8)), dtype=torch.float32)
+    hidden = torch.tensor(rng.normal(size=(N_CELLS, 8)), dtype=torch.float32)
+    given = {"weight": weight, "bias": torch.ones(N_GENES), "log_library": p["log_library"]}
+    expected = nb_linear_log_likelihood(p["counts"], hidden, p["log_theta"], **given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(nb_linear_log_likelihood(p["counts"], hidden, p["log_theta"], **given), expected)
 
 
 def test_no_cells():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 
 import pytest
 import torch
 
+from sctandem.nn import _threads
 from sctandem.nn._threads import row_blocks, run_blocks, torch_on_one_thread
 
 
@@ -97,3 +99,71 @@ def test_torch_gets_its_threads_back_after_an_error():
     with pytest.raises(RuntimeError, match="broken"), torch_on_one_thread():
         run_blocks(task, [(0, 1), (1, 2), (2, 3)])
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_interruption_comes_before_the_error_of_another_thread():
+    main = threading.get_ident()
+    together = threading.Barrier(3, timeout=30)
+    begun = []
+
+    def task(i, start, stop):
+        begun.append(i)
+        if i < 3:
+            together.wait()
+        if threading.get_ident() == main:
+            raise KeyboardInterrupt
+        msg = "broken elsewhere"
+        raise RuntimeError(msg)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks(task, [(i, i + 1) for i in range(50)])
+    assert len(begun) < 50  # what had not begun was left out
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_holds_of_several_threads_leave_the_default_as_it_was():
+    main_holds, main_let_go = threading.Event(), threading.Event()
+
+    def other():
+        main_holds.wait(30)
+        with torch_on_one_thread():  # begins within that of the main thread, ends after it
+            main_let_go.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with torch_on_one_thread():
+        main_holds.set()
+        while thread.is_alive() and _threads._n_holding < 2:
+            time.sleep(0.001)
+    main_let_go.set()
+    thread.join(30)
+    found = []
+    late = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    late.start()
+    late.join(30)
+    assert found == [3]
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_blocks_run_in_the_mode_of_the_caller_without_a_graph(mode):
+    together = threading.Barrier(3, timeout=30)
+    weight = torch.ones(3, requires_grad=True)
+    seen = []
+
+    with mode():
+        target = torch.zeros(3)
+
+        def task(i, start, stop):
+            together.wait()
+            if threading.get_ident() != main:
+                target[i] = (weight.detach() * 2).sum()
+                seen.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+
+        main = threading.get_ident()
+        run_blocks(task, [(0, 1), (1, 2), (2, 3)])
+    assert seen == [(False, mode is torch.inference_mode)] * 2
+    assert sorted(target.tolist()) == [0, 6, 6]

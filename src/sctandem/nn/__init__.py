@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.nn._capsules import TypeCapsules, margin_loss, route, squash
     from sctandem.nn._likelihood import nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
     from sctandem.nn._matmul import matmul
     from sctandem.nn._sparse import SparseLinear, dense_to_csr, map_values, row_sums, scipy_to_csr
@@ -15,15 +16,19 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "SparseLinear": "._sparse",
+        "TypeCapsules": "._capsules",
         "WindowConfig": "._window_config",
         "WindowLSTM": "._window_lstm",
         "dense_to_csr": "._sparse",
         "map_values": "._sparse",
+        "margin_loss": "._capsules",
         "matmul": "._matmul",
         "nb_linear_log_likelihood": "._likelihood",
         "nb_log_likelihood": "._likelihood",
+        "route": "._capsules",
         "row_sums": "._sparse",
         "scipy_to_csr": "._sparse",
+        "squash": "._capsules",
         "zinb_log_likelihood": "._likelihood",
     },
 )

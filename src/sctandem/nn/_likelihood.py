@@ -36,8 +36,9 @@ class _SparseLikelihood(torch.autograd.Function):
         log_library: Tensor | None,
         dropout_logits: Tensor | None,
         backend: str,
+        recorded: bool,  # noqa: FBT001
     ) -> Tensor:
-        gradient = any(ctx.needs_input_grad)
+        gradient = recorded and any(ctx.needs_input_grad)
         compiled = backend == "numba"
         if compiled:
             terms = compiled_terms(
@@ -76,7 +77,7 @@ class _SparseLikelihood(torch.autograd.Function):
         by_eta = terms.by_eta * scale if ctx.needs_input_grad[1] else None
         by_library = terms.by_library * grad if ctx.needs_input_grad[3] else None
         by_dropout = terms.by_dropout * scale if ctx.needs_input_grad[4] else None
-        return None, by_eta, by_theta, by_library, by_dropout, None
+        return None, by_eta, by_theta, by_library, by_dropout, None, None
 
 
 def _weighted_theta(ctx: Any, grad: Tensor) -> Tensor:
@@ -106,8 +107,9 @@ class _LinearLikelihood(torch.autograd.Function):
         bias: Tensor,
         log_theta: Tensor,
         log_library: Tensor | None,
+        recorded: bool,  # noqa: FBT001
     ) -> Tensor:
-        gradient = any(ctx.needs_input_grad)
+        gradient = recorded and any(ctx.needs_input_grad)
         terms = linear_terms(
             csr_parts(counts),
             hidden.detach(),
@@ -143,7 +145,7 @@ class _LinearLikelihood(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         by_hidden = terms.by_hidden * grad[:, None] if wanted[1] else None
         by_library = terms.by_library * grad if wanted[5] else None
-        return None, by_hidden, terms.by_weight * scale, terms.by_bias * scale, terms.by_theta * scale, by_library
+        return None, by_hidden, terms.by_weight * scale, terms.by_bias * scale, terms.by_theta * scale, by_library, None
 
 
 def _checked(
@@ -193,7 +195,9 @@ def _log_likelihood(
         raise ValueError(msg)
     if eta.numel() == 0:
         return eta.sum(-1)
-    return _SparseLikelihood.apply(counts, eta, log_theta, log_library, dropout_logits, backend)
+    # asked here: within `forward` the mode is off, and `needs_input_grad` does not know it
+    recorded = torch.is_grad_enabled()
+    return _SparseLikelihood.apply(counts, eta, log_theta, log_library, dropout_logits, backend, recorded)
 
 
 def nb_log_likelihood(
@@ -283,9 +287,10 @@ def nb_linear_log_likelihood(
 
     Notes
     -----
-    On the CPU every thread makes the logits of 256 cells at a time and overwrites them by their gradient, which goes into
-    those of the layer at once: no matrix of cells x genes is kept. When the cells are weighted differently in what follows (not by a
-    mean or a sum), the pass is made twice. Elsewhere it is the layer and then the likelihood.
+    On the CPU each of at most eight threads makes the logits of 256 cells at a time and overwrites them by their
+    gradient, which goes into its sum of those of the layer (genes x units) at once: no matrix of cells x genes is kept.
+    When the cells are weighted differently in what follows (not by a mean or a sum), the pass is made twice. Elsewhere
+    it is the layer and then the likelihood.
 
     Examples
     --------
@@ -303,7 +308,7 @@ def nb_linear_log_likelihood(
         return nb_log_likelihood(counts, eta, log_theta, log_library=log_library)
     shape = (hidden.shape[0], weight.shape[0])
     counts, log_library = _checked(counts, hidden.new_empty(()).expand(shape), log_theta, log_library, None)
-    return _LinearLikelihood.apply(counts, hidden, weight, bias, log_theta, log_library)
+    return _LinearLikelihood.apply(counts, hidden, weight, bias, log_theta, log_library, torch.is_grad_enabled())
 
 
 def zinb_log_likelihood(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DTYPES = (torch.float32, torch.float64)
 _CHUNK = 256
 """Cells whose logits a thread holds at a time."""
+_LEAST, _MOST_GROUPS = 64, 8
+"""Fewest cells worth a thread, and most sums of the gradients (genes x units each)."""
 
 
 def compiled_terms(
@@ -171,46 +173,64 @@ def linear_terms(
     -------
     The terms; gradients that are not wanted are zero.
     """
-    indptr, indices, values = csr
-    # threads other than the caller's do not know that it wants no graph
+    indptr, indices, values_of_counts = csr
     hidden, weight, bias, log_theta = (tensor.detach() for tensor in (hidden, weight, bias, log_theta))
     n_cells, dtype = hidden.shape[0], _array(hidden).dtype
     likelihood, by_library = np.empty(n_cells, dtype), np.zeros(n_cells, dtype)
     by_hidden = torch.zeros_like(hidden)
     gene, library = _gene_terms(_array(log_theta), dtype), _library(log_library, dtype)
     cell_weights = _weights(weights, n_cells, dtype)
-    blocks = [(start, min(n_cells, start + _CHUNK)) for start in range(0, n_cells, _CHUNK)]
-    sums = [(torch.zeros_like(weight.t()), torch.zeros_like(bias), torch.zeros_like(log_theta))] * len(blocks)
+    groups = _groups(n_cells)
+    sums: list[tuple[Tensor, Tensor, Tensor]] = [(weight.new_zeros(()), bias.new_zeros(()), bias.new_zeros(()))] * len(
+        groups
+    )
 
-    def task(block: int, start: int, stop: int) -> None:
-        rows = slice(start, stop)
+    def piece(rows: slice, by_theta: np.ndarray) -> Tensor:
+        """Fill the terms of some cells; return the gradient by their logits."""
         eta = product(hidden[rows], weight.t(), bias)
-        by_eta = _array(eta) if gradient else np.empty((0, len(bias)), dtype)
-        by_theta = np.zeros(len(bias), dtype)
-        kernels.nb_block(
-            0,
-            stop - start,
-            (indptr[start : stop + 1], indices, values),
-            _array(eta),
-            gene,
-            (cell_weights[rows], _tops(eta, log_library), library[rows]),
-            (likelihood[rows], by_library[rows], by_eta, by_theta),
-        )
-        if gradient:
-            by_hidden[rows] = product(eta, weight)
-            each = torch.from_numpy(cell_weights[rows])
-            weighted = hidden[rows] if weights is None else hidden[rows] * each[:, None]
-            sums[block] = product(weighted.t(), eta), each @ eta, torch.from_numpy(by_theta)
+        values = _array(eta)
+        counts = (indptr[rows.start : rows.stop + 1], indices, values_of_counts)
+        cell = (cell_weights[rows], _tops(eta, log_library), library[rows])
+        by_eta = values if gradient else values[:0]
+        out = (likelihood[rows], by_library[rows], by_eta, by_theta)
+        kernels.nb_block(0, len(eta), counts, values, gene, cell, out)
+        return eta
 
-    with torch_on_one_thread():
-        run_blocks(task, blocks)
-    # in the order of the blocks, so that the sums do not depend on which thread came first
+    def task(group: int, start: int, stop: int) -> None:
+        by_theta = np.zeros(len(bias), dtype)
+        by_weight, by_bias = (torch.zeros_like(weight.t()), torch.zeros_like(bias)) if gradient else sums[group][:2]
+        for ends in _cut(start, stop, -(-(stop - start) // _CHUNK)):
+            rows = slice(*ends)
+            by_eta = piece(rows, by_theta)
+            if gradient:
+                by_hidden[rows] = product(by_eta, weight)
+                each = torch.from_numpy(cell_weights[rows])
+                weighted = hidden[rows] if weights is None else hidden[rows] * each[:, None]
+                by_weight += product(weighted.t(), by_eta)
+                by_bias += each @ by_eta
+        sums[group] = by_weight, by_bias, torch.from_numpy(by_theta)
+
+    # the products run in single precision whatever autocast says, and in any thread
+    with torch_on_one_thread(), torch.autocast("cpu", enabled=False):
+        run_blocks(task, groups)
+    # in the order of the groups, so that the sums do not depend on which thread came first
     by_weight, by_bias, by_theta = (reduce(torch.add, parts) for parts in zip(*sums, strict=True))
     return LinearTerms(
         torch.from_numpy(likelihood),
         torch.from_numpy(by_library),
         by_hidden,
-        by_weight.t().contiguous(),
-        by_bias,
+        by_weight.t().contiguous() if gradient else torch.zeros_like(weight),
+        by_bias if gradient else torch.zeros_like(bias),
         by_theta,
     )
+
+
+def _groups(n_cells: int) -> list[tuple[int, int]]:
+    """Cut cells into groups by their number only; each sums its gradients by itself, so that there are but a few."""
+    return _cut(0, n_cells, max(1, min(4, n_cells // _LEAST), min(_MOST_GROUPS, n_cells // _CHUNK)))
+
+
+def _cut(start: int, stop: int, n_parts: int) -> list[tuple[int, int]]:
+    """Cut a range into parts of nearly the same length."""
+    edges = [start + (stop - start) * i // n_parts for i in range(n_parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
