@@ -112,11 +112,11 @@ def test_an_interruption_comes_before_the_error_of_another_thread():
         if i < 3:
             together.wait()
         if threading.get_ident() == main:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped by hand")  # noqa: EM101
         msg = "broken elsewhere"
         raise RuntimeError(msg)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped by hand"):
         run_blocks(task, [(i, i + 1) for i in range(50)])
     assert len(begun) < 50  # what had not begun was left out
     assert torch.get_num_threads() == 3
