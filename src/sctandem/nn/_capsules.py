@@ -225,7 +225,9 @@ class TypeCapsules(nn.Module):
         return new
 
 
-def margin_loss(presence: Tensor, target: Tensor, *, present: float = 0.9, absent: float = 0.1, down: float = 0.5) -> Tensor:
+def margin_loss(
+    presence: Tensor, target: Tensor, *, present: float = 0.9, absent: float = 0.1, down: float = 0.5
+) -> Tensor:
     r"""Loss that asks the capsule of a cell's type to be long and the others to be short.
 
     Parameters
