@@ -172,11 +172,11 @@ def check_mudata(mdata: Any) -> None:
         Names the type that was given.
     """
     if not isinstance(mdata, MuData):
-        msg = f"mdata is {_article(type(mdata).__name__)}, not a MuData; `mudata.MuData({{'rna': ..., 'atac': ...}})` makes one."
+        msg = f"mdata is {article(type(mdata).__name__)}, not a MuData; `mudata.MuData({{'rna': ..., 'atac': ...}})` makes one."
         raise TypeError(msg)
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
     """Put the indefinite article before a name."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 

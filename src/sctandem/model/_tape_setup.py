@@ -9,7 +9,7 @@ import pandas as pd
 from scvi import REGISTRY_KEYS
 from scvi.data import fields
 
-from sctandem._checks import check_type
+from sctandem._checks import article, check_type
 from sctandem._compat import ModelLayout
 from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs
 from sctandem.model.base._manager import ModelManager, forget_copied
@@ -189,5 +189,5 @@ class TAPESetupMixin:
         TypeError
             Always.
         """
-        msg = f"TAPE learns from a MuData with RNA and ATAC, not from a {type(adata).__name__}; use TAPE.setup_mudata."
+        msg = f"TAPE learns from a MuData with RNA and ATAC, not from {article(type(adata).__name__)}; use TAPE.setup_mudata."
         raise TypeError(msg)
