@@ -69,8 +69,8 @@ def test_groups_offer_what_takes_the_object(adata, mdata, group):
 
 
 def test_an_anndata_is_told_what_is_needed(adata):
-    assert dir(adata.td.tl) == []
-    assert "sctandem.tl on AnnData: no function takes it" in repr(adata.td)
+    assert dir(adata.td.pp) == []
+    assert "sctandem.pp on AnnData: no function takes it" in repr(adata.td)
     with pytest.raises(
         AttributeError,
         match=r"`td\.tl\.predict_expression` works on MuData, not on AnnData like this one\. Put the .*mudata\.MuData",

@@ -171,6 +171,35 @@ PROGRAMME_VERDICTS: Final = ("predicted well", "predicted weakly", "not predicte
 
 
 @dataclass(frozen=True, slots=True)
+class AnnealKeys:
+    """Slots of `tl.anneal`: columns of `obs`, an entry of `obsm`, and `uns[key]` with its tables and their columns."""
+
+    key: str = "anneal"
+    params: str = PARAMS
+    tree: str = "tree"
+    phases: str = "phases"
+    node: str = "node"
+    parent: str = "parent"
+    temperature: str = "temperature"
+    mass: str = "mass"
+    n_cells: str = "n_cells"
+    evidence: str = "evidence"
+    cluster: str = "cluster"
+    n_clusters: str = "n_clusters"
+    free_energy: str = "free_energy"
+
+    @property
+    def memberships(self) -> str:
+        """`obsm`: cells x clusters, float32."""
+        return f"X_{self.key}"
+
+    @property
+    def entropy(self) -> str:
+        """`obs`: entropy of the memberships, float64."""
+        return f"{self.key}_entropy"
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.tl._anneal import anneal
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "anneal": "._anneal",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sctandem._checks import (
+    check_key_added,
+    check_n_cells,
+    check_number,
+    check_positive,
+    check_type,
+    listed,
+    working_copy,
+)
+from sctandem._keys import AnnealKeys
+from sctandem._random import draw_seed
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from sctandem._random import RNG
+    from sctandem.kernels._annealing_fit import Annealing
+    from sctandem.kernels._annealing_tree import SplitTree
+
+
+def anneal(
+    adata: AnnData,
+    use_rep: str = "X_pca",
+    *,
+    n_clusters: int | None = None,
+    temperature: float | None = None,
+    n_rounds: int = 2,
+    max_cells: int = 8000,
+    key_added: str = "anneal",
+    rng: RNG = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Cluster cells by deterministic annealing, which finds the number of clusters.
+
+    Needs a representation of the cells, such as that of :func:`scanpy.pp.pca` or of a model. No graph of neighbours is used.
+
+    Parameters
+    ----------
+    adata
+        The object to write to.
+    use_rep
+        Key of ``obsm``: cells x dimensions, dense and finite.
+    n_clusters
+        Number of clusters, at least 1. `None` finds it.
+    temperature
+        Takes the clusters as the phases have parted them at this temperature, in squared units of `use_rep`, without asking
+        whether valleys part them. Not together with `n_clusters`.
+    n_rounds
+        Rounds of annealing: each after the first measures distances so that the clusters of the one before are round. 1 keeps
+        the metric of `use_rep`.
+    max_cells
+        Clusters are found on this many cells, drawn where there are more; all are assigned. Clusters with fewer than about
+        ten of these cells are not found.
+    key_added
+        Name of the result.
+    rng
+        Seed of the draw; up to `max_cells` cells nothing is drawn and it changes nothing. Kept in ``params``.
+    copy
+        Return a copy with the result instead of writing it to `adata`.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the copy. Sets the following fields:
+
+    `adata.obs[key_added]` : :class:`pandas.Series` (dtype ``category``)
+        Cluster of each cell, ``"0"`` the one with most mass.
+    `adata.obsm["X_<key_added>"]` : :class:`numpy.ndarray` (dtype ``float32``)
+        Memberships, cells x clusters; rows add up to 1.
+    `adata.obs["<key_added>_entropy"]` : :class:`pandas.Series` (dtype ``float64``)
+        Entropy of the memberships of each cell, in nats.
+    `adata.uns[key_added]["tree"]` : :class:`pandas.DataFrame`
+        A row a node, the root first: ``node``, ``parent`` (-1 for the root), ``temperature`` (below which it splits, NaN for
+        a cluster), ``mass`` (share of the cells that clusters were found on), ``n_cells`` (of these), ``evidence`` (lower 95 %
+        bound of the logarithm of peak over valley density between its two sides) and ``cluster`` (empty for a split).
+    `adata.uns[key_added]["phases"]` : :class:`pandas.DataFrame`
+        A row a temperature of the last round, falling: ``temperature``, ``n_clusters`` (before any are united),
+        ``free_energy`` (a cell).
+    `adata.uns[key_added]["params"]` : :class:`dict`
+        What the result was made with.
+
+    Raises
+    ------
+    KeyError
+        When `use_rep` is not there; lists what is.
+    ValueError
+        When it is not finite, does not vary, or there are fewer cells than clusters. Nothing is written then.
+
+    Notes
+    -----
+    A cell belongs to a cluster in proportion to :math:`p_j \exp(-|x - y_j|^2 / T)`. As the temperature :math:`T` falls, a
+    cluster splits where twice the largest eigenvalue of its covariance exceeds it. The path is followed to 40 small clusters, or
+    to the temperature that is likeliest for what they leave. Of these the two are united, again and again, between which
+    the density along their discriminant axis (found without the cell that is placed on it) shows no valley of a tenth at
+    95 % confidence. Types that overlap so far that no valley is left between them stay one cluster; a long or skewed cloud is
+    not cut. Units of ``temperature`` in the tree: variances within clusters after more than one round, else those of
+    `use_rep`. Cost: seconds up to `max_cells`, then linear: a product with 40 centres a cell.
+
+    References
+    ----------
+    Rose, K. Deterministic annealing for clustering, compression, classification, regression, and related optimization
+    problems. Proceedings of the IEEE 86, 2210-2239 (1998).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sctandem as td
+    >>> from anndata import AnnData
+    >>> rng = np.random.default_rng(0)
+    >>> types = rng.integers(3, size=600)
+    >>> adata = AnnData(obsm={"X_pca": 8 * np.eye(3, 10)[types] + rng.normal(size=(600, 10))})
+    >>> td.tl.anneal(adata)
+    >>> adata.obs["anneal"].nunique()
+    3
+    """
+    points = _representation(adata, use_rep)
+    check_key_added(key_added)
+    check_number(n_rounds, "n_rounds", low=1, whole=True)
+    check_number(max_cells, "max_cells", low=100, whole=True)
+    _check_overrules(n_clusters, temperature, min(len(points), max_cells))
+    seed = draw_seed(rng)
+    # imported here: nothing else of the package needs it
+    from sctandem.kernels._annealing_fit import anneal as fit
+
+    found = fit(
+        points,
+        n_clusters=n_clusters,
+        temperature=temperature,
+        n_rounds=n_rounds,
+        max_points=max_cells,
+        rng=np.random.default_rng(seed),
+    )
+    if n_clusters is not None and found.memberships.shape[1] < n_clusters:
+        msg = f"n_clusters={n_clusters}, but adata.obsm[{use_rep!r}] has only {found.memberships.shape[1]} clusters that part."
+        raise ValueError(msg)
+    params = {"use_rep": use_rep, "n_rounds": n_rounds, "max_cells": max_cells, "seed": seed}
+    params |= {"n_clusters": n_clusters} if n_clusters is not None else {}
+    params |= {"temperature": float(temperature)} if temperature is not None else {}
+    result = working_copy(adata, copy=copy)
+    _write(result, AnnealKeys(key_added), found, {**params, "version": version("sctandem")})
+    return result if copy else None
+
+
+def _representation(adata: Any, use_rep: str) -> np.ndarray:
+    """Return the representation, checked."""
+    from anndata import AnnData
+
+    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    slot = f"adata.obsm[{use_rep!r}]"
+    if use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
+        raise KeyError(msg)
+    points = adata.obsm[use_rep]
+    points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
+        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {type(points).__name__}; reduce it first."
+        raise ValueError(msg)
+    check_n_cells(len(points), 2, "annealing")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
+        raise ValueError(msg)
+    if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
+        msg = f"{slot} does not vary between cells: there is nothing to cluster."
+        raise ValueError(msg)
+    return points
+
+
+def _check_overrules(n_clusters: Any, temperature: Any, n_cells: int) -> None:
+    """Check what replaces the number that is found."""
+    if n_clusters is not None and temperature is not None:
+        msg = f"n_clusters={n_clusters!r} and temperature={temperature!r} both say where to stop; give one of them."
+        raise ValueError(msg)
+    if n_clusters is not None:
+        check_positive(n_clusters, "n_clusters", whole=True)
+        if n_clusters > n_cells:
+            msg = f"n_clusters={n_clusters} is more than the {n_cells} cells that clusters are found on."
+            raise ValueError(msg)
+    if temperature is not None:
+        check_positive(temperature, "temperature")
+
+
+def _write(adata: AnnData, keys: AnnealKeys, found: Annealing, params: dict[str, Any]) -> None:
+    """Write all slots."""
+    shares = found.memberships
+    names = [str(i) for i in range(shares.shape[1])]
+    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+    adata.obs[keys.key] = pd.Categorical.from_codes(shares.argmax(axis=1), names)
+    adata.obs[keys.entropy] = np.maximum(-np.einsum("ij,ij->i", shares, logs, dtype=np.float64), 0)
+    adata.obsm[keys.memberships] = shares
+    phases = {
+        keys.temperature: found.phases[:, 0],
+        keys.n_clusters: found.phases[:, 1].astype(np.int64),
+        keys.free_energy: found.phases[:, 2],
+    }
+    adata.uns[keys.key] = {
+        keys.params: params,
+        keys.tree: _tree_table(found.tree, keys),
+        keys.phases: pd.DataFrame(phases, index=_text_index(len(found.phases))),
+    }
+
+
+def _tree_table(tree: SplitTree, keys: AnnealKeys) -> pd.DataFrame:
+    """Give the tree as a table."""
+    columns = {
+        keys.node: np.arange(len(tree.parent)),
+        keys.parent: tree.parent,
+        keys.temperature: tree.temperature,
+        keys.mass: tree.n_points / tree.n_points[0],
+        keys.n_cells: tree.n_points,
+        keys.evidence: np.maximum(tree.evidence, -1e3),  # too few cells to say: no number that files refuse
+        keys.cluster: np.array([str(leaf) if leaf >= 0 else "" for leaf in tree.leaf], dtype=object),
+    }
+    return pd.DataFrame(columns, index=_text_index(len(tree.parent)))
+
+
+def _text_index(n: int) -> pd.Index:
+    """Row names as text, which files give back as they were."""
+    return pd.Index([str(i) for i in range(n)])

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from sklearn.metrics import adjusted_rand_score
+
+import sctandem as td
+
+
+def cells(n: int = 800, k: int = 4, d: int = 10, seed: int = 0) -> AnnData:
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(k, n, p=np.arange(k, 0, -1) / (k * (k + 1) / 2))
+    points = 7 * np.eye(k, d)[kind] + rng.normal(size=(n, d))
+    return AnnData(
+        obs=pd.DataFrame({"type": kind.astype(str)}, index=[f"c{i}" for i in range(n)]),
+        obsm={"X_pca": points.astype(np.float32), "X_other": points[:, ::-1].copy()},
+    )
+
+
+@pytest.fixture(scope="module")
+def annealed():
+    adata = cells()
+    td.tl.anneal(adata)
+    return adata
+
+
+def test_slots(annealed):
+    obs, memberships, uns = annealed.obs, annealed.obsm["X_anneal"], annealed.uns["anneal"]
+    assert adjusted_rand_score(obs["anneal"], obs["type"]) > 0.99
+    assert obs["anneal"].cat.categories.tolist() == ["0", "1", "2", "3"]
+    assert obs["anneal"].value_counts().loc[["0", "1", "2", "3"]].is_monotonic_decreasing
+    assert (memberships.dtype, memberships.shape) == (np.float32, (800, 4))
+    np.testing.assert_allclose(memberships.sum(axis=1), 1, atol=1e-5)
+    entropy = -(memberships * np.log(np.maximum(memberships, 1e-30))).sum(axis=1)
+    np.testing.assert_allclose(obs["anneal_entropy"], entropy, atol=1e-5)
+    tree = uns["tree"]
+    leaves = tree[tree["cluster"] != ""].set_index("cluster")
+    assert leaves.loc[["0", "1", "2", "3"], "n_cells"].tolist() == obs["anneal"].value_counts(sort=False).tolist()
+    assert leaves["mass"].sum() == pytest.approx(1)
+    assert tree["temperature"].isna().sum() == 4
+    assert (tree.loc[tree["cluster"] == "", "evidence"] > 0.1).all()
+    assert uns["phases"]["temperature"].is_monotonic_decreasing
+    assert uns["phases"]["n_clusters"].iloc[0] == 1
+    assert uns["params"]["use_rep"] == "X_pca"
+
+
+def test_round_trip(annealed, tmp_path):
+    annealed.write_h5ad(tmp_path / "a.h5ad")
+    read = anndata.read_h5ad(tmp_path / "a.h5ad")
+    for table in ("tree", "phases"):
+        pd.testing.assert_frame_equal(read.uns["anneal"][table], annealed.uns["anneal"][table], check_dtype=False)
+    assert dict(read.uns["anneal"]["params"]) == annealed.uns["anneal"]["params"]
+    assert read.obs["anneal"].tolist() == annealed.obs["anneal"].tolist()
+
+
+def test_order_of_cells_does_not_matter(annealed):
+    turned = cells()[::-1].copy()
+    td.tl.anneal(turned)
+    assert adjusted_rand_score(turned.obs["anneal"][::-1], annealed.obs["anneal"]) > 0.99
+
+
+def test_seed_matters_only_where_cells_are_drawn():
+    adata = cells()
+    results = {}
+    for seed in (0, 1):
+        for max_cells in (100, 8000):
+            td.tl.anneal(adata, max_cells=max_cells, rng=seed)
+            results[seed, max_cells] = adata.obsm["X_anneal"]
+    np.testing.assert_array_equal(results[0, 8000], results[1, 8000])
+    assert results[0, 100].shape != results[1, 100].shape or not np.array_equal(results[0, 100], results[1, 100])
+    td.tl.anneal(adata, max_cells=100, rng=1)
+    np.testing.assert_array_equal(adata.obsm["X_anneal"], results[1, 100])
+
+
+def test_copy_and_names():
+    adata = cells()
+    result = td.tl.anneal(adata, "X_other", n_clusters=2, key_added="two", copy=True)
+    assert "two" not in adata.obs
+    assert result.obs["two"].nunique() == 2
+    assert {"two_entropy", "two"} <= set(result.obs)
+    assert result.obsm["X_two"].shape == (800, 2)
+    assert result.uns["two"]["params"]["n_clusters"] == 2
+
+
+def test_temperature_of_one_cluster():
+    adata = cells()
+    td.tl.anneal(adata, temperature=1e6)
+    assert adata.obs["anneal"].unique().tolist() == ["0"]
+    assert len(adata.uns["anneal"]["tree"]) == 1
+
+
+def with_rep(values: np.ndarray) -> AnnData:
+    return AnnData(obsm={"X_pca": values}, obs=pd.DataFrame(index=[f"c{i}" for i in range(len(values))]))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "error", "match"),
+    [
+        (cells, {"use_rep": "X_none"}, KeyError, "no 'X_none'; it has 'X_pca', 'X_other'"),
+        (cells, {"n_clusters": 900}, ValueError, "n_clusters=900 is more than the 800 cells"),
+        (cells, {"n_clusters": 0}, ValueError, "n_clusters=0 is not"),
+        (cells, {"n_clusters": 3, "temperature": 1.0}, ValueError, "both say where to stop"),
+        (cells, {"temperature": -1.0}, ValueError, "temperature=-1.0 is not"),
+        (cells, {"key_added": "a/b"}, ValueError, "without a slash"),
+        (lambda: with_rep(np.ones((20, 3))), {}, ValueError, "does not vary"),
+        (lambda: with_rep(np.zeros((1, 3))), {}, ValueError, "at least 2 cells"),
+        (lambda: with_rep(np.array([[0.0, 1.0], [np.nan, 2.0], [1.0, 3.0]])), {}, ValueError, "1 cells, first in 'c1'"),
+        (
+            lambda: with_rep(np.repeat(np.eye(2), 10, axis=0)),
+            {"n_clusters": 5},
+            ValueError,
+            "only 2 clusters that part",
+        ),
+    ],
+)
+def test_errors_leave_the_object_as_it_was(make, arguments, error, match):
+    adata = make()
+    before = adata.copy()
+    with pytest.raises(error, match=match):
+        td.tl.anneal(adata, **arguments)
+    assert list(adata.obs) == list(before.obs)
+    assert list(adata.obsm) == list(before.obsm)
+    assert not adata.uns
+
+
+def test_constant_columns_and_few_cells_are_no_trouble():
+    adata = cells()
+    adata.obsm["X_pca"] = np.hstack([adata.obsm["X_pca"], np.ones((800, 3), np.float32)])
+    td.tl.anneal(adata)
+    assert adjusted_rand_score(adata.obs["anneal"], adata.obs["type"]) > 0.99
+    few = with_rep(np.array([[0.0, 1.0], [5.0, 1.0], [0.1, 1.2]]))
+    td.tl.anneal(few)
+    assert few.obs["anneal"].nunique() == 1  # three cells are no evidence for two clusters
