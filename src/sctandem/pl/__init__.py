@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.pl._annealing import annealing
     from sctandem.pl._expression_skill import expression_skill
     from sctandem.pl._peak_gene_links import peak_gene_links
     from sctandem.pl._predicted_expression import predicted_expression
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "annealing": "._annealing",
         "expression_skill": "._expression_skill",
         "peak_gene_links": "._peak_gene_links",
         "predicted_expression": "._predicted_expression",
