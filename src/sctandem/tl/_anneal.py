@@ -35,7 +35,7 @@ def anneal(
     n_rounds: int = 2,
     max_cells: int = 8000,
     key_added: str = "anneal",
-    rng: RNG = 0,
+    rng: RNG = None,
     copy: bool = False,
 ) -> AnnData | None:
     r"""Cluster cells by deterministic annealing, which finds the number of clusters.
@@ -62,7 +62,7 @@ def anneal(
     key_added
         Name of the result.
     rng
-        Seed of the draw; up to `max_cells` cells nothing is drawn and it changes nothing. Kept in ``params``.
+        Seed of the draw; `None` draws one. Up to `max_cells` cells it changes nothing. Kept in ``params``.
     copy
         Return a copy with the result instead of writing it to `adata`.
 
