@@ -99,8 +99,8 @@ def route(votes: Tensor, *, n_iterations: int = 3) -> Routed:
     >>> import torch
     >>> from sctandem.nn import route
     >>> votes = torch.tensor([[[[2.0], [0.1]], [[2.0], [-0.1]]]])
-    >>> route(votes).coupling[0, 0].round(decimals=2)
-    tensor([0.98, 0.02])
+    >>> route(votes).coupling[0, 0].numpy().round(2)
+    array([0.98, 0.02], dtype=float32)
     """
     if votes.ndim != 4:
         msg = f"votes must be cells x lower x upper x dimensions, got shape {tuple(votes.shape)}"
