@@ -15,7 +15,7 @@ INTRODUCTION = """\
 
 Every figure on this page was measured by `python -m benchmarks NAME`, ours and the peers on the same data by the same lines, and
 is kept in `benchmarks/results/NAME.json` with seeds, versions, the commit and the hashes of the data; where rows are
-measured one by one, each names its own day and commit. The page is generated from these files by `python -m benchmarks tables`.
+measured one by one, the file has the day and the commit of each. The page is generated from these files by `python -m benchmarks tables`.
 """
 
 
