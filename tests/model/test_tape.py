@@ -183,15 +183,16 @@ def test_rna_of_validation_cells(mdata):
     pd.testing.assert_frame_equal(again.get_peak_gene_links(rng=0), model.get_peak_gene_links(rng=0))
 
 
-def test_counts_of_heldout_genes(mdata):
+@pytest.mark.parametrize("size_factor_key", ["size", None])
+def test_counts_of_heldout_genes(mdata, size_factor_key):
     held = ["G0004", "G0031", "G0055"]
-    model = trained(mdata, heldout_genes=held, size_factor_key="size")
+    model = trained(mdata, heldout_genes=held, size_factor_key=size_factor_key)
     other = small_multiome()
     counts = other["rna"].X.tolil()
     for name in held:
         counts[:, other["rna"].var_names.get_loc(name)] = 77
     other["rna"].X = counts.tocsr()
-    again = trained(other, heldout_genes=held, size_factor_key="size")
+    again = trained(other, heldout_genes=held, size_factor_key=size_factor_key)
     np.testing.assert_array_equal(again.predict_expression(), model.predict_expression())
     links = model.get_peak_gene_links(rng=0)
     assert links.loc[links["gene"].isin(held), "pvalue"].isna().all()
