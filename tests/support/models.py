@@ -10,9 +10,9 @@ from anndata import AnnData
 from scipy import sparse
 
 import sctandem as td
-from sctandem.model import TAPE
+from sctandem.model import TAPE, CapsuleNet
 from sctandem.model.base import CountVAEModel
-from sctandem.module import TAPEConfig
+from sctandem.module import CapsuleConfig, TAPEConfig
 from sctandem.module.base import CountVAEConfig
 from sctandem.nn import WindowConfig
 
@@ -66,6 +66,13 @@ CASES = {
         set_up=lambda adata: CountVAEModel.setup_anndata(adata, batch_key="batch"),
         make=lambda adata: CountVAEModel(adata, config=CountVAEConfig(n_hidden=16, n_latent=4), rng=0),
         output=lambda model: model.get_latent_representation(),
+    ),
+    "CapsuleNet": Case(
+        cls=CapsuleNet,
+        data=counts,
+        set_up=lambda adata: CapsuleNet.setup_anndata(adata, batch_key="batch"),
+        make=lambda adata: CapsuleNet(adata, config=CapsuleConfig(n_hidden=16, n_programmes=4, d_pose=4), rng=0),
+        output=lambda model: model.predict(soft=True).to_numpy(),
     ),
     "TAPE": Case(
         cls=TAPE,

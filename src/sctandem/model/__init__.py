@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.model._capsules import CapsuleNet
     from sctandem.model._tape import TAPE
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "CapsuleNet": "._capsules",
         "TAPE": "._tape",
     },
 )

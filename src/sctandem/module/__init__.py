@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.module._capsules import CapsuleConfig, CapsuleModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "CapsuleConfig": "._capsules",
+        "CapsuleModule": "._capsules",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
     },

@@ -1,0 +1,341 @@
+"""Counts as gene programmes and types of cells: capsules, routed by agreement, behind a negative binomial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scvi import REGISTRY_KEYS
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
+
+from sctandem._checks import check_number, check_positive
+from sctandem.nn import SparseLinear, TypeCapsules, margin_loss, nb_linear_log_likelihood, row_sums, squash
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+#: Key of the minibatches beside those of scvi-tools: the type capsule of each cell, negative where it is not known.
+CAPSULE_KEY = "capsule"
+#: Standard deviation of what parts the type capsules at the start.
+_SPLIT_NOISE = 0.01
+#: Part of the mean pose of a type that is added to the votes for it at the split.
+_TOWARDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapsuleConfig:
+    """Architecture of :class:`CapsuleModule`.
+
+    Parameters
+    ----------
+    n_hidden
+        Width of the sparse first layer.
+    n_programmes, d_programme
+        Number of primary capsules (gene programmes) and their dimensions.
+    d_pose
+        Dimensions of the poses of cell and types; those of the cell are the embedding.
+    n_iterations
+        Iterations of the routing.
+    dropout
+        Part of the hidden units that is dropped in training.
+    pose_noise
+        Standard deviation of the noise on the pose in training, in units of the pose's prior: what is nearer than that is
+        not told apart.
+    margin_weight
+        Weight of the margin loss of the type capsules, in units of the reconstruction loss, which grows with the depth.
+    max_types
+        Most type capsules.
+    max_valley
+        Height of the density between two types, as a part of the smaller peak, up to which they are two
+        (:func:`~sctandem.kernels.merge_by_valleys`).
+
+    Raises
+    ------
+    ValueError
+        For a value out of bounds.
+
+    Examples
+    --------
+    >>> from sctandem.module import CapsuleConfig
+    >>> CapsuleConfig(d_pose=10).n_programmes
+    16
+    """
+
+    n_hidden: int = 64
+    n_programmes: int = 16
+    d_programme: int = 8
+    d_pose: int = 16
+    n_iterations: int = 3
+    dropout: float = 0.1
+    pose_noise: float = 0.3
+    margin_weight: float = 0.2
+    max_types: int = 24
+    max_valley: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("n_hidden", "n_programmes", "d_programme", "d_pose", "n_iterations", "max_types"):
+            check_positive(getattr(self, name), name, whole=True)
+        check_number(self.dropout, "dropout", high=1)
+        check_positive(self.pose_noise, "pose_noise")
+        check_number(self.margin_weight, "margin_weight")
+        check_number(self.max_valley, "max_valley")
+
+
+class _NormByBatch(nn.Module):
+    """Batch normalisation with the means and variances of each batch of cells for itself, and one scale and shift."""
+
+    def __init__(self, n_units: int, n_batch: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(n_units, momentum=0.1, eps=0.001, affine=False) for _ in range(n_batch)
+        )
+        self.weight, self.bias = nn.Parameter(torch.ones(n_units)), nn.Parameter(torch.zeros(n_units))
+
+    def forward(self, hidden: Tensor, batch_index: Tensor) -> Tensor:
+        """Normalise; a batch with a single cell in training is normalised by what is known of it."""
+        out = torch.zeros_like(hidden)
+        for index, norm in enumerate(self.norms):
+            where = batch_index == index
+            count = int(where.sum())
+            if count == 0:
+                continue
+            if count == 1 and self.training:
+                out[where] = nn.functional.batch_norm(hidden[where], norm.running_mean, norm.running_var, eps=norm.eps)
+            else:
+                out[where] = norm(hidden[where])
+        return out * self.weight + self.bias
+
+
+class CapsuleModule(BaseModuleClass):
+    r"""Capsules on counts.
+
+    Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum
+    of votes is the pose :math:`z_c`, and for the type capsules, between which the votes are routed by agreement. The counts
+    are :math:`NB(\ell_c \rho_{cg}, \theta_g)` with :math:`\rho_c = \mathrm{softmax}(b + W z_c + B s_c)`, where :math:`s_c` is
+    the batch. Noise of a fixed width on the pose, and a standard normal prior, give it a scale.
+
+    Parameters
+    ----------
+    n_genes
+        Number of genes.
+    n_batch
+        Number of batches.
+    config
+        The architecture.
+    shares
+        Share of each gene in all counts, where the decoder starts; `None` for even shares.
+    depth
+        Counts of a cell to which all are scaled before the logarithm.
+
+    Notes
+    -----
+    There is one type capsule, of no use, until `split` makes more. Minibatches hold `X` (CSR or dense), optionally `batch`, and
+    `capsule` where type capsules are to be told apart.
+
+    References
+    ----------
+    Sabour, Frosst & Hinton, Dynamic routing between capsules, NeurIPS (2017).
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        *,
+        n_batch: int = 1,
+        config: CapsuleConfig | None = None,
+        shares: ArrayLike | None = None,
+        depth: float = 1e4,
+    ) -> None:
+        super().__init__()
+        self.config = config or CapsuleConfig()
+        self.n_genes, self.n_batch = n_genes, n_batch
+        width, n_lower = self.config.n_hidden, self.config.n_programmes * self.config.d_programme
+        self.first = SparseLinear(n_genes, width)
+        self.norm = _NormByBatch(width, n_batch)
+        self.dropout = nn.Dropout(self.config.dropout)
+        self.primary = nn.Linear(width, n_lower)
+        self.cell = TypeCapsules(
+            self.config.n_programmes,
+            self.config.d_programme,
+            n_upper=1,
+            d_upper=self.config.d_pose,
+            n_iterations=self.config.n_iterations,
+        )
+        self.types = self.cell.split(1)
+        self.loadings = nn.Parameter(0.05 * torch.randn(n_genes, self.config.d_pose))
+        self.batch_effect = nn.Parameter(torch.zeros(n_genes, n_batch))
+        self.log_share = nn.Parameter(torch.zeros(n_genes))
+        self.log_theta = nn.Parameter(torch.zeros(n_genes))
+        self.register_buffer("depth", torch.tensor(float(depth)))
+        if shares is not None:
+            with torch.no_grad():
+                self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
+
+    @property
+    def n_types(self) -> int:
+        """Number of type capsules."""
+        return self.types.n_upper
+
+    @torch.no_grad()
+    def start_from(self, loadings: ArrayLike) -> None:
+        """Let the first units of the first layer read principal components, one its positive and one its negative part.
+
+        Parameters
+        ----------
+        loadings
+            Genes x components, columns of unit length; as many are used as there are pairs of units.
+        """
+        directions = torch.as_tensor(np.asarray(loadings), dtype=torch.float32)[:, : self.config.n_hidden // 2]
+        stop = 2 * directions.shape[1]
+        self.first.weight[:, 0:stop:2] = directions
+        self.first.weight[:, 1:stop:2] = -directions
+
+    @torch.no_grad()
+    def split(self, n_types: int, centres: ArrayLike | None = None) -> None:
+        """Make the type capsules, which start at the capsule of the cell.
+
+        Parameters
+        ----------
+        n_types
+            How many.
+        centres
+            Mean pose of each type, types x dimensions, towards which the votes for it start; `None` for none.
+        """
+        self.types = self.cell.split(n_types, noise=_SPLIT_NOISE)
+        if centres is not None:
+            towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=self.types.bias.device)
+            self.types.bias += _TOWARDS * towards / self.config.n_programmes
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Make as many type capsules as the state has; they are loaded after this module itself."""
+        saved = state_dict.get(f"{prefix}types.bias")
+        if saved is not None and saved.shape[1] != self.n_types:
+            self.split(saved.shape[1])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _get_inference_input(self, tensors: dict[str, Tensor], **_: Any) -> dict[str, Tensor | None]:
+        """Pick what `inference` needs from a batch."""
+        return {"x": tensors[REGISTRY_KEYS.X_KEY], "batch_index": tensors.get(REGISTRY_KEYS.BATCH_KEY)}
+
+    def _get_generative_input(
+        self, tensors: dict[str, Tensor], inference_outputs: dict[str, Any], **_: Any
+    ) -> dict[str, Tensor | None]:
+        """Pick what `generative` needs."""
+        return {"pose": inference_outputs["pose"], "batch_index": tensors.get(REGISTRY_KEYS.BATCH_KEY)}
+
+    def scaled_logs(self, x: Tensor) -> Tensor:
+        """Scale counts to the same depth and take `log1p`.
+
+        Parameters
+        ----------
+        x
+            Counts, cells x genes, CSR or dense.
+
+        Returns
+        -------
+        Of the same layout.
+        """
+        factor = self.depth / row_sums(x).clamp_min(1e-6)
+        if x.layout is not torch.sparse_csr:
+            return torch.log1p(x * factor[:, None])
+        rows = torch.repeat_interleave(factor, x.crow_indices().long().diff())
+        values = torch.log1p(x.values() * rows)
+        return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
+
+    @auto_move_data
+    def inference(self, x: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
+        """Read cells.
+
+        Parameters
+        ----------
+        x
+            Counts, cells x genes, CSR or dense.
+        batch_index
+            Batch of each cell, cells x 1; `None` for the first.
+
+        Returns
+        -------
+        `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
+        `programmes` (lengths of the primary capsules) and `library` (log of the total counts).
+        """
+        batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
+        hidden = self.dropout(torch.relu(self.norm(self.first(self.scaled_logs(x)), batch.long())))
+        lower = squash(self.primary(hidden).reshape(-1, self.config.n_programmes, self.config.d_programme))
+        routed = self.types(lower)
+        return {
+            "pose": self.cell(lower).sums[:, 0],
+            "presence": routed.presence,
+            "coupling": routed.coupling,
+            "programmes": lower.norm(dim=-1),
+            "library": row_sums(x).clamp_min(1e-6).log(),
+        }
+
+    @auto_move_data
+    def generative(self, pose: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
+        """Lay out what the decoder reads, with noise on the pose in training.
+
+        Parameters
+        ----------
+        pose
+            Cells x dimensions.
+        batch_index
+            Batch of each cell, cells x 1; `None` for the average batch.
+
+        Returns
+        -------
+        `hidden`, cells x (dimensions + batches).
+        """
+        if self.training:
+            pose = pose + self.config.pose_noise * torch.randn_like(pose)
+        if batch_index is None:
+            batch = pose.new_full((len(pose), self.n_batch), 1 / self.n_batch)
+        else:
+            batch = nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_batch).to(pose.dtype)
+        return {"hidden": torch.cat([pose, batch], dim=1)}
+
+    def loss(
+        self,
+        tensors: dict[str, Tensor],
+        inference_outputs: dict[str, Tensor],
+        generative_outputs: dict[str, Tensor],
+        *,
+        kl_weight: float = 1.0,
+    ) -> LossOutput:
+        """Negative log-likelihood, the prior of the pose, and where types are known the margin loss.
+
+        Parameters
+        ----------
+        tensors
+            The batch.
+        inference_outputs
+            What `inference` gave.
+        generative_outputs
+            What `generative` gave.
+        kl_weight
+            Weight of the prior.
+
+        Returns
+        -------
+        The loss, and its parts a cell.
+        """
+        reconstruction = -nb_linear_log_likelihood(
+            tensors[REGISTRY_KEYS.X_KEY],
+            generative_outputs["hidden"],
+            self.log_theta,
+            weight=torch.cat([self.loadings, self.batch_effect], dim=1),
+            bias=self.log_share,
+            log_library=inference_outputs["library"],
+        )
+        prior = 0.5 * inference_outputs["pose"].square().sum(-1)
+        loss = reconstruction.mean() + kl_weight * prior.mean()
+        if CAPSULE_KEY in tensors and self.n_types > 1:
+            target = tensors[CAPSULE_KEY].reshape(-1)
+            weight = self.config.margin_weight * reconstruction.detach().mean()
+            loss = loss + weight * margin_loss(inference_outputs["presence"], target).mean()
+        return LossOutput(
+            loss=loss, reconstruction_loss=reconstruction, kl_local=prior, n_obs_minibatch=len(reconstruction)
+        )

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData
+from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
+
+from sctandem.model import CapsuleNet
+from sctandem.module import CapsuleConfig
+from sctandem.train import TrainConfig
+
+SIZES = [500, 300, 120, 80]
+
+
+def simulate(*, batch_effect: float = 0.0, seed: int = 0) -> AnnData:
+    """Types of uneven size with programmes of their own, and a batch that shifts every gene."""
+    rng = np.random.default_rng(seed)
+    types = np.repeat(np.arange(len(SIZES)), SIZES)
+    rates = rng.normal(0, 1, 150) + rng.normal(0, 1.2, (len(SIZES), 150)) * (rng.random((len(SIZES), 150)) < 0.2)
+    batch = rng.integers(2, size=len(types))
+    logs = rates[types] + batch_effect * batch[:, None] * rng.normal(0, 1, 150)
+    shares = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    depth = rng.lognormal(np.log(600), 0.4, len(types))[:, None]
+    counts = rng.poisson(depth * shares * rng.gamma(4, 1 / 4, shares.shape)).astype(np.float32)
+    adata = AnnData(sparse.csr_matrix(counts))
+    adata.obs_names = [f"cell{i}" for i in range(len(types))]
+    adata.obs["type"], adata.obs["batch"] = types.astype(str), np.where(batch, "a", "b")
+    return adata
+
+
+@pytest.fixture(scope="module", name="trained")
+def fixture_trained() -> CapsuleNet:
+    """A trained model; tests only read it."""
+    adata = simulate()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, rng=0)
+    model.train(rng=0, progress=False)
+    return model
+
+
+def test_types_and_their_number_are_found(trained):
+    found = trained.predict()
+    assert found.nunique() == len(SIZES)
+    assert adjusted_rand_score(trained.adata.obs["type"], found) > 0.95
+
+
+def test_cells_that_were_not_trained_on_get_their_type(trained):
+    cells = trained.validation_indices
+    assert adjusted_rand_score(trained.adata.obs["type"].iloc[cells], trained.predict(indices=cells)) > 0.95
+
+
+def test_a_batch_makes_no_types_when_it_is_named():
+    adata = simulate(batch_effect=0.6)
+    scores = {}
+    for batch_key in ("batch", None):
+        data = adata.copy()
+        CapsuleNet.setup_anndata(data, batch_key=batch_key)
+        model = CapsuleNet(data, rng=0)
+        model.train(rng=0, progress=False)
+        scores[batch_key] = adjusted_rand_score(data.obs["type"], model.predict())
+    assert scores["batch"] > 0.9
+    assert scores["batch"] > scores[None]
+
+
+def test_predictions_name_cells_and_capsules(trained):
+    hard, soft = trained.predict(), trained.predict(soft=True)
+    assert isinstance(hard.dtype, pd.CategoricalDtype)
+    assert list(hard.index) == list(soft.index) == list(trained.adata.obs_names)
+    assert list(soft.columns) == [str(i) for i in range(len(SIZES))]
+    assert (soft.idxmax(axis=1) == hard.astype(str)).all()
+    assert ((soft >= 0) & (soft < 1)).all(axis=None)
+    mask = np.arange(trained.adata.n_obs) % 7 == 0
+    assert list(trained.predict(indices=mask).index) == list(trained.adata.obs_names[mask])
+
+
+def test_lengths_are_those_of_the_margin_loss(trained):
+    soft = trained.predict(soft=True).to_numpy()
+    assert np.median(soft.max(1)) > 0.85
+    assert np.median(np.sort(soft, axis=1)[:, -2]) < 0.2
+
+
+def test_embedding(trained):
+    latent = trained.get_latent_representation()
+    assert latent.shape == (trained.adata.n_obs, 16)
+    assert latent.dtype == np.float32
+    np.testing.assert_allclose(trained.get_latent_representation(batch_size=64), latent, rtol=1e-4, atol=1e-4)
+    other = trained.adata[100:160].copy()
+    np.testing.assert_allclose(trained.get_latent_representation(other), latent[100:160], rtol=1e-4, atol=1e-4)
+
+
+def test_history_has_both_parts(trained):
+    losses = trained.history["elbo_train"]["elbo_train"]
+    assert list(losses.index) == list(range(45))
+    assert losses.iloc[29] < losses.iloc[0]
+
+
+def test_same_seed_same_model_and_training_starts_anew():
+    adata = simulate()[::3].copy()
+    CapsuleNet.setup_anndata(adata)
+    first, second = CapsuleNet(adata, rng=0), CapsuleNet(adata, rng=0)
+    first.train(4, rng=1, progress=False)
+    second.train(3, rng=5, progress=False)
+    second.train(4, rng=1, progress=False)
+    np.testing.assert_array_equal(first.get_latent_representation(), second.get_latent_representation())
+    assert len(second.history["elbo_train"]) == 4
+
+
+def test_training_with_a_seed_leaves_the_global_state_alone():
+    adata = simulate()[::3].copy()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, rng=0)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    model.train(2, rng=1, progress=False)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_same_coupling_after_save_and_load(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    loaded = CapsuleNet.load(tmp_path / "model", trained.adata.copy(), accelerator="cpu")
+    assert loaded.module.config == trained.module.config
+    for what in ("coupling", "presence", "pose"):
+        np.testing.assert_array_equal(loaded._read(what, None, None, None), trained._read(what, None, None, None))
+
+
+def test_few_parameters():
+    adata = AnnData(sparse.random(20, 2000, density=0.1, format="csr", rng=np.random.default_rng(0)).ceil())
+    CapsuleNet.setup_anndata(adata)
+    module = CapsuleNet(adata, rng=0).module
+    module.split(24)
+    assert sum(values.numel() for values in module.parameters()) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"config": TrainConfig(early_stopping=True)}, "early_stopping=True does not go with CapsuleNet"),
+        ({"train_size": 0.01}, "train_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+    ],
+)
+def test_bad_settings(options, message):
+    adata = simulate()[::3].copy()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, rng=0)
+    with pytest.raises(ValueError, match=message):
+        model.train(**options)
+    assert not model.is_trained
+
+
+def test_wrong_things():
+    adata = simulate()[::10].copy()
+    CapsuleNet.setup_anndata(adata)
+    with pytest.raises(TypeError, match="config"):
+        CapsuleNet(adata, config=TrainConfig())
+    with pytest.raises(TypeError, match="config"):
+        CapsuleNet(adata).train(config=CapsuleConfig())
+    with pytest.raises(RuntimeError, match="not trained"):
+        CapsuleNet(adata).predict()
+
+
+def test_too_few_cells():
+    adata = simulate()[::150].copy()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata)
+    with pytest.raises(ValueError, match="10"):
+        model.train()

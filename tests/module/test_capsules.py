@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sctandem.module import CapsuleConfig, CapsuleModule
+from sctandem.nn import dense_to_csr, squash
+
+SMALL = CapsuleConfig(n_hidden=12, n_programmes=3, d_programme=4, d_pose=5)
+
+
+@pytest.fixture(name="module")
+def fixture_module() -> CapsuleModule:
+    torch.manual_seed(0)
+    module = CapsuleModule(20, n_batch=2, config=SMALL, depth=30.0)
+    module.split(3, np.eye(3, 5))
+    return module.eval()
+
+
+@pytest.fixture(name="tensors")
+def fixture_tensors() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.poisson(torch.full((8, 20), 1.5), generator=generator)
+    return {"X": dense_to_csr(counts), "batch": torch.tensor([[0], [1]] * 4), "capsule": torch.tensor([[0], [-1]] * 4)}
+
+
+def test_sparse_and_dense_counts_give_the_same(module, tensors):
+    sparse = module.inference(tensors["X"], tensors["batch"])
+    dense = module.inference(tensors["X"].to_dense(), tensors["batch"])
+    for key, value in sparse.items():
+        torch.testing.assert_close(value, dense[key])
+
+
+def test_depth_does_not_matter(module, tensors):
+    counts = tensors["X"].to_dense()
+    expected, found = module.inference(counts, tensors["batch"]), module.inference(7 * counts, tensors["batch"])
+    torch.testing.assert_close(found["pose"], expected["pose"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["library"], expected["library"] + np.log(7))
+
+
+def test_order_of_genes_does_not_matter(module, tensors):
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    expected = module.inference(tensors["X"], tensors["batch"])["pose"]
+    module.first.weight.data = module.first.weight.data[order]
+    found = module.inference(tensors["X"].to_dense()[:, order], tensors["batch"])["pose"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pose_is_the_sum_of_all_votes_for_the_cell(module, tensors):
+    found = module.inference(tensors["X"], tensors["batch"])
+    hidden = torch.relu(module.norm(module.first(module.scaled_logs(tensors["X"])), tensors["batch"].ravel()))
+    lower = squash(module.primary(hidden).reshape(8, 3, 4))
+    torch.testing.assert_close(found["pose"], module.cell.votes(lower)[:, :, 0].sum(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["programmes"], lower.norm(dim=-1))
+    torch.testing.assert_close(found["coupling"].sum(-1), torch.ones(8, 3))
+
+
+def test_making_types_keeps_the_pose_and_starts_them_towards_their_centres(module, tensors):
+    expected = module.inference(tensors["X"], tensors["batch"])["pose"]
+    centres = torch.eye(2, 5) * 100
+    module.split(2, centres)
+    torch.testing.assert_close(module.inference(tensors["X"], tensors["batch"])["pose"], expected)
+    torch.testing.assert_close(module.types.bias.sum(0), 0.5 * centres, atol=0.2, rtol=0)
+
+
+def test_loss_is_likelihood_prior_and_margin(module, tensors):
+    outputs, generative = module(tensors, compute_loss=False)
+    found = module.loss(tensors, outputs, generative)
+    logits = generative["hidden"] @ torch.cat([module.loadings, module.batch_effect], 1).t() + module.log_share
+    mean = torch.softmax(logits, 1) * tensors["X"].to_dense().sum(1, keepdim=True)
+    theta = module.log_theta.exp()
+    distribution = torch.distributions.NegativeBinomial(theta, logits=mean.log() - theta.log())
+    likelihood = distribution.log_prob(tensors["X"].to_dense()).sum(1)
+    prior = 0.5 * outputs["pose"].square().sum(1)
+    length = outputs["presence"]
+    known = tensors["capsule"].ravel() == 0
+    margin = (0.9 - length[:, 0]).clamp_min(0) ** 2 + 0.5 * ((length[:, 1:] - 0.1).clamp_min(0) ** 2).sum(1)
+    weight = -SMALL.margin_weight * likelihood.mean()
+    expected = (prior - likelihood).mean() + weight * (margin * known).mean()
+    torch.testing.assert_close(found.loss, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_noise_on_the_pose_only_in_training(module):
+    pose = torch.zeros(2000, 5)
+    assert (module.generative(pose)["hidden"][:, :5] == 0).all()
+    noisy = module.train().generative(pose)["hidden"]
+    assert noisy[:, :5].std().item() == pytest.approx(SMALL.pose_noise, rel=0.05)
+    assert (noisy[:, 5:] == 0.5).all()
+
+
+def test_batches_are_normalised_for_themselves(module):
+    module.train()
+    hidden = torch.randn(50, 12, generator=torch.Generator().manual_seed(0))
+    shifted = torch.cat([hidden, 3 * hidden + 10])
+    found = module.norm(shifted, torch.arange(2).repeat_interleave(50))
+    torch.testing.assert_close(found[:50], found[50:], rtol=1e-2, atol=1e-2)
+    assert torch.isfinite(module.norm(shifted[:51], torch.arange(2).repeat_interleave(50)[:51])).all()
+
+
+def test_state_of_a_split_module_is_loaded_into_a_new_one(module, tensors):
+    other = CapsuleModule(20, n_batch=2, config=SMALL)
+    other.load_state_dict(module.state_dict())
+    assert other.n_types == 3
+    expected = module.inference(tensors["X"], tensors["batch"])["presence"]
+    torch.testing.assert_close(other.eval().inference(tensors["X"], tensors["batch"])["presence"], expected)
+
+
+def test_start_reads_the_components_with_both_signs():
+    module = CapsuleModule(20, config=SMALL)
+    loadings = np.linalg.qr(np.random.default_rng(0).normal(size=(20, 4)))[0]
+    module.start_from(loadings)
+    torch.testing.assert_close(module.first.weight[:, 0:8:2], torch.tensor(loadings, dtype=torch.float32))
+    torch.testing.assert_close(module.first.weight[:, 1:8:2], -module.first.weight[:, 0:8:2])
+
+
+@pytest.mark.parametrize(
+    "options", [{"d_pose": 0}, {"n_programmes": 1.5}, {"dropout": 2.0}, {"pose_noise": 0}, {"max_valley": -1}]
+)
+def test_bad_architectures(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        CapsuleConfig(**options)
