@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     own_marks = sorted({*OWN_EPOCHS, options.epochs})
     wide = path.with_name("speed_wide.h5ad")
     simulate_counts(options.cells // 5, 10 * options.genes).write_h5ad(wide)
-    # the first run compiles what later ones find in numba's cache
+    # the first run compiles what later ones find in the same folder
     first_run = measure(runs.short_training, path, threads, "sctandem").peak_mb
     memory = {
         name: {method: measure(runs.short_training, data, threads, method).peak_mb for method in runs.METHODS}
@@ -198,7 +198,7 @@ def _text(
         "reaches the full weight of the Kullback-Leibler term after a tenth of the run, scVI after 400 epochs.",
         "Peak memory is that of a process that trains three epochs and reads the latent space, libraries included, once the "
         f"kernels are compiled (once after installation, when it is {figures['first_run_mb']:.0f} MB). The libraries and the counts "
-        f"alone are {figures['alone_mb']['libraries']:.0f} MB for both; the first compiled kernel brings ours to "
-        f"{figures['alone_mb']['kernels']:.0f} MB, before any training, most of it numba's types.",
+        f"alone are {figures['alone_mb']['libraries']:.0f} MB for both; the first kernel, whose machine code is then loaded "
+        f"without numba's compiler, brings ours to {figures['alone_mb']['kernels']:.0f} MB, before any training.",
     ]
     return "\n\n".join(paragraphs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from anndata import AnnData
     from mudata import MuData
+    from numba.core.ccallback import CFunc
 
 
 def installed(package: str, minimum: str) -> bool:
@@ -281,3 +283,84 @@ def write_model_data(data: AnnData | MuData, path: Path) -> None:
         _write_adata(data, path)
     else:
         data.write(path)
+
+
+@dataclass(frozen=True)
+class NativeIR:
+    """A function in LLVM's language, without what numba puts around it.
+
+    Parameters
+    ----------
+    symbol
+        Name of the function.
+    externals
+        Names of what it calls and does not hold.
+    ir
+        The module.
+    """
+
+    symbol: str
+    externals: tuple[str, ...]
+    ir: str
+
+
+_NAME = re.compile(r'@(?:"([^"]+)"|([\w.$-]+))')
+_COUNTED = re.compile(r"^\s*(tail )?call void @NRT_(incref|decref)\(")
+_C_LIBRARY = re.compile(r"llvm\.(exp|exp2|log|log2|log10|pow|sin|cos)\.(?:v\d+)?f(32|64)$")
+_NOT_ALONE = ("NRT_", "numba_", "Py", "_Py")
+"""What the names begin with of numba's own functions and of Python's."""
+
+
+def _names(text: str) -> list[str]:
+    """Return the names of functions and constants in a piece of LLVM's language, in order."""
+    return [quoted or plain for quoted, plain in _NAME.findall(text)]
+
+
+def _external(name: str) -> str:
+    """Return the function that is called by this name; none for what LLVM writes out itself."""
+    found = _C_LIBRARY.match(name)
+    if found:
+        return found[1] + ("f" if found[2] == "32" else "")
+    return "" if name.startswith("llvm.") else name
+
+
+def native_ir(compiled: CFunc) -> NativeIR | None:
+    """Take a function without result out of what numba makes of it for C: that reports exceptions to Python.
+
+    By numba's calling convention the function has two parameters before its own: where to leave the result, and where an
+    exception. It returns 0. References to arrays are not counted: arrays made from addresses own nothing.
+
+    Parameters
+    ----------
+    compiled
+        From :func:`numba.cfunc`; all its arrays are made from addresses.
+
+    Returns
+    -------
+    The function and what it calls; `None` where it calls numba or Python, to make an array or to raise an exception, and
+    where numba names things otherwise than it used to.
+    """
+    symbol = compiled.native_name.removeprefix("cfunc.")
+    bodies: dict[str, list[str]] = {}
+    others: list[str] = []
+    body = others
+    for line in compiled.inspect_llvm().splitlines():
+        if line.startswith("define "):
+            body = bodies.setdefault(_names(line)[0], [])
+        if not _COUNTED.match(line):
+            body.append(line)
+        if line == "}":
+            body = others
+    if symbol == compiled.native_name or symbol not in bodies:
+        return None
+    used: set[str] = set()
+    ahead = {symbol}
+    while ahead:
+        used |= ahead
+        ahead = {name for caller in ahead & bodies.keys() for name in _names("\n".join(bodies[caller]))} - used
+    held = {_names(line)[0] for line in others if line.startswith("@") and " external " not in line}
+    externals = {_external(name) for name in used - bodies.keys() - held} - {""}
+    if any(name.startswith(_NOT_ALONE) for name in externals):
+        return None
+    kept = [*others, *(line for name, lines in bodies.items() if name in used for line in lines)]
+    return NativeIR(symbol, tuple(sorted(externals)), "\n".join(kept))

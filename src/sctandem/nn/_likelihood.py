@@ -145,7 +145,9 @@ class _LinearLikelihood(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         by_hidden = terms.by_hidden * grad[:, None] if wanted[1] else None
         by_library = terms.by_library * grad if wanted[5] else None
-        return None, by_hidden, terms.by_weight * scale, terms.by_bias * scale, terms.by_theta * scale, by_library, None
+        # laid out as the weights are: autograd would copy a gradient that is not
+        by_weight = torch.mul(terms.by_weight, scale, out=torch.empty(terms.by_weight.shape, dtype=grad.dtype))
+        return None, by_hidden, by_weight, terms.by_bias * scale, terms.by_theta * scale, by_library, None
 
 
 def _checked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -78,10 +77,11 @@ def compiled_terms(
 
     def task(block: int, start: int, stop: int) -> None:
         out = (likelihood, by_library, by_eta.numpy(), by_theta[block])
+        scratch = _scratch(n_genes, dtype)
         if by_dropout is None:
-            kernels.nb_block(start, stop, csr, values, gene, cell, out)
+            kernels.nb_block(start, stop, csr, values, gene, cell, scratch, out)
         else:
-            kernels.zinb_block(start, stop, csr, values, dropout, gene, cell, (*out, by_dropout.numpy()))
+            kernels.zinb_block(start, stop, csr, values, dropout, gene, cell, scratch, (*out, by_dropout.numpy()))
 
     run_blocks(task, blocks)
     summed = torch.from_numpy(by_theta.sum(axis=0, dtype=np.float64)).to(eta.dtype) if gradient else None
@@ -91,6 +91,11 @@ def compiled_terms(
 def _array(tensor: Tensor) -> np.ndarray:
     """Return a tensor as a contiguous array."""
     return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def _scratch(n_genes: int, dtype: np.dtype) -> np.ndarray:
+    """Return room for the work of a kernel on one cell."""
+    return np.zeros((kernels.N_SCRATCH, n_genes), dtype)
 
 
 def _library(log_library: Tensor | None, dtype: np.dtype) -> np.ndarray:
@@ -114,7 +119,8 @@ def _gene_terms(log_theta: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, ...
     theta = np.exp(wide)
     # held below what overflows: a ratio of mu to theta beyond it is as good as infinite
     per_theta = np.minimum(np.exp(-wide), np.sqrt(np.finfo(dtype).max))
-    log_gamma_theta, digamma_theta = gamma_of(theta)
+    log_gamma_theta, digamma_theta = np.empty_like(theta), np.empty_like(theta)
+    gamma_of(0, len(theta), theta, log_gamma_theta, digamma_theta)
     return (
         log_theta.astype(dtype, copy=False),
         theta.astype(dtype),
@@ -185,7 +191,7 @@ def linear_terms(
         groups
     )
 
-    def piece(rows: slice, by_theta: np.ndarray) -> Tensor:
+    def piece(rows: slice, by_theta: np.ndarray, scratch: np.ndarray) -> Tensor:
         """Fill the terms of some cells; return the gradient by their logits."""
         eta = product(hidden[rows], weight.t(), bias)
         values = _array(eta)
@@ -193,36 +199,45 @@ def linear_terms(
         cell = (cell_weights[rows], _tops(eta, log_library), library[rows])
         by_eta = values if gradient else values[:0]
         out = (likelihood[rows], by_library[rows], by_eta, by_theta)
-        kernels.nb_block(0, len(eta), counts, values, gene, cell, out)
+        kernels.nb_block(0, len(eta), counts, values, gene, cell, scratch, out)
         return eta
 
     def task(group: int, start: int, stop: int) -> None:
-        by_theta = np.zeros(len(bias), dtype)
-        by_weight, by_bias = (torch.zeros_like(weight.t()), torch.zeros_like(bias)) if gradient else sums[group][:2]
+        by_theta, scratch = np.zeros(len(bias), dtype), _scratch(len(bias), dtype)
+        by_weight, by_bias = sums[group][:2]
         for ends in _cut(start, stop, -(-(stop - start) // _CHUNK)):
             rows = slice(*ends)
-            by_eta = piece(rows, by_theta)
+            by_eta = piece(rows, by_theta, scratch)
             if gradient:
                 by_hidden[rows] = product(by_eta, weight)
                 each = torch.from_numpy(cell_weights[rows])
                 weighted = hidden[rows] if weights is None else hidden[rows] * each[:, None]
-                by_weight += product(weighted.t(), by_eta)
-                by_bias += each @ by_eta
+                by_weight = _added(by_weight, product(weighted.t(), by_eta))
+                by_bias = _added(by_bias, each @ by_eta)
+            del by_eta  # before the next is made
         sums[group] = by_weight, by_bias, torch.from_numpy(by_theta)
 
     # the products run in single precision whatever autocast says, and in any thread
     with torch_on_one_thread(), torch.autocast("cpu", enabled=False):
         run_blocks(task, groups)
     # in the order of the groups, so that the sums do not depend on which thread came first
-    by_weight, by_bias, by_theta = (reduce(torch.add, parts) for parts in zip(*sums, strict=True))
+    by_weight, by_bias, by_theta = sums[0]
+    for i in range(1, len(sums)):
+        by_weight, by_bias, by_theta = map(_added, (by_weight, by_bias, by_theta), sums[i])
+        sums[i] = sums[0]
     return LinearTerms(
         torch.from_numpy(likelihood),
         torch.from_numpy(by_library),
         by_hidden,
-        by_weight.t().contiguous() if gradient else torch.zeros_like(weight),
+        by_weight.t() if gradient else torch.zeros_like(weight),
         by_bias if gradient else torch.zeros_like(bias),
         by_theta,
     )
+
+
+def _added(total: Tensor, part: Tensor) -> Tensor:
+    """Add a part to a total in place; the first part is the total."""
+    return total.add_(part) if total.ndim else part
 
 
 def _groups(n_cells: int) -> list[tuple[int, int]]:

@@ -17,9 +17,11 @@ import math
 import numpy as np
 from numba import njit
 
+from sctandem.nn._kernel import kernel
 from sctandem.nn._numba_math import exp_nonpositive, gamma_ratio, log1p_unit, log_gamma
 
-_OPTIONS = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True, "cache": True}
+_OPTIONS = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True}
+N_SCRATCH = 5
 _LOG_FACTORIAL = np.array([math.lgamma(x + 1) for x in range(256)])
 
 
@@ -99,8 +101,8 @@ def _spread(slopes, exps, scale, by_eta):
         by_eta[g] = slopes[g] - exps[g] * scale
 
 
-@njit(**_OPTIONS)
-def nb_block(start, stop, counts, eta, gene, cell, out):
+@kernel(**_OPTIONS)
+def nb_block(start, stop, counts, eta, gene, cell, scratch, out):
     """Fill the log-likelihood of some cells, and its gradients where there is room for them.
 
     Parameters
@@ -116,6 +118,8 @@ def nb_block(start, stop, counts, eta, gene, cell, out):
     cell
         Weight of each cell in the gradient by log theta; largest logit of each cell and its log library size, both of
         length 0 when `eta` holds log-rates.
+    scratch
+        Room for the work on one cell, zeros, `N_SCRATCH` x genes.
     out
         Log-likelihood and its gradient by the log library size (cells), gradient by `eta` (cells x genes, or of length
         0 when no gradient is wanted; it may be `eta` itself) and the sum over these cells of the gradient by log theta
@@ -126,8 +130,7 @@ def nb_block(start, stop, counts, eta, gene, cell, out):
     weights, tops, log_library = cell
     likelihood, by_library, by_eta, by_theta = out
     n_genes = eta.shape[1]
-    exps, small, logs = np.zeros_like(theta), np.empty_like(theta), np.empty_like(theta)
-    terms, slopes = np.empty_like(theta), np.empty_like(theta)
+    exps, small, logs, terms, slopes = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     zero, one = theta.dtype.type(0), theta.dtype.type(1)
     softmax, gradient = log_library.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):
@@ -175,8 +178,8 @@ def _sigmoid(x):
     return (1.0 if x > 0.0 else e) / (1.0 + e)
 
 
-@njit(**_OPTIONS)
-def zinb_block(start, stop, counts, eta, dropout, gene, cell, out):
+@kernel(**_OPTIONS)
+def zinb_block(start, stop, counts, eta, dropout, gene, cell, scratch, out):
     """Fill the zero-inflated log-likelihood of some cells, and its gradients where there is room for them.
 
     Parameters are those of `nb_block`; `dropout` holds the logit of the dropout (cells x genes), and `out` has the
@@ -187,8 +190,7 @@ def zinb_block(start, stop, counts, eta, dropout, gene, cell, out):
     weights, tops, log_library = cell
     likelihood, by_library, by_eta, by_theta, by_dropout = out
     n_genes = eta.shape[1]
-    exps, small, logs = np.zeros_like(theta), np.empty_like(theta), np.empty_like(theta)
-    terms, slopes = np.empty_like(theta), np.empty_like(theta)
+    exps, small, logs, terms, slopes = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     zero, one = theta.dtype.type(0), theta.dtype.type(1)
     softmax, gradient = log_library.shape[0] > 0, by_eta.shape[0] > 0
     for i in range(start, stop):

@@ -12,7 +12,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}
+from sctandem.nn._kernel import kernel
+
+_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 
 _F = np.float32
 _LOG2E, _MAGIC = _F(1.4426950408889634), _F(12582912.0)
@@ -114,10 +116,8 @@ def gamma_ratio(x, theta, log_theta, log_gamma_theta, digamma_theta):
     return log_gamma(x + theta) - log_gamma_theta, digamma(x + theta) - digamma_theta
 
 
-@njit(**_OPTIONS)
-def gamma_of(theta):
-    """Return log gamma and digamma of each element of an array in double precision."""
-    logs, slopes = np.empty_like(theta), np.empty_like(theta)
-    for i in range(theta.shape[0]):
+@kernel(**_OPTIONS)
+def gamma_of(start, stop, theta, logs, slopes):
+    """Fill log gamma and digamma of some elements of an array in double precision."""
+    for i in range(start, stop):
         logs[i], slopes[i] = log_gamma(theta[i]), digamma(theta[i])
-    return logs, slopes

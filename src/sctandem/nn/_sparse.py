@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import nn
 from torch.autograd.function import once_differentiable
 
 from sctandem._compat import csr_tensor
+from sctandem.nn._kernel import kernel
 from sctandem.nn._threads import row_blocks, run_blocks
 
 if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}
+_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 
 
 def scipy_to_csr(matrix: sparse.csr_matrix, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -116,7 +116,7 @@ def row_sums(tensor: Tensor) -> Tensor:
     return ends[tensor.crow_indices().long()].diff().to(values.dtype)
 
 
-@njit(**_OPTIONS)
+@kernel(**_OPTIONS)
 def _product_block(start, stop, csr, weight, bias, out):
     """Fill rows start..stop of X W + b; four stored values at a time, so that a row of the result is read less often."""
     indptr, indices, values = csr
@@ -140,23 +140,30 @@ def _product_block(start, stop, csr, weight, bias, out):
             k += 1
 
 
-@njit(**_OPTIONS)
-def _transpose(csr, n_columns):
-    """Return the parts of the transpose (a counting sort by column)."""
+@kernel(**_OPTIONS)
+def _transpose_block(start, stop, csr, starts, place, moved):
+    """Fill the parts of the transpose of some rows (a counting sort by column); `starts` and `place` begin with zeros."""
     indptr, indices, values = csr
-    starts = np.zeros(n_columns + 1, indptr.dtype)
-    for k in range(indices.shape[0]):
+    to_rows, to_values = moved
+    for k in range(indptr[start], indptr[stop]):
         starts[indices[k] + 1] += 1
-    for g in range(n_columns):
+    for g in range(place.shape[0]):
         starts[g + 1] += starts[g]
-    place = starts[:-1].copy()
-    rows, moved = np.empty_like(indices), np.empty_like(values)
-    for i in range(indptr.shape[0] - 1):
+        place[g] = starts[g]
+    for i in range(start, stop):
         for k in range(indptr[i], indptr[i + 1]):
             to = place[indices[k]]
             place[indices[k]] = to + 1
-            rows[to], moved[to] = i, values[k]
-    return starts, rows, moved
+            to_rows[to], to_values[to] = i, values[k]
+
+
+def _transpose(csr: tuple[np.ndarray, ...], n_columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the parts of the transpose."""
+    indptr, indices, values = csr
+    starts, place = (np.zeros(n, indptr.dtype) for n in (n_columns + 1, n_columns))
+    moved = np.empty_like(indices), np.empty_like(values)
+    _transpose_block(0, len(indptr) - 1, csr, starts, place, moved)
+    return starts, *moved
 
 
 def _compilable(weight: Tensor) -> bool:
@@ -175,8 +182,7 @@ class _SparseProduct(torch.autograd.Function):
             return torch.sparse.mm(matrix.to(weight.dtype), weight) + bias
         csr = _typed_parts(matrix, weight.dtype)
         out = torch.empty(matrix.shape[0], weight.shape[1], dtype=weight.dtype)
-        arrays = weight.detach().contiguous().numpy(), bias.detach().numpy(), out.numpy()
-        run_blocks(lambda _, start, stop: _product_block(start, stop, csr, *arrays), row_blocks(matrix.shape[0]))
+        _fill_product(csr, weight, bias, out)
         return out
 
     @staticmethod
@@ -194,6 +200,13 @@ def _typed_parts(matrix: Tensor, dtype: torch.dtype) -> tuple[np.ndarray, np.nda
     return indptr, indices, values.astype(np.float32 if dtype is torch.float32 else np.float64, copy=False)
 
 
+def _fill_product(csr: tuple[np.ndarray, ...], weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Fill X W + b, by blocks of rows on several threads."""
+    arrays = (tensor.detach().contiguous().numpy() for tensor in (weight, bias, out))
+    fill = _product_block.bind(csr, *arrays)
+    run_blocks(lambda _, start, stop: fill(start, stop), row_blocks(out.shape[0]))
+
+
 def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
     """Return X' grad, dense, n_in x n_out."""
     if not ctx.compiled:
@@ -201,8 +214,7 @@ def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
         return torch.sparse.mm(matrix.to_sparse_coo().t(), grad)
     transposed = _transpose(_typed_parts(ctx.matrix, grad.dtype), ctx.n_in)
     out = torch.empty(ctx.n_in, grad.shape[1], dtype=grad.dtype)
-    arrays = grad.detach().contiguous().numpy(), np.zeros(grad.shape[1], out.numpy().dtype), out.numpy()
-    run_blocks(lambda _, start, stop: _product_block(start, stop, transposed, *arrays), row_blocks(ctx.n_in))
+    _fill_product(transposed, grad, out.new_zeros(grad.shape[1]), out)
     return out
 
 

@@ -148,8 +148,10 @@ class CountTrainingPlan(TrainingPlan):
         if self._optimizer is None:
             msg = "call `begin` before the first step"
             raise RuntimeError(msg)
+        self._optimizer.zero_grad(
+            set_to_none=True
+        )  # first, so that the old gradients are gone when most memory is in use
         output = self.compute_loss(batch)
-        self._optimizer.zero_grad(set_to_none=True)
         output.loss.backward()
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
