@@ -8,6 +8,7 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.module._capsules import CapsuleConfig, CapsuleModule
+    from sctandem.module._deepde import DeepDEModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CapsuleConfig": "._capsules",
         "CapsuleModule": "._capsules",
+        "DeepDEModule": "._deepde",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
     },
