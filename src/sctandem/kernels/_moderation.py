@@ -138,12 +138,15 @@ def moderate(variance: np.ndarray, df: float, covariates: np.ndarray) -> Moderat
         share = np.full(len(KINDS), 0.02)
         share[usual] = 1 - 0.02 * (len(KINDS) - 1)
         for _ in range(60):
-            member = likelihood * share
-            member /= member.sum(1, keepdims=True)
-            share = member.mean(0)
-        total = float((np.log((likelihood * share).sum(1)) + top[:, 0]).sum())
+            new = share * (likelihood.T @ (1 / (likelihood @ share))) / len(observed)
+            settled = np.abs(new - share).max() < 1e-4
+            share = new
+            if settled:
+                break
+        total = float(np.log(likelihood @ share).sum() + top.sum())
         if best is None or total > best[0]:
-            best = (total, float(prior_df), share, member)
+            member = likelihood * share
+            best = (total, float(prior_df), share, member / member.sum(1, keepdims=True))
     _, prior_df, share, member = best  # type: ignore[misc]
     posterior = (prior_df * scale[:, None] * KINDS + df * observed[:, None]) / (prior_df + df)
     return Moderation(df, prior_df, share, member, posterior)

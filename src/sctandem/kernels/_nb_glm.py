@@ -199,7 +199,7 @@ def dispersion_trend(counts: np.ndarray, design: np.ndarray, depth: np.ndarray, 
 def _dispersion(counts: np.ndarray, mean: np.ndarray, free: int) -> float:
     """Find the dispersion of some genes by bisection of its logarithm."""
     low, high, squares = 1e-5, 10.0, (counts - mean) ** 2
-    for _ in range(30):
+    for _ in range(24):
         middle = np.sqrt(low * high)
         if (squares / (mean + middle * mean**2)).sum() > free * counts.shape[1]:
             low = middle

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr
 
 from sctandem.kernels._nb_glm import NBFit, deviances
 
@@ -141,12 +142,12 @@ def null_spread(scores: np.ndarray) -> float:
     """
     sizes = np.abs(scores)
     spread = float(np.clip(np.median(sizes) / stats.norm.ppf(0.75), 0.6, 2.0))
-    grid = np.exp(np.linspace(np.log(0.5), np.log(2.5), 641))
+    grid = np.exp(np.linspace(np.log(0.5), np.log(2.5), 321))
     for _ in range(60):
         edge = WINDOW * spread
         inside = sizes < edge
         square = float((sizes[inside] ** 2).mean()) if inside.any() else 0.0
-        log = inside.sum() * (-np.log(grid) - 0.5 * square / grid**2 - np.log(2 * stats.norm.cdf(edge / grid) - 1))
+        log = inside.sum() * (-np.log(grid) - 0.5 * square / grid**2 - np.log(2 * ndtr(edge / grid) - 1))
         new = float(grid[int((log - 0.5 * (np.log(grid) / SPREAD_PRIOR) ** 2).argmax())])
         if abs(new - spread) < 1e-3:
             return new

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Shrunken:
     sd
         Standard deviation, (genes,).
     low, high
-        Interval that holds the effect with the probability asked for, (genes,).
+        Interval that holds the effect with the probability asked for, widened to the mean where need be, (genes,).
     """
 
     mean: np.ndarray
@@ -51,35 +51,35 @@ def shrink_effects(effect: np.ndarray, error: np.ndarray, *, level: float = 0.95
     smallest = float(np.quantile(error, 0.05)) / 4
     largest = 2 * float(np.sqrt(np.maximum(effect**2 - error**2, 0).max())) + 2 * smallest
     n_widths = max(2, int(np.ceil(2 * np.log2(largest / smallest))) + 1)
-    widths = np.concatenate([[0.0], np.geomspace(smallest, largest, min(n_widths, 40))])
+    widths = np.geomspace(smallest, largest, min(n_widths, 25))
     variance = error[:, None] ** 2 + widths**2
     log = -0.5 * (effect[:, None] ** 2 / variance + np.log(variance))
     likelihood = np.exp(log - log.max(1, keepdims=True))
     prior = np.full(len(widths), 1 / len(widths))
     extra = np.zeros(len(widths))
-    extra[0] = 9.0  # ten genes in favour of no effect
+    extra[0] = 9.0  # nine genes more with next to no effect
     for _ in range(500):
-        member = likelihood * prior
-        member /= member.sum(1, keepdims=True)
-        new = (member.sum(0) + extra) / (len(effect) + extra.sum())
-        if np.abs(new - prior).max() < 1e-6:
+        new = (prior * (likelihood.T @ (1 / (likelihood @ prior))) + extra) / (len(effect) + extra.sum())
+        if np.abs(new - prior).max() < 1e-5:
             break
         prior = new
+    member = likelihood * prior
+    member /= member.sum(1, keepdims=True)
     part = widths**2 / variance
     means, sds = part * effect[:, None], np.sqrt(part) * error[:, None]
     mean = (member * means).sum(1)
     sd = np.sqrt(np.maximum((member * (sds**2 + means**2)).sum(1) - mean**2, 0))
     side = (1 - level) / 2
-    low = _quantile(member, means, sds, side)
-    return Shrunken(mean, sd, low, -_quantile(member, -means, sds, side))
+    low, high = _quantile(member, means, sds, side), -_quantile(member, -means, sds, side)
+    return Shrunken(mean, sd, np.minimum(low, mean), np.maximum(high, mean))
 
 
 def _quantile(member: np.ndarray, means: np.ndarray, sds: np.ndarray, q: float) -> np.ndarray:
     """Find a quantile of each mixture by bisection."""
     safe = np.maximum(sds, 1e-12)
     low, high = (means - 10 * sds).min(1) - 1e-9, (means + 10 * sds).max(1) + 1e-9
-    for _ in range(50):
+    for _ in range(40):
         middle = 0.5 * (low + high)
-        below = (member * stats.norm.cdf((middle[:, None] - means) / safe)).sum(1) < q
+        below = (member * ndtr((middle[:, None] - means) / safe)).sum(1) < q
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return 0.5 * (low + high)

@@ -53,7 +53,7 @@ class DeepDEModule(CountVAE):
         config: CountVAEConfig | None = None,
         shares: ArrayLike | None = None,
     ) -> None:
-        super().__init__(n_genes, n_batch=1, config=config, shares=shares)
+        super().__init__(n_genes, n_batch=n_samples, config=config, shares=shares)
         self.n_samples, self.n_cells = n_samples, n_cells
         self.sample_effect = nn.Parameter(torch.zeros(n_genes, n_samples))
 
@@ -77,7 +77,7 @@ class DeepDEModule(CountVAE):
             sample = z.new_full((len(z), self.n_samples), 1 / self.n_samples)
         else:
             sample = nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_samples).to(z.dtype)
-        return {"hidden": torch.cat([self.decoder(z), sample], dim=1), "log_library": log_library}
+        return {"hidden": torch.cat([self.decoder(z, batch_index), sample], dim=1), "log_library": log_library}
 
     def _weight(self) -> Tensor:
         """Lay out the last layer, genes x (units + samples)."""
