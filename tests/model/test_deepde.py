@@ -70,7 +70,8 @@ def test_cells_are_compared_by_name(model):
     counts = model.adata.X.toarray()  # shares: the other genes fall where these rise
     share = [counts[cells].sum(0) / counts[cells].sum() for cells in (kind, ~kind)]
     expected = np.median(np.log2(share[0] / share[1])[:20])
-    assert table.loc[[str(i) for i in range(20)], "log2fc"].median() == pytest.approx(expected, abs=0.35)
+    found = table.loc[[str(i) for i in range(20)], "log2fc"].median()
+    assert 0.6 * expected < found < 1.1 * expected  # after a short training the decoder draws changes towards 0
     pd.testing.assert_frame_equal(model.compare_cells(kind, ~kind, n_draws=600, rng=0), table)
     with pytest.raises(ValueError, match="second holds no cells"):
         model.compare_cells(kind, np.zeros(600, dtype=bool))

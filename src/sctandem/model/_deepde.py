@@ -195,6 +195,7 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         Notes
         -----
         Differences between two donors are found here as surely as those between two conditions. No p-values follow from it.
+        Fold changes are drawn towards 0 by the decoder, the more the shorter the training.
         """
         self._check_if_trained(warn=False, message="this DeepDE is not trained; call `model.train()` first.")
         check_number(delta, "delta")
