@@ -48,7 +48,7 @@ def train(model: Any, max_epochs: int | None = None) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter(), time.process_time()
-        model.train(max_epochs, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, logger=False)
+        model.train(max_epochs, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
         seconds, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     return {"seconds": round(seconds, 2), "processor_seconds": round(processor, 2)}
 
