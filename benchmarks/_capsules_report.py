@@ -52,8 +52,8 @@ def document(measured: dict[str, list[Row]]) -> dict[str, Any]:
 
 
 COST = (
-    "Trained in turn in one process. *Epochs x mean epoch*: scVI trains five epochs before and five after CapsuleNet, and "
-    "their mean is multiplied by its default number of epochs; *complete training* runs them all. CPU seconds do not grow when the machine has other work."
+    "Trained in turn in one process. *From a few epochs*: scVI trains one and six epochs before CapsuleNet and again after it, and "
+    "the line through their means is read at its default number of epochs; *complete training* runs them all. CPU seconds do not grow when the machine has other work."
 )
 
 

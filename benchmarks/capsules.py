@@ -37,9 +37,8 @@ METHODS = (
     "celltypist",
     "scvi",
     "scanvi",
-    "both",
-    "scvi_complete",
 )
+WHEN_ASKED = ("scvi_complete",)
 #: What tells rows of a part from one another.
 KEY = ("set", "method", "seed", "hidden")
 
@@ -76,10 +75,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=METHODS,
+        choices=(*METHODS, *WHEN_ASKED),
         default=METHODS,
         help="clusters: capsules, pca, scvi; labels and novelty: capsules, capsules_inductive, lr, knn, celltypist (labels), "
-        "scanvi; cost: both (in turn), scvi_complete",
+        "scanvi; cost: capsules (and scVI, in turn), scvi_complete (only when asked for)",
     )
     parser.add_argument("--models", type=Path, help="folder in which scVI's trained models are kept and found again")
     parser.add_argument("--again", action="store_true", help="measure rows again that are there")
@@ -113,7 +112,7 @@ def _measured(
         for hidden in sorted(set(_cells(name).labels)):
             if missing(method, hidden):
                 yield [runs.novelty(_cells(name), method, seed, hidden, options.models)]
-    elif part == "cost" and missing({"both": "capsules"}.get(method, method)):
+    elif part == "cost" and missing(method):
         yield runs.cost(_cells(name), method, seed)
 
 

@@ -149,3 +149,9 @@ def test_what_is_there_is_not_measured_again(monkeypatch):
     assert len(asked) == 2
     capsules.main([*command, "--again"])
     assert len(asked) == 4
+
+
+def test_the_time_of_all_epochs_is_read_off_a_line():
+    before = [{"seconds": 2.0 + 0.5 * n} for n in (1, 1 + _capsules_runs.EPOCHS)]
+    after = [{"seconds": 3.0 + 0.7 * n} for n in (1, 1 + _capsules_runs.EPOCHS)]
+    assert _capsules_runs.whole(before, after, "seconds", 400) == pytest.approx(2.5 + 0.6 * 400)
