@@ -26,7 +26,7 @@ scANVI; *not seen in training* says that they are not, that genes are chosen wit
 held out. scANVI starts from a scVI that saw all cells and no labels. Logistic regression takes log1p CP10k of all genes, its penalty is chosen by the
 log loss in threefold cross-validation on the training cells, as is by accuracy the number of neighbours on the principal components of all cells.
 CellTypist trains and annotates by its own functions; its regressions, a type against all others, are made by lines of this benchmark with the same
-minimum where scikit-learn no longer has that option.
+minimum, because newer scikit-learn no longer has the option that it asks for; its probabilities do not add up to 1.
 
 *Novelty*: the labels of one type are hidden; its cells are to be told from a held-out fifth of the others, by AUROC. Where a method gives
 several scores, the one that is best on average over the types of the set is shown."""
