@@ -43,12 +43,12 @@ def make(counts: AnnData, seed: int) -> Any:
         return scvi.model.SCVI(counts)
 
 
-def train(model: Any, max_epochs: int | None = None) -> dict[str, Any]:
+def train(model: Any, max_epochs: int | None = None, **options: Any) -> dict[str, Any]:
     """Train on the CPU with the defaults of `train`, and give what it took."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter(), time.process_time()
-        model.train(max_epochs, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
+        model.train(max_epochs, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, **options)
         seconds, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     return {"seconds": round(seconds, 2), "processor_seconds": round(processor, 2)}
 
@@ -82,18 +82,30 @@ def trained(cells: Cells, seed: int, folder: Path | None = None) -> Trained:
 
 
 def scanvi(task: Task) -> Answer:
-    """Label by scANVI with its defaults, from a scVI that saw the counts of all cells and no labels."""
+    """Label by scANVI with its defaults, from a scVI that saw the counts of all cells and no labels.
+
+    Where its last batch of labelled cells has a single cell, which its normalisation refuses, that batch is left out.
+    """
     import scvi
 
     base = trained(task.cells, task.seed, task.models)
     counts = base.counts.copy()
     counts.obs[KNOWN] = np.where(task.known, task.cells.labels, UNKNOWN)
     scvi.settings.verbosity = 40
-    scvi.settings.seed = task.seed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = scvi.model.SCANVI.from_scvi_model(base.model, UNKNOWN, labels_key=KNOWN, adata=counts)
-    times = train(model)
+
+    def attempt(**options: Any) -> tuple[Any, dict[str, Any]]:
+        scvi.settings.seed = task.seed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = scvi.model.SCANVI.from_scvi_model(base.model, UNKNOWN, labels_key=KNOWN, adata=counts)
+        return model, train(model, **options) | options
+
+    try:
+        model, times = attempt()
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        model, times = attempt(datasplitter_kwargs={"drop_last": True})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         soft = model.predict(indices=task.test, soft=True)

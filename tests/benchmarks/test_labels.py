@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -224,6 +225,23 @@ def test_capsules_are_shown_the_known_labels_alone(monkeypatch, method, batches)
 
 
 @pytest.mark.slow
+def test_a_last_batch_of_one_labelled_cell_is_left_out(monkeypatch):
+    from benchmarks import _scvi_models
+
+    monkeypatch.setattr(_scvi_models, "train", Quick(_scvi_models.train, n=1))
+    cells = make_cells()
+    task = novelty_task(cells, "b", 0)
+    # of 143 labelled cells scANVI trains on 129: a batch of 128, and one of a single cell
+    many = anndata.concat([cells.adata] * 3, index_unique="-")
+    known = np.arange(many.n_obs) < 143
+    add_principal_components(many)
+    given = Cells("many", many)
+    answer = _scvi_models.scanvi(replace(task, cells=given, known=known, test=np.arange(150, 160)))
+    assert answer.settings["scanvi"]["datasplitter_kwargs"] == {"drop_last": True}
+    np.testing.assert_allclose(answer.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_scvi_is_trained_once_and_scanvi_labels_from_it(tmp_path, monkeypatch):
     from benchmarks import _scvi_models
 
@@ -241,11 +259,11 @@ def test_scvi_is_trained_once_and_scanvi_labels_from_it(tmp_path, monkeypatch):
 
 
 class Quick:
-    """Trains for thirty epochs, whatever the default is."""
+    """Trains for some epochs, whatever the default is."""
 
-    def __init__(self, train):
-        self.train, self.epochs = train, []
+    def __init__(self, train, n=30):
+        self.train, self.n, self.epochs = train, n, []
 
-    def __call__(self, model, max_epochs=None):
-        self.epochs.append(30)
-        return self.train(model, 30)
+    def __call__(self, model, max_epochs=None, **options):
+        self.epochs.append(self.n)
+        return self.train(model, self.n, **options)
