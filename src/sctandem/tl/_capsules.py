@@ -148,23 +148,22 @@ def capsules(
     counts = {"layer": layer, "batch_key": batch_key, "size_factor_key": size_factor_key}
     _check_choices(labels, n_capsules, model, adata.n_obs, keys)
     known = _setup_of(model) if model is not None else {}
+    # of the cells that it was made with a model knows more: which of them lie where none has a label
+    own = model is not None and model.adata is adata and not any(counts.values())
     counts = {name: known.get(name) if value is None else value for name, value in counts.items()}
     bare = _bare(adata, labels, **counts)
-    seed = draw_seed(rng)
     result = working_copy(adata, copy=copy)  # before the training: it says what cannot be copied
+    params: dict[str, Any] = {"trained": model is None, **counts}
     if model is None:
+        params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}
         options = {name: value for name, value in counts.items() if name != "layer"}
-        model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=seed, **options)
-        params: dict[str, Any] = {"trained": True, "seed": seed, "labels": labels, "n_capsules": n_capsules, **counts}
-    else:
+        model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=params["seed"], **options)
+    elif not own:
         bare = _as_known(bare, model, known, counts)
-        params = {"trained": False, **counts}
     params = {name: value for name, value in params.items() if value is not None}
-    # of the cells that it was made with a model knows more: which of them lie where none has a label
-    slots = _read(
-        model, None if model.adata is bare else bare, adata.var_names, keys, {**params, "version": version("sctandem")}
-    )
-    model.deregister_manager(bare)  # the class, or the user's model, would keep the counts
+    slots = _read(model, None if own or model.adata is bare else bare, adata.var_names, keys, params)
+    if not own:
+        model.deregister_manager(bare)  # the class, or the user's model, would keep the counts
     _write(result, slots, keys)
     return result if copy else None
 
@@ -308,7 +307,7 @@ def _read(
         "varm": {keys.genes: pd.DataFrame(weights.astype(np.float32), index=features, columns=names)},
         "uns": {
             keys.key: {
-                keys.params: {**params, "n_died": len(size) - len(order)},
+                keys.params: {**params, "n_died": len(size) - len(order), "version": version("sctandem")},
                 keys.coupling: table(coupling, coupling.index.astype(str)),
             }
         },
