@@ -84,7 +84,7 @@ def test_lengths_are_those_of_the_margin_loss(trained):
 
 def test_embedding(trained):
     latent = trained.get_latent_representation()
-    assert latent.shape == (trained.adata.n_obs, 16)
+    assert latent.shape == (trained.adata.n_obs, 30)
     assert latent.dtype == np.float32
     np.testing.assert_allclose(trained.get_latent_representation(batch_size=64), latent, rtol=1e-4, atol=1e-4)
     other = trained.adata[100:160].copy()

@@ -26,7 +26,13 @@ _TOLERANCE = 1e-3
 
 
 def align_batches(
-    points: ArrayLike, batch: ArrayLike, *, balance: float = 2.0, ridge: float = 1.0, n_rounds: int = 10, rng: RNG = None
+    points: ArrayLike,
+    batch: ArrayLike,
+    *,
+    balance: float = 2.0,
+    ridge: float = 1.0,
+    n_rounds: int = 10,
+    rng: RNG = None,
 ) -> np.ndarray:
     """Take out of points what parts the batches within groups of like points.
 

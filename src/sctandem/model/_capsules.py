@@ -24,7 +24,7 @@ from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
-from sctandem.model._capsules_read import CapsulesReadMixin
+from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PARTS = (1 / 2, 3 / 4, 1.0)
 
 
-class CapsuleNet(CapsulesReadMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
+class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
     """Capsule network on counts: an embedding of the cells, their types, whose number is found, and labels where some are given.
 
     Parameters
@@ -251,6 +251,7 @@ class CapsuleNet(CapsulesReadMixin, FilesMixin, TrainMixin, LatentMixin, BaseMod
             self._find_types(streams[2], aligned_only=part == 0)
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
+        self._calibrate(streams[2])
 
     def _find_types(self, rng: np.random.Generator, *, aligned_only: bool) -> None:
         """Take batches out of the poses of the training cells, group these, and make a type capsule a group."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 
 from sctandem.nn._threads import torch_on_one_thread
@@ -86,3 +87,49 @@ class CapsulesReadMixin:
         presence = self._read("presence", adata, indices, batch_size)
         names = [str(number) for number in range(presence.shape[1])]
         return pd.DataFrame(presence, index=self._names(adata, indices), columns=names)
+
+    @torch.inference_mode()
+    def get_gene_weights(self) -> pd.DataFrame:
+        """Return how strongly each gene belongs to each type capsule.
+
+        Returns
+        -------
+        float32, genes x types: the natural logarithm of the share of the gene at the mean pose of the type's cells, against
+        the mean of this logarithm over the types.
+        """
+        poses = self._read("pose", None, None, None)
+        presence = self._read("presence", None, None, None)
+        found, n_types = presence.argmax(1), presence.shape[1]
+        size = np.bincount(found, minlength=n_types)
+        means = np.stack([np.bincount(found, column, n_types) for column in poses.T.astype(np.float64)], axis=1)
+        means = np.where(size[:, None] > 0, means / np.maximum(size, 1)[:, None], poses.mean(0))
+        loadings, base = self.module.loadings.cpu().numpy(), self.module.log_share.cpu().numpy()
+        logits = base[:, None] + loadings @ means.T
+        logs = logits - logsumexp(logits, axis=0)
+        weights = (logs - logs.mean(1, keepdims=True)).astype(np.float32)
+        return pd.DataFrame(weights, index=self.adata.var_names, columns=[str(i) for i in range(n_types)])
+
+    def get_coupling(self, *, batch_size: int | None = None) -> pd.DataFrame:
+        """Return how much of each gene programme goes to each type capsule, on average over the cells of that type.
+
+        Parameters
+        ----------
+        batch_size
+            Cells a minibatch; bounds the memory, does not change the result.
+
+        Returns
+        -------
+        float32, programmes (primary capsules) x types, in [0, 1]; NaN for types without cells.
+        """
+        coupling = self._read("coupling", None, None, batch_size)
+        found = self._read("presence", None, None, batch_size).argmax(1)
+        n_types = coupling.shape[2]
+        columns = [
+            coupling[found == number, :, number].mean(0)
+            if (found == number).any()
+            else np.full(coupling.shape[1], np.nan)
+            for number in range(n_types)
+        ]
+        names = [f"programme{i}" for i in range(coupling.shape[1])]
+        values = np.stack(columns, axis=1).astype(np.float32)
+        return pd.DataFrame(values, index=names, columns=[str(i) for i in range(n_types)])

@@ -11,7 +11,15 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
 from sctandem.module._capsule_config import CapsuleConfig
-from sctandem.nn import OrderedLinear, SparseLinear, TypeCapsules, margin_loss, nb_linear_log_likelihood, row_sums, squash
+from sctandem.nn import (
+    OrderedLinear,
+    SparseLinear,
+    TypeCapsules,
+    margin_loss,
+    nb_linear_log_likelihood,
+    row_sums,
+    squash,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -99,7 +107,9 @@ class CapsuleModule(BaseModuleClass):
         self.n_genes, self.n_batch, self.n_labels = n_genes, n_batch, n_labels
         width, n_lower = self.config.n_hidden, self.config.n_programmes * self.config.d_programme
         kernel = self.config.kernel_size
-        self.first = SparseLinear(n_genes, width) if kernel is None else OrderedLinear(n_genes, width, kernel_size=kernel)
+        self.first = (
+            SparseLinear(n_genes, width) if kernel is None else OrderedLinear(n_genes, width, kernel_size=kernel)
+        )
         self.norm = _NormByBatch(width, n_batch)
         self.dropout = nn.Dropout(self.config.dropout)
         self.primary = nn.Linear(width, n_lower)
