@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import sctandem as td
 from sctandem.model import CapsuleNet
+from sctandem.train import TrainConfig
 
 SIZES = [180, 120, 60]
 N_MARKERS = 8
@@ -148,14 +149,16 @@ def test_round_trip(labelled, tmp_path):
     assert dict(read.uns["capsules"]["params"]) == labelled.uns["capsules"]["params"]
 
 
-def test_number_seeds_copy_and_names():
+def test_number_seeds_copy_and_names(monkeypatch):
+    monkeypatch.setattr(CapsuleNet, "_train_config", TrainConfig(max_epochs=6, batch_size=64, learning_rate=3e-3))
     adata = cells()[::2].copy()
-    before = slots(adata)
+    before, n_kept = slots(adata), len(CapsuleNet._setup_adata_manager_store)
     first, second, other = (
         td.tl.capsules(adata, n_capsules=2, key_added="two", rng=rng, copy=True)
         for rng in (3, np.random.default_rng(5), 4)
     )
     assert slots(adata) == before
+    assert len(CapsuleNet._setup_adata_manager_store) == n_kept  # counts are not kept in memory
     assert first.obs["two"].nunique() == 2
     assert {"two_confidence", "two"} <= set(first.obs)
     assert {"X_two", "two_presence"} == set(first.obsm)
@@ -257,7 +260,7 @@ def with_counts(change) -> AnnData:
         (changed, {"n_capsules": 0}, ValueError, "n_capsules=0 is not"),
         (changed, {"n_capsules": 91}, ValueError, "n_capsules=91 is more than the 90 cells"),
         (changed, {"key_added": "a/b"}, ValueError, "without a slash"),
-        (lambda: changed()[:1].copy(), {}, ValueError, "at least 10 cells, but there is 1"),
+        (lambda: changed()[:1], {}, ValueError, "at least 10 cells, but there is 1"),
         (lambda: with_counts(np.log1p), {}, ValueError, "adata.X does not hold counts"),
         (lambda: with_counts(lambda x: -x), {}, ValueError, "adata.X contains negative values"),
         (

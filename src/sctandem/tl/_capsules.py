@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from sctandem._checks import (
     listed,
     working_copy,
 )
-from sctandem._compat import ModelLayout
+from sctandem._compat import ModelLayout, forget_data
 from sctandem._keys import UNKNOWN, CapsuleKeys
 from sctandem._random import draw_seed
 from sctandem.data import as_csr
@@ -161,9 +162,11 @@ def capsules(
     elif not own:
         bare = _as_known(bare, model, known, counts)
     params = {name: value for name, value in params.items() if value is not None}
-    slots = _read(model, None if own or model.adata is bare else bare, adata.var_names, keys, params)
+    with warnings.catch_warnings():  # about what would train badly: here cells are only read
+        warnings.filterwarnings("ignore", "Category .* has fewer than 3 cells", UserWarning)
+        slots = _read(model, None if own or model.adata is bare else bare, adata.var_names, keys, params)
     if not own:
-        model.deregister_manager(bare)  # the class, or the user's model, would keep the counts
+        forget_data(model, bare)
     _write(result, slots, keys)
     return result if copy else None
 
