@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from typed_cells import simulate
 
 from sctandem.model import CapsuleNet
 from sctandem.module import CapsuleConfig
-from tests.model.test_capsules import simulate
 
 
 @pytest.fixture(scope="module", name="labelled")
