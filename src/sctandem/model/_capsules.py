@@ -248,10 +248,12 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         ends = [max(1, round(part * n_epochs)) for part in PARTS]
         super().train(ends[0], rng=seed, **options)
         for part, (start, stop) in enumerate(pairwise(ends)):
-            self._find_types(streams[2], aligned_only=part == 0)
+            with torch_seeded(streams[2]):
+                self._find_types(streams[2], aligned_only=part == 0)
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
-        self._calibrate(streams[2])
+        with torch_seeded(streams[2]):
+            self._calibrate(streams[2])
 
     def _find_types(self, rng: np.random.Generator, *, aligned_only: bool) -> None:
         """Take batches out of the poses of the training cells, group these, and make a type capsule a group."""
@@ -268,13 +270,11 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             if self.label_names:
                 label = self._codes(REGISTRY_KEYS.LABELS_KEY)[cells]
                 known = label < len(self.label_names)
-                with torch_seeded(rng):
-                    self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
+                self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
             return
         shares = anneal(aligned, n_clusters=self.module.config.n_types, rng=rng).memberships
         found = np.unique(shares.argmax(1), return_inverse=True)[1]
-        with torch_seeded(rng):
-            self.module.split(int(found.max()) + 1, group_means(poses, found))
+        self.module.split(int(found.max()) + 1, group_means(poses, found))
         types = np.full((n_cells, 1), -1, dtype=np.int64)
         types[cells, 0] = found
         self._targets[CAPSULE_KEY] = torch.from_numpy(types)
