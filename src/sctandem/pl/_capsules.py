@@ -215,5 +215,5 @@ def _finish(ax: Axes, image: AxesImage, what: str) -> None:
     bar.set_label(what, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL - 1, length=2)
     bar.outline.set_visible(False)
-    bar.locator = MaxNLocator(3)
+    bar.locator = MaxNLocator(2, steps=[1, 2, 5, 10])
     bar.update_ticks()
