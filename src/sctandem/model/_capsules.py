@@ -56,15 +56,16 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
 
     Notes
     -----
-    Training has two parts. In the first there is the capsule of the cell, whose pose learns to give back the counts. Then what parts
-    batches within groups of like cells is taken out of the poses (:func:`~sctandem.kernels.align_batches`), and these are
-    annealed: cut finely, and united as long as no valley of the density lies between (:func:`sctandem.tl.anneal`); as many
-    type capsules are made as remain. In the second part routing by agreement learns to tell these apart by a margin loss,
-    the poses follow those without batches, labels are learned by capsules of their own, and the counts are still given back.
-    Groups that pass into one another without a valley, as along a differentiation, are one type. A type that is never the longest has died.
+    Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
+    after the second, what parts batches within groups of like cells is taken out of the poses
+    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own.
+    Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
+    density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
+    to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
+    valley, as along a differentiation, are one type. A type that is never the longest has died.
 
     `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=45`, `batch_size=128`,
-    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`; two thirds of the epochs belong to the first part.
+    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`.
 
     Examples
     --------
@@ -191,7 +192,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         Parameters
         ----------
         max_epochs
-            Passes through the training cells, both parts together; with 1 the types are made but not learned. This and the other arguments that default to
+            Passes through the training cells, all parts together; with 1 the types are made but not learned. This and the other arguments that default to
             `None` replace the field of `config` of the same name.
         batch_size
             Most cells in a minibatch.
@@ -211,7 +212,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
 
         Returns
         -------
-        None. The model is then trained; `history` holds the losses of both parts, one after the other.
+        None. The model is then trained; `history` holds the losses of all parts, one after the other.
 
         Raises
         ------
@@ -232,7 +233,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         }
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
-            msg = "early_stopping=True does not go with CapsuleNet: the two parts of its training have a fixed length."
+            msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
         n_cells = round(self.adata.n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
