@@ -91,7 +91,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         if config is not None:
             check_type(config, CapsuleConfig, "config", hint="Settings of the training go to `train(config=...)`.")
         super().__init__(adata)
-        self._config, self._targets = config, {}
+        self._config = config
+        self._targets: dict[str, torch.Tensor] = {}
         self._counts = as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._new_module()
@@ -175,7 +176,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         """Hand the types that were found, and poses without batches, to the minibatches."""
         return {"entries": self._targets} if self._targets else {}
 
-    def train(
+    def train(  # type: ignore[override] # there is no early stopping
         self,
         max_epochs: int | None = None,
         *,
@@ -225,7 +226,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         """
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
-        given = {
+        given: dict[str, Any] = {
             "max_epochs": max_epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,

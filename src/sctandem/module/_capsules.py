@@ -47,15 +47,14 @@ class _NormByBatch(nn.Module):
     def forward(self, hidden: Tensor, batch_index: Tensor) -> Tensor:
         """Normalise; a batch with a single cell in training is normalised by what is known of it."""
         out = torch.zeros_like(hidden)
-        for index, norm in enumerate(self.norms):
+        for index, norm in enumerate(self.norms.children()):
             where = batch_index == index
             count = int(where.sum())
             if count == 0:
                 continue
-            if count == 1 and self.training:
-                out[where] = nn.functional.batch_norm(hidden[where], norm.running_mean, norm.running_var, eps=norm.eps)
-            else:
-                out[where] = norm(hidden[where])
+            norm.train(self.training and count > 1)
+            out[where] = norm(hidden[where])
+            norm.train(self.training)
         return out * self.weight + self.bias
 
 
@@ -182,7 +181,7 @@ class CapsuleModule(BaseModuleClass):
         capsules = self.cell.split(n_upper, noise=_SPLIT_NOISE)
         if centres is not None:
             towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=capsules.bias.device)
-            capsules.bias += _TOWARDS * towards / self.config.n_programmes
+            capsules.bias.add_(_TOWARDS * towards / self.config.n_programmes)
         return capsules
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
