@@ -257,6 +257,62 @@ UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
+class DEKeys:
+    """Slots of `tl.differential_expression`: `adata.uns[key]` with its tables and their columns, and scanpy's structure."""
+
+    key: str = "deepde"
+    params: str = PARAMS
+    table: str = TABLE
+    states: str = "states"
+    samples: str = "samples"
+    gene: str = "gene"
+    state: str = "state"
+    contrast: str = "contrast"
+    log2fc: str = "log2fc"
+    lfc_se: str = "lfc_se"
+    ci_low: str = "ci_low"
+    ci_high: str = "ci_high"
+    log2fc_raw: str = "log2fc_raw"
+    statistic: str = "statistic"
+    p_value: str = "p_value"
+    q_value: str = "q_value"
+    base_mean: str = "base_mean"
+    n_samples: str = "n_samples"
+    sample: str = "sample"
+    n_cells: str = "n_cells"
+    counts: str = "counts"
+    used: str = "used"
+    n_genes: str = "n_genes"
+    prior_df: str = "prior_df"
+    spread: str = "spread"
+    verdict: str = "verdict"
+
+    @property
+    def ranked(self) -> str:
+        """`uns`: scanpy's structure, to be named as `key` in its functions."""
+        return f"rank_genes_groups_{self.key}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table of genes, in order."""
+        return (
+            self.gene,
+            self.state,
+            self.contrast,
+            self.log2fc,
+            self.lfc_se,
+            self.ci_low,
+            self.ci_high,
+            self.log2fc_raw,
+            self.statistic,
+            self.p_value,
+            self.q_value,
+            self.base_mean,
+            self.n_samples,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

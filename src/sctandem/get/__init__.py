@@ -8,6 +8,7 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.get._capsule_genes import capsule_genes
+    from sctandem.get._de import de
     from sctandem.get._expression_skill import expression_skill
     from sctandem.get._gene_windows import gene_windows
     from sctandem.get._peak_gene_links import peak_gene_links
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "capsule_genes": "._capsule_genes",
+        "de": "._de",
         "expression_skill": "._expression_skill",
         "gene_windows": "._gene_windows",
         "peak_gene_links": "._peak_gene_links",

@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.module._capsule_config import CapsuleConfig
     from sctandem.module._capsules import CapsuleModule
+    from sctandem.module._deepde import DeepDEModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
@@ -16,6 +17,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CapsuleConfig": "._capsule_config",
         "CapsuleModule": "._capsules",
+        "DeepDEModule": "._deepde",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
     },

@@ -13,6 +13,7 @@ from sctandem._keys import UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from mudata import MuData
 
     from sctandem.model import TAPE, CapsuleNet
@@ -101,3 +102,35 @@ def train_capsules(
     model = CapsuleNet(bare, config=CapsuleConfig(n_types=n_capsules), rng=seed)
     model.train(rng=seed)
     return model
+
+
+def train_deepde(adata: AnnData, samples: np.ndarray, *, layer: str | None, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Train a DeepDE at its defaults on a shallow copy, and return its states.
+
+    Parameters
+    ----------
+    adata
+        Holds counts.
+    samples
+        Name of the sample of each cell.
+    layer
+        Layer of the counts; `None` for `X`.
+    seed
+        Seed of the training and of the states.
+
+    Returns
+    -------
+    Weights, cells x states, and the names of the states.
+    """
+    import pandas as pd
+
+    from sctandem.model import DeepDE
+
+    column = "sample"
+    matrix = adata.X if layer is None else adata.layers[layer]
+    bare = AnnData(matrix, obs=pd.DataFrame({column: samples}, index=adata.obs_names), var=adata.var[[]])
+    DeepDE.setup_anndata(bare, column)
+    model = DeepDE(bare, rng=seed)
+    model.train(rng=seed)
+    weights = model.get_state_weights(rng=seed)
+    return weights.to_numpy(), list(weights.columns)
