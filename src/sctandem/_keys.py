@@ -200,6 +200,63 @@ class AnnealKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class CapsuleKeys:
+    """Slots of `tl.capsules`: columns of `obs`, entries of `obsm` and `varm`, `uns[key]`, and the columns of `get.capsule_genes`."""
+
+    key: str = "capsules"
+    params: str = PARAMS
+    coupling: str = "coupling"
+    capsule: str = "capsule"
+    gene: str = "gene"
+    weight: str = "weight"
+    rank: str = "rank"
+
+    @property
+    def embedding(self) -> str:
+        """`obsm`: pose of each cell, cells x dimensions, float32."""
+        return f"X_{self.key}"
+
+    @property
+    def presence(self) -> str:
+        """`obsm`: lengths of the capsules, a table of cells x capsules, float32."""
+        return f"{self.key}_presence"
+
+    @property
+    def confidence(self) -> str:
+        """`obs`: chance that the capsule is found again, float64."""
+        return f"{self.key}_confidence"
+
+    @property
+    def genes(self) -> str:
+        """`varm`: log fold change of each gene in each capsule, a table of genes x capsules, float32."""
+        return f"{self.key}_genes"
+
+    @property
+    def label(self) -> str:
+        """`obs`: label, category; only where labels were learned."""
+        return f"{self.key}_label"
+
+    @property
+    def label_confidence(self) -> str:
+        """`obs`: chance that the label is right, float64; only where labels were learned."""
+        return f"{self.key}_label_confidence"
+
+    @property
+    def label_typicality(self) -> str:
+        """`obs`: how much the cell is like those with a label, float64; only where labels were learned."""
+        return f"{self.key}_label_typicality"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`obs`: all that come and go with the labels."""
+        return (self.label, self.label_confidence, self.label_typicality)
+
+
+#: The label of cells that have none, or fit none.
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
 class DEKeys:
     """Slots of `tl.differential_expression`: `adata.uns[key]` with its tables and their columns, and scanpy's structure."""
 

@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from sctandem._checks import check_modalities
 from sctandem._compat import new_mudata
+from sctandem._keys import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from mudata import MuData
 
-    from sctandem.model import TAPE
+    from sctandem.model import TAPE, CapsuleNet
 
 
 def train_tape(
@@ -61,6 +62,45 @@ def train_tape(
     TAPE.setup_mudata(bare, modalities=modalities, windows_key=windows_key, sequence_key=sequence_key)
     model = TAPE(bare)
     model.train(train_size=train_size, rng=seed)
+    return model
+
+
+def train_capsules(
+    bare: AnnData,
+    *,
+    labels: str | None,
+    n_capsules: int | None,
+    batch_key: str | None,
+    size_factor_key: str | None,
+    seed: int,
+) -> CapsuleNet:
+    """Train a CapsuleNet at its defaults.
+
+    Parameters
+    ----------
+    bare
+        Counts in `X` and the columns named below in `obs`; it is set up, so not the user's object.
+    labels
+        Column with the labels; `None` for none.
+    n_capsules
+        Number of capsules; `None` finds it.
+    batch_key, size_factor_key
+        As in `CapsuleNet.setup_anndata`.
+    seed
+        Seed of the training.
+
+    Returns
+    -------
+    The trained model.
+    """
+    from sctandem.model import CapsuleNet
+    from sctandem.module import CapsuleConfig
+
+    CapsuleNet.setup_anndata(
+        bare, labels_key=labels, unlabeled_category=UNKNOWN, batch_key=batch_key, size_factor_key=size_factor_key
+    )
+    model = CapsuleNet(bare, config=CapsuleConfig(n_types=n_capsules), rng=seed)
+    model.train(rng=seed)
     return model
 
 
