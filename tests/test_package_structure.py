@@ -204,11 +204,10 @@ def test_import_takes_less_than_a_second():
     while best >= 1 and attempts < 6:  # a busy machine gets more attempts
         best = min(best, import_seconds()[0])
         attempts += 1
-    if best >= 1:  # a slow one needs a second for anndata and mudata alone, which are not ours to make quicker
-        parts = [import_seconds("import anndata, mudata") for _ in range(5)]
-        alone = min(everything - own for own, everything, _ in parts)
-        assert alone > 0.85
-        assert best < 1.25 * alone
+    # A slow machine needs the second for anndata and mudata alone, which are not ours to make quicker. Our own share is
+    # then judged within one process (the next test): times of different processes there differ by a third.
+    slow = min(everything - own for own, everything, _ in (import_seconds("import anndata, mudata") for _ in range(3)))
+    assert best < 1 or slow > 0.75
 
 
 def test_import_adds_next_to_nothing_to_that_of_anndata_and_mudata():

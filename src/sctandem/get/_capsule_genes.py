@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_positive, check_slot, check_type, listed
+from sctandem._checks import check_adata, check_positive, check_slot, listed
 from sctandem._keys import CapsuleKeys
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def capsule_genes(
     >>> td.get.capsule_genes(adata, n_genes=2)["gene"].tolist()
     ['B', 'A']
     """
-    from anndata import AnnData
-
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_adata(adata)
     if n_genes is not None:
         check_positive(n_genes, "n_genes", whole=True)
     keys = CapsuleKeys(key)

@@ -92,3 +92,11 @@ def de(
     if q_value is not None:
         table = table[table[keys.q_value] <= q_value]
     return table[list(keys.columns)].reset_index(drop=True)
+
+
+def check_one(table: pd.DataFrame, column: str, name: str, key: str) -> None:
+    """Check that a column has one value, for what shows one of them; `name` is the argument that chooses it."""
+    known = table[column].unique()
+    if len(known) > 1:
+        msg = f"adata.uns[{key!r}] has several: {listed(known)}. Name one with {name}=."
+        raise ValueError(msg)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
+from scipy.special import softmax
 
 from sctandem._checks import check_number, check_positive
 from sctandem._random import as_generator
@@ -128,7 +129,7 @@ def _balanced_shares(
     squares = _square_distances(points, centres)
     temperature = max(_TEMPERATURE * 2 * squares.min(1).mean() / points.shape[1], 1e-12)
     part_of_batch = of_batch.mean(0)
-    shares = _softmax(-squares / temperature)
+    shares = softmax(-squares / temperature, axis=1)
     for _ in range(_PASSES):
         squares = _square_distances(points, centres)
         total = shares.T @ of_batch
@@ -136,7 +137,7 @@ def _balanced_shares(
             total -= shares[part].T @ of_batch[part]
             expected = total.sum(1, keepdims=True) * part_of_batch
             penalty = balance * np.log((total + 1) / (expected + 1))
-            shares[part] = _softmax(-squares[part] / temperature - of_batch[part] @ penalty.T)
+            shares[part] = softmax(-squares[part] / temperature - of_batch[part] @ penalty.T, axis=1)
             total += shares[part].T @ of_batch[part]
         centres = (shares.T @ points) / np.maximum(shares.sum(0), 1e-9)[:, None]
     return shares, centres
@@ -160,9 +161,3 @@ def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Give the squared distance of every point to every centre."""
     squares = (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)
     return np.maximum(squares, 0)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Give shares that add up to 1 in every row."""
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)

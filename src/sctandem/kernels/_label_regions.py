@@ -33,7 +33,7 @@ def label_probabilities(lengths: NDArray[np.floating], temperature: float) -> ND
     -------
     Cells x labels: the softmax of the log odds of the lengths over the temperature.
     """
-    return softmax(logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64)) / temperature, axis=1)
+    return softmax(_log_odds(lengths) / temperature, axis=1)
 
 
 def fit_temperature(lengths: NDArray[np.floating], target: NDArray[np.integer]) -> float:
@@ -56,13 +56,18 @@ def fit_temperature(lengths: NDArray[np.floating], target: NDArray[np.integer]) 
     """
     if len(target) == 0:
         return 1.0
-    odds = logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
+    odds = _log_odds(lengths)
 
     def loss(log_temperature: float) -> float:
         logs = log_softmax(odds / np.exp(log_temperature), axis=1)
         return -float(logs[np.arange(len(target)), target].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))
+
+
+def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the log odds of lengths, finite at 0 and 1."""
+    return logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
 
 
 class LabelRegions(NamedTuple):

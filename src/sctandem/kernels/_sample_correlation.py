@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import stats
 from scipy.special import ndtr
@@ -16,22 +14,6 @@ SPREAD_PRIOR = 0.07
 WINDOW = 2.0
 #: Weight of the identity in the covariance of the samples, in genes a dimension.
 SHRINKAGE = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Coordinates:
-    """Genes in the space of the samples: the contrast, and what the design leaves.
-
-    Attributes
-    ----------
-    contrast
-        Signed root of the likelihood ratio statistic, (genes,).
-    residual
-        Coordinates in a basis that all genes share, genes x (samples - columns of the design); their squares add up to the deviance.
-    """
-
-    contrast: np.ndarray
-    residual: np.ndarray
 
 
 def residual_coordinates(counts: np.ndarray, design: np.ndarray, dispersion: np.ndarray, fit: NBFit) -> np.ndarray:

@@ -151,7 +151,8 @@ def assess_column(
         known = np.column_stack([known, covariates])
     moderation = moderate((residual**2).sum(1) / free, free, known)
     covariance, removed = np.eye(free), np.zeros(n_genes)
-    if hidden_factors and n_genes >= GENES_PER_DIMENSION * free:
+    enough = hidden_factors and n_genes >= GENES_PER_DIMENSION * free
+    if enough:
         for _ in range(2):
             covariance = sample_covariance(residual, moderation.expected)
             squares = np.einsum("gm,mk,gk->g", residual, np.linalg.inv(covariance), residual, optimize=True)
@@ -160,7 +161,7 @@ def assess_column(
         removed = residual @ shared_part(contrast / scale, residual / scale[:, None])
     rest = contrast - removed
     size = stats.norm.isf(moderation.tail(rest) / 2)
-    spread = null_spread(size) if hidden_factors and n_genes >= GENES_PER_DIMENSION * free else 1.0
+    spread = null_spread(size) if enough else 1.0
     statistic = np.sign(rest) * size / spread
     unit = np.sqrt(state.fit.covariance[:, column, column])
     effect, error = _effects(beta, removed * unit, statistic, unit * np.sqrt(moderation.expected) * spread)

@@ -24,13 +24,14 @@ from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
+from sctandem.kernels._groups import group_means
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
-from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY, TEACH_KEY
+from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -101,14 +102,13 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
 
     def _new_module(self) -> CapsuleModule:
         """Make a module with one type capsule, whose decoder starts at the shares of the genes."""
-        totals = self._depths()
         return self._module_cls(
             self.summary_stats.n_vars,
             n_batch=self.summary_stats.get("n_batch", 1),
             n_labels=len(self.label_names),
             config=self._config,
             shares=gene_shares(self._counts),
-            depth=float(max(1.0, np.median(totals))),
+            depth=float(max(1.0, np.median(self._depths()))),
         )
 
     def _depths(self) -> np.ndarray:
@@ -120,6 +120,11 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
     def _codes(self, key: str) -> np.ndarray:
         """Return the codes of a registered category, (cells,)."""
         return np.asarray(self.adata_manager.get_from_registry(key)).astype(np.int64).ravel()
+
+    def _label_codes(self) -> np.ndarray:
+        """Return the place of the label of each cell in `label_names`, (cells,); -1 for none."""
+        code = self._codes(REGISTRY_KEYS.LABELS_KEY)
+        return np.where(code < len(self.label_names), code, -1)
 
     @classmethod
     def setup_anndata(
@@ -251,43 +256,46 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         super().train(ends[0], rng=seed, **options)
         for part, (start, stop) in enumerate(pairwise(ends)):
             with torch_seeded(streams[2]):
-                self._find_types(streams[2], aligned_only=part == 0)
+                poses, aligned = self._align(streams[2])
+                if part == 0:
+                    self._start_labels(poses)
+                else:
+                    self._find_types(poses, aligned, streams[2])
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
         with torch_seeded(streams[2]):
             self._calibrate(streams[2])
 
-    def _find_types(self, rng: np.random.Generator, *, aligned_only: bool) -> None:
-        """Take batches out of the poses of the training cells, group these, and make a type capsule a group."""
+    def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
         cells = np.asarray(self.train_indices)
         poses = self.get_latent_representation(indices=cells)
         aligned = align_batches(poses, self._codes(REGISTRY_KEYS.BATCH_KEY)[cells], rng=rng)
-        n_cells = self.adata.n_obs
-        self._targets = {TEACH_KEY: torch.ones(n_cells, 1)}
+        self._targets = {CAPSULE_KEY: self._for_all_cells(np.full((len(cells), 1), -1), fill=-1)}
         if self.summary_stats.get("n_batch", 1) > 1:
-            everywhere = np.zeros((n_cells, aligned.shape[1]), dtype=np.float32)
-            everywhere[cells] = aligned
-            self._targets[ALIGNED_KEY] = torch.from_numpy(everywhere)
-        if aligned_only:
-            if self.label_names:
-                label = self._codes(REGISTRY_KEYS.LABELS_KEY)[cells]
-                known = label < len(self.label_names)
-                self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
-            return
+            self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
+        return poses, aligned
+
+    def _start_labels(self, poses: np.ndarray) -> None:
+        """Let the label capsules start at the poses of the training cells."""
+        if self.label_names:
+            label = self._label_codes()[np.asarray(self.train_indices)]
+            known = label >= 0
+            self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
+
+    def _find_types(self, poses: np.ndarray, aligned: np.ndarray, rng: np.random.Generator) -> None:
+        """Group the training cells by their poses without batches, and make a type capsule a group."""
         shares = anneal(aligned, n_clusters=self.module.config.n_types, rng=rng).memberships
         found = np.unique(shares.argmax(1), return_inverse=True)[1]
-        self.module.split(int(found.max()) + 1, group_means(poses, found))
-        types = np.full((n_cells, 1), -1, dtype=np.int64)
-        types[cells, 0] = found
-        self._targets[CAPSULE_KEY] = torch.from_numpy(types)
+        means = group_means(poses, found)
+        self.module.split(len(means), means)
+        self._targets[CAPSULE_KEY] = self._for_all_cells(found[:, None], fill=-1)
 
-
-def group_means(points: np.ndarray, group: np.ndarray, n_groups: int | None = None) -> np.ndarray:
-    """Return the mean of each group, groups x dimensions; that of all points for an empty one."""
-    n_groups = int(group.max()) + 1 if n_groups is None else n_groups
-    size = np.bincount(group, minlength=n_groups)
-    sums = np.stack([np.bincount(group, column, n_groups) for column in points.T.astype(np.float64)], axis=1)
-    return np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], points.mean(0))
+    def _for_all_cells(self, values: np.ndarray, *, fill: float) -> torch.Tensor:
+        """Lay values of the training cells out over all cells, as the minibatches want them."""
+        whole = np.full((self.adata.n_obs, values.shape[1]), fill, dtype=values.dtype)
+        whole[np.asarray(self.train_indices)] = values
+        return torch.from_numpy(whole)
 
 
 def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str) -> None:

@@ -43,11 +43,11 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         self.calibration_ = self._reproducibility(rng)
         if not self.label_names:
             return
-        code = self._codes(REGISTRY_KEYS.LABELS_KEY)
-        known = np.flatnonzero(code < len(self.label_names))
+        code = self._label_codes()
+        known = np.flatnonzero(code >= 0)
         held_out = np.isin(known, np.asarray(self.validation_indices))
-        lengths = self._read("labels", None, known, None)
-        regions = fit_regions(self._read("pose", None, known, None), code[known], held_out, len(self.label_names))
+        lengths, poses = self._read_all(["labels", "pose"], None, known, None)
+        regions = fit_regions(poses, code[known], held_out, len(self.label_names))
         self.calibration_ |= {
             "temperature": fit_temperature(lengths[held_out], code[known][held_out]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
@@ -62,7 +62,9 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         counts = self._counts[cells]
         first = counts.copy()
         first.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(np.float32)
-        presence = [self._presence_of(half, cells) for half in (first, sparse.csr_matrix(counts - first))]
+        # where the depth is given, it is halved as the counts are
+        depth = self._depths()[cells] / np.maximum(np.asarray(counts.sum(1)).ravel(), 1)
+        presence = [self._presence_of(half, cells, depth) for half in (first, sparse.csr_matrix(counts - first))]
         same = presence[0].argmax(1) == presence[1].argmax(1)
         if same.all():
             return {"slope": 0.0, "intercept": float(np.log(2 * len(cells) + 1))}
@@ -73,15 +75,11 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
 
     @torch_on_one_thread()
     @torch.inference_mode()
-    def _presence_of(self, counts: sparse.csr_matrix, cells: np.ndarray) -> np.ndarray:
+    def _presence_of(self, counts: sparse.csr_matrix, cells: np.ndarray, depth_of_count: np.ndarray) -> np.ndarray:
         """Read other counts of cells of the object."""
         self.module.eval()
         batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
-        depth = (
-            self._depths()[cells]
-            * np.asarray(counts.sum(1)).ravel()
-            / np.maximum(np.asarray(self._counts[cells].sum(1)).ravel(), 1)
-        )
+        depth = depth_of_count * np.asarray(counts.sum(1)).ravel()
         parts = []
         for start in range(0, len(cells), 2048):
             rows = slice(start, start + 2048)
@@ -203,15 +201,14 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             msg = "typicality needs labels: set the object up with labels_key."
             raise ValueError(msg)
         regions = LabelRegions(**self.calibration_["regions"])
-        values = typicality(self._read("pose", adata, indices, batch_size), regions)
-        if adata is None:
-            code = self._codes(REGISTRY_KEYS.LABELS_KEY)
-            labelled = code < len(self.label_names)
-            batch = self._codes(REGISTRY_KEYS.BATCH_KEY)
+        own = adata is None  # neighbours are among all cells, whichever are asked for
+        poses = self._read("pose", adata, None if own else indices, batch_size)
+        values = typicality(poses, regions)
+        if own:
+            labelled, batch = self._label_codes() >= 0, self._codes(REGISTRY_KEYS.BATCH_KEY)
             inside = np.isin(batch, batch[labelled])
-            factor = np.ones(len(code))
-            factor[inside] = labelled_share(self._read("pose", None, inside, batch_size), labelled[inside])
-            values = values * (factor if indices is None else factor[np.asarray(indices)])
+            values[inside] *= labelled_share(poses[inside], labelled[inside])
+            values = values if indices is None else values[np.asarray(indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
 
 

@@ -10,9 +10,12 @@ import torch
 from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 
+from sctandem.kernels._groups import group_means
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -30,15 +33,22 @@ class CapsulesReadMixin:
 
     @torch_on_one_thread()
     @torch.inference_mode()
-    def _read(self, what: str, adata: AnnData | None, indices: ArrayLike | None, batch_size: int | None) -> np.ndarray:
-        """Return one of the results of `inference` for all cells."""
+    def _read_all(
+        self, names: Sequence[str], adata: AnnData | None, indices: ArrayLike | None, batch_size: int | None
+    ) -> list[np.ndarray]:
+        """Return some of the results of `inference` for all cells, in one pass."""
         self._check_if_trained(warn=False, message="this CapsuleNet is not trained; call `model.train()` first.")
         self.module.eval()
-        parts = [
-            self.module.inference(**self.module._get_inference_input(batch))[what].cpu().numpy()
-            for batch in self._batches(adata, indices, batch_size)
-        ]
-        return np.concatenate(parts)
+        parts: list[list[np.ndarray]] = [[] for _ in names]
+        for batch in self._batches(adata, indices, batch_size):
+            found = self.module.inference(**self.module._get_inference_input(batch))
+            for name, part in zip(names, parts, strict=True):
+                part.append(found[name].cpu().numpy())
+        return [np.concatenate(part) for part in parts]
+
+    def _read(self, what: str, adata: AnnData | None, indices: ArrayLike | None, batch_size: int | None) -> np.ndarray:
+        """Return one of the results of `inference` for all cells."""
+        return self._read_all([what], adata, indices, batch_size)[0]
 
     def _names(self, adata: AnnData | None, indices: ArrayLike | None) -> pd.Index:
         """Return the names of the cells that are read."""
@@ -97,12 +107,9 @@ class CapsulesReadMixin:
         float32, genes x types: the natural logarithm of the share of the gene at the mean pose of the type's cells, against
         the mean of this logarithm over the types.
         """
-        poses = self._read("pose", None, None, None)
-        presence = self._read("presence", None, None, None)
-        found, n_types = presence.argmax(1), presence.shape[1]
-        size = np.bincount(found, minlength=n_types)
-        means = np.stack([np.bincount(found, column, n_types) for column in poses.T.astype(np.float64)], axis=1)
-        means = np.where(size[:, None] > 0, means / np.maximum(size, 1)[:, None], poses.mean(0))
+        poses, presence = self._read_all(["pose", "presence"], None, None, None)
+        n_types = presence.shape[1]
+        means = group_means(poses, presence.argmax(1), n_types)
         loadings, base = self.module.loadings.cpu().numpy(), self.module.log_share.cpu().numpy()
         logits = base[:, None] + loadings @ means.T
         logs = logits - logsumexp(logits, axis=0)
@@ -121,9 +128,8 @@ class CapsulesReadMixin:
         -------
         float32, programmes (primary capsules) x types, in [0, 1]; NaN for types without cells.
         """
-        coupling = self._read("coupling", None, None, batch_size)
-        found = self._read("presence", None, None, batch_size).argmax(1)
-        n_types = coupling.shape[2]
+        coupling, presence = self._read_all(["coupling", "presence"], None, None, batch_size)
+        found, n_types = presence.argmax(1), presence.shape[1]
         columns = [
             coupling[found == number, :, number].mean(0)
             if (found == number).any()

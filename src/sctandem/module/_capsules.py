@@ -11,6 +11,7 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
 from sctandem.module._capsule_config import CapsuleConfig
+from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
     OrderedLinear,
     SparseLinear,
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-#: Keys of the minibatches beside those of scvi-tools: the type capsule of each cell, negative where it is not known, and its
-#: pose without what parts the batches.
-CAPSULE_KEY, ALIGNED_KEY, TEACH_KEY = "capsule", "aligned_pose", "teach"
+#: Keys of the minibatches beside those of scvi-tools, in later parts of the training: the type capsule of each cell, negative
+#: where it is not known, and with several batches its pose without what parts them.
+CAPSULE_KEY, ALIGNED_KEY = "capsule", "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
 #: Part of the mean pose of a type that is added to the votes for it at the split.
@@ -84,7 +85,7 @@ class CapsuleModule(BaseModuleClass):
     Notes
     -----
     There is one type capsule, of no use, until `split` makes more. Minibatches hold `X` (CSR or dense), optionally `batch` and
-    `size_factor`, and in the second part of the training `capsule` (the type of each cell), `labels` and `aligned_pose`.
+    `size_factor`, and in later parts of the training `capsule` (the type of each cell), `labels` and `aligned_pose`.
 
     References
     ----------
@@ -279,11 +280,7 @@ class CapsuleModule(BaseModuleClass):
         """
         if self.training:
             pose = pose + self.config.pose_noise * torch.randn_like(pose)
-        if batch_index is None:
-            batch = pose.new_full((len(pose), self.n_batch), 1 / self.n_batch)
-        else:
-            batch = nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_batch).to(pose.dtype)
-        return {"hidden": torch.cat([pose, batch], dim=1)}
+        return {"hidden": torch.cat([pose, batch_columns(batch_index, self.n_batch, pose)], dim=1)}
 
     def loss(
         self,
@@ -320,9 +317,8 @@ class CapsuleModule(BaseModuleClass):
         )
         prior = 0.5 * inference_outputs["pose"].square().sum(-1)
         loss = reconstruction.mean() + kl_weight * prior.mean()
-        unit = reconstruction.detach().mean()
-        if tensors.keys() & {CAPSULE_KEY, ALIGNED_KEY, TEACH_KEY}:  # in later parts of the training
-            loss = loss + unit * self._teach(tensors, inference_outputs)
+        if CAPSULE_KEY in tensors:
+            loss = loss + reconstruction.detach().mean() * self._teach(tensors, inference_outputs)
         return LossOutput(
             loss=loss, reconstruction_loss=reconstruction, kl_local=prior, n_obs_minibatch=len(reconstruction)
         )
@@ -330,7 +326,7 @@ class CapsuleModule(BaseModuleClass):
     def _teach(self, tensors: dict[str, Tensor], found: dict[str, Tensor]) -> Tensor:
         """Sum what is asked of capsules and pose beside giving back the counts."""
         loss = found["pose"].new_zeros(())
-        if self.n_types > 1 and CAPSULE_KEY in tensors:
+        if self.n_types > 1:
             target = tensors[CAPSULE_KEY].reshape(-1)
             loss = loss + self.config.margin_weight * margin_loss(found["presence"], target).mean()
         if self.labels is not None:

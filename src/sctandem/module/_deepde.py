@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sctandem.module.base import CountVAE, CountVAEConfig
+from sctandem.module.base._batches import batch_columns
 from sctandem.nn import nb_linear_log_likelihood
 
 if TYPE_CHECKING:
@@ -73,10 +74,7 @@ class DeepDEModule(CountVAE):
         -------
         `hidden`, cells x (units + samples), and `log_library`.
         """
-        if batch_index is None:
-            sample = z.new_full((len(z), self.n_samples), 1 / self.n_samples)
-        else:
-            sample = nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_samples).to(z.dtype)
+        sample = batch_columns(batch_index, self.n_samples, z)
         return {"hidden": torch.cat([self.decoder(z, batch_index), sample], dim=1), "log_library": log_library}
 
     def _weight(self) -> Tensor:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from sctandem._checks import check_key, check_positive, check_slot, check_type
+from sctandem._checks import check_adata, check_key, check_positive, check_slot
 from sctandem._keys import UNKNOWN, CapsuleKeys
 from sctandem.get._capsule_genes import capsule_genes
 from sctandem.pl._style import INK, SMALL, TEXT, plain
@@ -81,9 +81,7 @@ def capsules(
     ... }  # tl.capsules writes these
     >>> figure = td.pl.capsules(adata, n_genes=2)
     """
-    from anndata import AnnData
-
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_adata(adata)
     check_positive(n_genes, "n_genes", whole=True)
     if axes is not None and len(axes) != 2:
         msg = f"axes has {len(axes)} axes; two are needed, for the groups and for the coupling."

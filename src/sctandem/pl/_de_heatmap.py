@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_number, check_positive, listed
+from sctandem._checks import check_number, check_positive
 from sctandem._keys import DEKeys
-from sctandem.get._de import de
+from sctandem.get._de import check_one, de
 from sctandem.pl._style import INK, SMALL, TEXT
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def de_heatmap(
     check_positive(n_genes, "n_genes", whole=True)
     check_number(q_value, "q_value", low=0, high=1)
     table = de(adata, contrast=contrast, key=key)
-    known = table[keys.contrast].unique()
-    if len(known) > 1:
-        msg = f"adata.uns[{key!r}] has several: {listed(known)}. Name one with contrast=."
-        raise ValueError(msg)
+    check_one(table, keys.contrast, "contrast", key)
     reached = table[table[keys.q_value] <= q_value]
     if not len(reached):
         msg = f"no gene of adata.uns[{key!r}] has a q-value of at most {q_value}."
@@ -92,7 +89,7 @@ def de_heatmap(
     ax.scatter(across, down, s=6, color=INK, linewidths=0)
     ax.set_xticks(range(len(genes)), genes, rotation=90, fontsize=SMALL)
     ax.set_yticks(range(len(states)), states, fontsize=SMALL)
-    ax.set_title(str(known[0]), fontsize=TEXT, color=INK, loc="left")
+    ax.set_title(str(table[keys.contrast].iloc[0]), fontsize=TEXT, color=INK, loc="left")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
     bar.set_label("Log2 fold change", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)

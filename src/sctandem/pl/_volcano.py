@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_number, listed
+from sctandem._checks import check_number
 from sctandem._keys import DEKeys
-from sctandem.get._de import de
+from sctandem.get._de import check_one, de
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, plain
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def volcano(
     table = de(adata, state=state, contrast=contrast, key=key)
     check_number(q_value, "q_value", low=0, high=1)
     for name, column in (("state", keys.state), ("contrast", keys.contrast)):
-        known = table[column].unique()
-        if len(known) > 1:
-            msg = f"adata.uns[{key!r}] has several: {listed(known)}. Name one with {name}=."
-            raise ValueError(msg)
+        check_one(table, column, name, key)
     if ax is None:
         ax = plt.subplots(figsize=(4.2, 3.8), layout="constrained")[1]
     change = table[keys.log2fc].to_numpy()

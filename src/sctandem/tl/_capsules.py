@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from sctandem._checks import (
+    check_adata,
     check_counts,
     check_key,
     check_key_added,
@@ -144,7 +145,7 @@ def capsules(
     >>> adata.obs["capsules"].nunique()
     2
     """
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_adata(adata)
     check_key_added(key_added)
     keys = CapsuleKeys(key_added)
     counts = {"layer": layer, "batch_key": batch_key, "size_factor_key": size_factor_key}

@@ -107,7 +107,7 @@ def assess_states(sums: CellSums, samples: Samples, states: list[str], groupby: 
         surprises[number, one.genes] = one.fit.surprise
     results = []
     for number, name in enumerate(states):
-        where = slice(number * n_samples, (number + 1) * n_samples)
+        rows = slice(number * n_samples, (number + 1) * n_samples)
         tests, genes = {}, np.zeros(0, dtype=np.int64)
         if number in fitted:
             one = fitted[number]
@@ -118,9 +118,9 @@ def assess_states(sums: CellSums, samples: Samples, states: list[str], groupby: 
             tests = {
                 level: assess_column(one.fit, column, covariates=known) for level, column in one.design.tested.items()
             }
-        totals = sums.counts[where].sum(1)
+        totals = sums.counts[rows].sum(1)
         used = fitted[number].used if number in fitted else np.zeros(n_samples, dtype=bool)
-        results.append(StateResult(name, sums.n_cells[where], totals, used, verdicts[number], genes, tests))
+        results.append(StateResult(name, sums.n_cells[rows], totals, used, verdicts[number], genes, tests))
     return results
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from sctandem.kernels._shrink import shrink_effects
+from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,9 +49,9 @@ def write(adata: AnnData, keys: DEKeys, found: list[StateResult], params: dict[s
     ranked = _ranked(table, adata.var_names, keys)
     adata.uns[keys.key] = {
         keys.params: kept,
-        keys.table: _text_index(table),
-        keys.states: _text_index(pd.DataFrame(states)),
-        keys.samples: _text_index(samples),
+        keys.table: text_rows(table),
+        keys.states: text_rows(pd.DataFrame(states)),
+        keys.samples: text_rows(samples),
     }
     adata.uns[keys.ranked] = {
         "params": {
@@ -135,10 +136,3 @@ def _ranked(table: pd.DataFrame, names: pd.Index, keys: DEKeys) -> dict[str, np.
         name: np.rec.fromarrays(list(fields.values()), dtype=[(group, v.dtype) for group, v in fields.items()])
         for name, fields in columns.items()
     }
-
-
-def _text_index(table: pd.DataFrame) -> pd.DataFrame:
-    """Name rows by text, which files give back as they were."""
-    table = table.reset_index(drop=True)
-    table.index = table.index.astype(str)
-    return table

@@ -4,10 +4,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sctandem._checks import (
+    check_adata,
     check_counts,
     check_key_added,
     check_layer,
-    check_type,
     check_unique,
     layer_slot,
     working_copy,
@@ -130,9 +130,7 @@ def differential_expression(
     >>> sorted(td.get.de(adata, q_value=0.05)["gene"])
     ['0', '1', '2', '3', '4']
     """
-    from anndata import AnnData
-
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_adata(adata)
     check_key_added(key_added)
     # imported here: nothing else of the package needs them
     from sctandem.tl._de_samples import find_samples, state_weights, sum_cells
