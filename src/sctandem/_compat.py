@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import torch
     from anndata import AnnData
     from mudata import MuData
-    from numba.core.ccallback import CFunc
 
 
 def installed(package: str, minimum: str) -> bool:
@@ -267,6 +265,23 @@ class ModelLayout:
     data_ids: tuple[str, str] = ("_scvi_uuid", "_scvi_manager_uuid")
 
 
+def forget_data(model: Any, data: AnnData | MuData) -> None:
+    """Let a model and its class forget an object that was set up for them, which they would otherwise keep in memory.
+
+    (`deregister_manager` of scvi-tools does not find what a model took over by itself, when it read another object.)
+
+    Parameters
+    ----------
+    model
+        A model of scvi-tools.
+    data
+        The object.
+    """
+    mark = data.uns.get(ModelLayout().data_ids[0])
+    for managers in (model._setup_adata_manager_store, model._per_instance_manager_store[model.id]):
+        managers.pop(mark, None)
+
+
 def write_model_data(data: AnnData | MuData, path: Path) -> None:
     """Write the data of a model (scvi-tools 1.5 leaves out the layer without name that anndata 0.13 has).
 
@@ -285,82 +300,56 @@ def write_model_data(data: AnnData | MuData, path: Path) -> None:
         data.write(path)
 
 
-@dataclass(frozen=True)
-class NativeIR:
-    """A function in LLVM's language, without what numba puts around it.
+class ObjectCode(NamedTuple):
+    """One compiled function as an object file.
 
-    Parameters
+    Attributes
     ----------
     symbol
         Name of the function.
     externals
-        Names of what it calls and does not hold.
-    ir
-        The module.
+        Names of the functions that it calls and does not hold.
+    code
+        The object file.
     """
 
     symbol: str
     externals: tuple[str, ...]
-    ir: str
+    code: bytes
 
 
-_NAME = re.compile(r'@(?:"([^"]+)"|([\w.$-]+))')
-_COUNTED = re.compile(r"^\s*(tail )?call void @NRT_(incref|decref)\(")
-_C_LIBRARY = re.compile(r"llvm\.(exp|exp2|log|log2|log10|pow|sin|cos)\.(?:v\d+)?f(32|64)$")
-_NOT_ALONE = ("NRT_", "numba_", "Py", "_Py")
-"""What the names begin with of numba's own functions and of Python's."""
-
-
-def _names(text: str) -> list[str]:
-    """Return the names of functions and constants in a piece of LLVM's language, in order."""
-    return [quoted or plain for quoted, plain in _NAME.findall(text)]
-
-
-def _external(name: str) -> str:
-    """Return the function that is called by this name; none for what LLVM writes out itself."""
-    found = _C_LIBRARY.match(name)
-    if found:
-        return found[1] + ("f" if found[2] == "32" else "")
-    return "" if name.startswith("llvm.") else name
-
-
-def native_ir(compiled: CFunc) -> NativeIR | None:
-    """Take a function without result out of what numba makes of it for C: that reports exceptions to Python.
-
-    By numba's calling convention the function has two parameters before its own: where to leave the result, and where an
-    exception. It returns 0. References to arrays are not counted: arrays made from addresses own nothing.
+def object_code(function: Callable, arguments: tuple[Any, ...], options: dict[str, Any]) -> ObjectCode | None:
+    """Compile a function that allocates nothing, and take the object file that numba would write into its cache.
 
     Parameters
     ----------
-    compiled
-        From :func:`numba.cfunc`; all its arrays are made from addresses.
+    function
+        A Python function without result that makes no array.
+    arguments
+        Numba's types of its parameters.
+    options
+        Those of :func:`numba.njit`.
 
     Returns
     -------
-    The function and what it calls; `None` where it calls numba or Python, to make an array or to raise an exception, and
-    where numba names things otherwise than it used to.
+    The object file. The function has two parameters before its own, where to leave a result and an exception, and
+    returns 0 where it has raised none; an array comes as two null pointers, size, bytes an item, address, shape and
+    strides. `None` where numba names these things otherwise than in 0.60 to 0.68.
     """
-    symbol = compiled.native_name.removeprefix("cfunc.")
-    bodies: dict[str, list[str]] = {}
-    others: list[str] = []
-    body = others
-    for line in compiled.inspect_llvm().splitlines():
-        if line.startswith("define "):
-            body = bodies.setdefault(_names(line)[0], [])
-        if not _COUNTED.match(line):
-            body.append(line)
-        if line == "}":
-            body = others
-    if symbol == compiled.native_name or symbol not in bodies:
+    import numba
+    from llvmlite import binding
+
+    alone = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    try:
+        compiled = numba.njit(**options, **alone)(function)
+        compiled.compile(arguments)
+        result = compiled.overloads[arguments]
+        symbol, library = result.fndesc.llvm_func_name, result.library
+        _, kind, (code, *_) = library.serialize_using_object_code()
+        module = binding.parse_assembly(library.get_llvm_str())
+    except (AttributeError, KeyError, ValueError):
         return None
-    used: set[str] = set()
-    ahead = {symbol}
-    while ahead:
-        used |= ahead
-        ahead = {name for caller in ahead & bodies.keys() for name in _names("\n".join(bodies[caller]))} - used
-    held = {_names(line)[0] for line in others if line.startswith("@") and " external " not in line}
-    externals = {_external(name) for name in used - bodies.keys() - held} - {""}
-    if any(name.startswith(_NOT_ALONE) for name in externals):
+    if kind != "object":
         return None
-    kept = [*others, *(line for name, lines in bodies.items() if name in used for line in lines)]
-    return NativeIR(symbol, tuple(sorted(externals)), "\n".join(kept))
+    called = (each.name for each in module.functions if each.is_declaration and not each.name.startswith("llvm."))
+    return ObjectCode(symbol, tuple(sorted(called)), code)

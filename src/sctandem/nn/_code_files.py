@@ -1,4 +1,4 @@
-"""Files that keep the machine code of kernels from one process to the next."""
+"""Files that keep the object code of kernels from one process to the next."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import llvmlite
 import numba
+from llvmlite import binding as llvm
 
-from sctandem.nn._machine_code import MachineCode, processor
+from sctandem._compat import ObjectCode
 
 logger = logging.getLogger(__name__)
 
 
-def read_code(name: str) -> MachineCode | None:
+def read_code(name: str) -> ObjectCode | None:
     """Return the code that was kept under a name.
 
     Parameters
@@ -39,13 +40,13 @@ def read_code(name: str) -> MachineCode | None:
         try:
             header = json.loads(line)
             if header["key"] == _key(name) and header["sha256"] == hashlib.sha256(code).hexdigest():
-                return MachineCode(header["symbol"], tuple(header["externals"]), code)
+                return ObjectCode(header["symbol"], tuple(header["externals"]), code)
         except (ValueError, KeyError, TypeError):
             continue
     return None
 
 
-def write_code(name: str, code: MachineCode) -> None:
+def write_code(name: str, code: ObjectCode) -> None:
     """Keep code under a name, in the first folder that takes it: a file whole or not at all.
 
     Parameters
@@ -76,6 +77,14 @@ def write_code(name: str, code: MachineCode) -> None:
             continue
         return
     logger.debug("no folder takes the code of %s, which is compiled anew in every process", name)
+
+
+@cache
+def processor() -> str:
+    """Describe the processor that code is compiled for."""
+    cpu, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
+    features = llvm.get_host_cpu_features().flatten() if features is None else features
+    return f"{llvm.get_process_triple()} {cpu or llvm.get_host_cpu_name()} {features}"
 
 
 @cache

@@ -1,33 +1,34 @@
-"""Compiled kernels: functions that fill arrays, called with numpy arrays and kept as machine code."""
+"""Compiled kernels: functions that fill arrays, kept as object files and loaded without numba's compiler.
+
+To load one function from its own cache, numba first describes all the types and functions it knows, and has LLVM compile
+its reference counting: 40 MB and half a second in every process. A function that only reads and fills arrays needs none of
+it, so that its object file can be handed to LLVM's loader as it is.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import logging
-from array import array
-from functools import partial, update_wrapper
-from itertools import count
+import sys
+from functools import cached_property, partial, update_wrapper
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from llvmlite import binding as llvm
+from numba import types
 
+from sctandem._compat import object_code
 from sctandem.nn._code_files import read_code, write_code
-from sctandem.nn._machine_code import load, machine_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+    from sctandem._compat import ObjectCode
 
 _lock = RLock()
-_UNUSED = (ctypes.c_void_p * 2)()  # where numba's functions would leave a result and an exception
-_Anything = ctypes.c_char * 0
-_SIGNATURE = types.void(types.int64, types.int64, types.CPointer(types.int64))
+_engines: list[Any] = []  # what is loaded lives as long as the process
+_nowhere = (ctypes.c_void_p * 2)()  # where a result and an exception would be left
 
 
 class Kernel:
@@ -36,26 +37,25 @@ class Kernel:
     Parameters
     ----------
     function
-        From :func:`numba.njit`. Its first two parameters are the rows, the others are arrays and tuples of arrays. It
-        gives no result, raises nothing and makes no array: what it needs room for is handed to it.
+        Its first two parameters are the rows, the others are arrays and tuples of arrays. It gives no result, raises
+        nothing and makes no array: what it needs room for is handed to it. It may call functions of :func:`numba.njit`.
     options
         Those of :func:`numba.njit`.
 
     Notes
     -----
-    The interpreter lock is released in a call. Each combination of types is compiled once, when it first comes; the machine
-    code is kept beside the source, or in the folder that numba was told to use (`NUMBA_CACHE_DIR`), or in the user's cache
-    folder, and is made anew when the source of this folder, numba or the processor is another.
+    The interpreter lock is released in a call. Each combination of types is compiled once, when it first comes. The object
+    file is kept where numba would keep it, beside the source, in `NUMBA_CACHE_DIR` or in the user's cache folder, and is made
+    anew when the source of this folder, numba or the processor is another. Like numba's own cache files and Python's
+    `__pycache__` it is code: what may write to these folders may run code, and nothing else is ever loaded this way.
     """
 
-    def __init__(self, function: Any, options: dict[str, Any]) -> None:
+    def __init__(self, function: Callable, options: dict[str, Any]) -> None:
         self.function = function
-        self._options = {name: value for name, value in options.items() if name not in {"nogil", "cache"}}
-        self._found: dict[tuple, Callable] = {}
-        self._compiled: list[Any] = []  # what numba has compiled and keeps itself
-        source = getattr(function, "py_func", function)
-        self._name = f"{source.__module__.rpartition('.')[2]}.{source.__name__}"
-        update_wrapper(self, source)
+        self._options = options
+        self._found: dict[tuple, Callable[..., int] | None] = {}
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        update_wrapper(self, function)
 
     def __call__(self, start: int, stop: int, *arrays: Any) -> None:
         """Fill the arrays for some rows."""
@@ -72,67 +72,61 @@ class Kernel:
         Raises
         ------
         ValueError
-            For an array that is not C-contiguous, aligned and writeable.
+            For an array that is not C-contiguous, aligned and in the byte order of the machine.
         """
         if numba.config.DISABLE_JIT:
             return lambda start, stop: self.function(start, stop, *arrays)
         numbers: list[int] = []
-        layout = _read(arrays, numbers)
-        compiled = self._found.get(layout) or self._find(layout)
-        table = array("q", numbers)
-        where = table.buffer_info()[0]
+        compiled = self._find(_read(arrays, numbers), len(numbers))
+        if compiled is None:
+            return lambda start, stop: self._dispatcher(start, stop, *arrays)
 
-        def fill(start: int, stop: int, _: Any = (table, arrays)) -> None:
-            status = compiled(start, stop, where)
-            if status:
-                msg = f"the compiled {self._name} ended with status {status}: it raised an exception"
+        def fill(start: int, stop: int, _: Any = arrays) -> None:
+            if compiled(start, stop, *numbers):
+                msg = f"the compiled {self._name} raised an exception"
                 raise RuntimeError(msg)
 
         return fill
 
-    def _find(self, layout: tuple) -> Callable:
-        """Return the function compiled for these types: loaded from a file, or made."""
+    def _find(self, layout: tuple, n_numbers: int) -> Callable[..., int] | None:
+        """Return the function compiled for these types, loaded from a file or made; `None` for numba's own way."""
         with _lock:
             if layout not in self._found:
                 name = f"{self._name}-{_text(layout)}"
-                code = read_code(name)
-                address = None if code is None else load(code)
-                self._found[layout] = self._made(name, layout) if address is None else _native(address)
+                kept = read_code(name)
+                address = kept and _load(kept)
+                if not address:
+                    made = object_code(self.function, (types.intp, types.intp, *map(_type, layout)), self._options)
+                    address = made and _load(made)
+                    if made and address:
+                        write_code(name, made)
+                self._found[layout] = _native(address, n_numbers) if address else None
             return self._found[layout]
 
-    def _made(self, name: str, layout: tuple) -> Callable:
-        """Compile the function, keep it in a file where that is possible, and return it."""
-        compiled = numba.cfunc(_SIGNATURE, **self._options)(_entry(self.function, layout))
-        code = machine_code(compiled)
-        address = None if code is None else load(code)
-        if code is None or address is None:
-            logger.debug("%s is compiled anew in every process: it calls more than the C library", name)
-            self._compiled.append(compiled)
-            return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(compiled.address)
-        write_code(name, code)
-        return _native(address)
+    @cached_property
+    def _dispatcher(self) -> Callable[..., None]:
+        """Return numba's own way, for where its object files cannot be taken or loaded."""
+        return numba.njit(**self._options, cache=True)(self.function)
 
 
-def kernel(**options: Any) -> Callable[[Any], Kernel]:
+def kernel(**options: Any) -> Callable[[Callable], Kernel]:
     """Make a :class:`Kernel` of a Python function, which numba compiles with these options."""
-    return lambda function: Kernel(numba.njit(**options)(function), options)
+    return lambda function: Kernel(function, options)
 
 
 def _read(part: tuple, numbers: list[int]) -> tuple:
-    """Return types and dimensions of arrays, nested as they are; add the address and the lengths of each to `numbers`."""
+    """Return types and dimensions of arrays, nested as they are; add what the function takes of each to `numbers`."""
     layout: list[tuple] = []
     for each in part:
         if isinstance(each, tuple):
             layout.append(_read(each, numbers))
             continue
-        if not (each.flags.carray and each.dtype.isnative):
-            msg = (
-                f"a kernel needs arrays that are C-contiguous, aligned and writeable, got {each.dtype.str} {each.flags}"
-            )
+        if not (each.flags.c_contiguous and each.flags.aligned and each.dtype.isnative):
+            msg = f"a kernel needs arrays that are C-contiguous, aligned and native, got {each.dtype.str} {each.flags}"
             raise ValueError(msg)
         layout.append((each.dtype.char, each.ndim))
-        numbers.append(ctypes.addressof(_Anything.from_buffer(each)))  # much quicker than `each.ctypes.data`
-        numbers.extend(each.shape)
+        address = each.__array_interface__["data"][0]  # quicker than `each.ctypes.data`
+        numbers += [0, 0, each.size, each.itemsize, address, *each.shape, *each.strides]
     return tuple(layout)
 
 
@@ -146,36 +140,31 @@ def _text(layout: tuple) -> str:
     return f"{layout[0]}{layout[1]}" if _is_array(layout) else "".join(map(_text, layout))
 
 
-@intrinsic
-def _pointer(_: Any, address: Any) -> Any:
-    """Turn an address into a pointer."""
-    return types.voidptr(address), lambda _, builder, __, given: builder.inttoptr(given[0], cgutils.voidptr_t)
+def _type(layout: tuple) -> Any:
+    """Return numba's type of a layout."""
+    if _is_array(layout):
+        return types.Array(numba.from_dtype(np.dtype(layout[0])), layout[1], "C")
+    return types.Tuple([_type(each) for each in layout])
 
 
-def _entry(function: Any, layout: tuple) -> Callable:
-    """Return a function that reads addresses and lengths from a table and calls `function` with the arrays.
-
-    Its source is written out, as the arrays differ in type.
-    """
-    space: dict[str, Any] = {"function": function, "carray": carray, "pointer": _pointer}
-    n = count()
-
-    def expression(part: tuple) -> str:
-        if not _is_array(part):
-            return f"({''.join(expression(each) + ', ' for each in part)})"
-        name = f"dtype{len(space)}"
-        space[name] = np.dtype(part[0])
-        address, *lengths = (f"table[{next(n)}]" for _ in range(part[1] + 1))
-        return f"carray(pointer({address}), ({', '.join(lengths)},), {name})"
-
-    given = ", ".join(expression(part) for part in layout)
-    head = f"    table = carray(numbers, ({next(n)},))\n"
-    exec(f"def entry(start, stop, numbers):\n{head}    function(start, stop, {given})\n", space)
-    return space["entry"]
+def _load(code: ObjectCode) -> int | None:
+    """Load an object file; return the address of its function, `None` when this process lacks what it calls."""
+    if sys.platform == "win32":  # LLVM does not know the C library's functions by their names there
+        return None
+    if not all(map(llvm.address_of_symbol, code.externals)):  # LLVM would end the process
+        return None
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(code.symbol) or None
 
 
-def _native(address: int) -> Callable:
-    """Return the function at an address; see `native_ir` for its first two parameters."""
-    kinds = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
-    first = ctypes.addressof(_UNUSED)
+def _native(address: int, n_numbers: int) -> Callable[..., int]:
+    """Return the function at an address, called with the rows and the numbers of `_read`."""
+    kinds = [ctypes.c_void_p] * 2 + [ctypes.c_int64] * (2 + n_numbers)
+    first = ctypes.addressof(_nowhere)
     return partial(ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(address), first, first + ctypes.sizeof(ctypes.c_void_p))
