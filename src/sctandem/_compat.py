@@ -308,7 +308,8 @@ class ObjectCode(NamedTuple):
     symbol
         Name of the function.
     externals
-        Names of the functions that it calls and does not hold.
+        Names of the functions that it calls and does not hold; those that LLVM calls by itself, of the C library, are left
+        out.
     code
         The object file.
     """
@@ -316,6 +317,29 @@ class ObjectCode(NamedTuple):
     symbol: str
     externals: tuple[str, ...]
     code: bytes
+
+
+def cached_njit(**options: Any) -> Callable:
+    """Compile by :func:`numba.njit`, kept on disk where numba finds a folder that it may write to.
+
+    Parameters
+    ----------
+    options
+        Those of :func:`numba.njit`, but `cache`.
+
+    Returns
+    -------
+    A decorator.
+    """
+    import numba
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return numba.njit(**options, cache=True)(function)
+        except RuntimeError:  # "no locator available": compiled anew in every process
+            return numba.njit(**options)(function)
+
+    return decorate
 
 
 def object_code(function: Callable, arguments: tuple[Any, ...], options: dict[str, Any]) -> ObjectCode | None:
@@ -347,7 +371,7 @@ def object_code(function: Callable, arguments: tuple[Any, ...], options: dict[st
         symbol, library = result.fndesc.llvm_func_name, result.library
         _, kind, (code, *_) = library.serialize_using_object_code()
         module = binding.parse_assembly(library.get_llvm_str())
-    except (AttributeError, KeyError, ValueError):
+    except (AttributeError, KeyError, RuntimeError, ValueError):
         return None
     if kind != "object":
         return None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+from threading import Event, Thread
 
 import numba
 import numpy as np
 import pytest
 import torch
 
-from sctandem._compat import object_code
+from sctandem._compat import cached_njit, object_code
 from sctandem.nn import SparseLinear, _code_files, _kernel, dense_to_csr, nb_linear_log_likelihood, zinb_log_likelihood
 from sctandem.nn._kernel import Kernel
 
@@ -113,15 +116,106 @@ def test_a_damaged_file_is_made_anew(rng, folder, change):
     assert _code_files.read_code(name) is not None
 
 
-@pytest.mark.parametrize("what", ["_source", "processor"])
-def test_code_of_another_source_or_processor_is_not_loaded(rng, folder, monkeypatch, what):
+@pytest.mark.parametrize(
+    ("where", "what", "other"),
+    [
+        (_code_files, "_SOURCE", "another"),
+        (_code_files, "processor", lambda: "another"),
+        (_code_files, "version", lambda _: "0"),
+        (numba, "__version__", "0"),
+        (_code_files.llvmlite, "__version__", "0"),
+    ],
+    ids=["source", "processor", "sctandem", "numba", "llvmlite"],
+)
+def test_code_made_from_or_by_something_else_is_not_loaded(rng, folder, monkeypatch, where, what, other):
     matrix, weights = arguments(rng, np.float64)
     new(weighted_sums)(0, 7, matrix, weights, np.zeros(7))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(_code_files, what, lambda: "another")
-    assert _code_files.read_code(next(iter(before)).rpartition("-")[0]) is None
+    name = next(iter(before)).rpartition("-")[0]
+    assert _code_files.read_code(name) is not None
+    monkeypatch.setattr(where, what, other)
+    assert _code_files.read_code(name) is None
     new(weighted_sums)(0, 7, matrix, weights, np.zeros(7))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} != before
+
+
+def test_checksum_is_of_every_source_file_when_the_package_was_imported(tmp_path, monkeypatch):
+    nn, package = Path(_code_files.__file__).parent, Path(_code_files.__file__).parents[1]
+    assert _code_files.checksum(nn) + _code_files.checksum(package) == _code_files._SOURCE
+    found = {_code_files.checksum(tmp_path)}
+    for name, text in [("a.py", "1"), ("b.py", "1"), ("b.py", "2"), ("note.txt", "3")]:
+        (tmp_path / name).write_text(text)
+        found.add(_code_files.checksum(tmp_path))
+    assert len(found) == 4
+    assert "" in found  # where there is no source
+    key = _code_files._key("a")
+    monkeypatch.setattr(_code_files, "checksum", lambda _: "changed since")
+    assert _code_files._key("a") == key
+
+
+def test_nothing_is_kept_where_there_is_no_source(monkeypatch):
+    assert list(_code_files._folders())
+    monkeypatch.setattr(_code_files, "_SOURCE", "")
+    assert list(_code_files._folders()) == []
+
+
+def in_groups(start, stop, first, second):
+    for i in range(start, stop):
+        first[len(first) - 1][i] += 1
+        second[len(second) - 1][i] += 10
+
+
+def test_the_same_arrays_in_other_tuples_are_other_types(folder):
+    first, second = np.zeros((3, 2)), np.zeros((3, 2))
+    new(in_groups)(0, 2, (first[0],), (first[1], first[2]))
+    new(in_groups)(0, 2, (second[0], second[1]), (second[2],))
+    np.testing.assert_array_equal(first, [[1, 1], [0, 0], [10, 10]])
+    np.testing.assert_array_equal(second, [[0, 0], [1, 1], [10, 10]])
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_files_can_be_read_by_whom_the_folder_allows(rng, folder):
+    matrix, weights = arguments(rng, np.float64)
+    new(weighted_sums)(0, 7, matrix, weights, np.zeros(7))
+    (folder / "any").write_text("as others are")
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(list(folder.iterdir())) == 2
+    assert len(modes) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have(folder):
+    held, done = Event(), Event()
+
+    def hold() -> None:
+        with _kernel._lock:
+            held.set()
+            done.wait()
+
+    thread = Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # ends a child that waits
+            out = np.zeros(3)
+            new(counting)(0, 3, out)
+            os._exit(0 if out.tolist() == [1, 2, 3] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_numba_without_a_folder_compiles_all_the_same(monkeypatch):
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(counting)
+    out = np.zeros(3)
+    cached_njit(nogil=True)(counting)(0, 3, out)
+    assert out.tolist() == [1, 2, 3]
 
 
 def test_code_that_calls_what_the_process_lacks_is_not_loaded(rng, folder, monkeypatch):

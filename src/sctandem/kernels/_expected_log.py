@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.stats import norm
+
+from sctandem._compat import cached_njit
 
 #: Probability that the sum over counts may leave out.
 TAIL = 1e-6
@@ -69,7 +70,7 @@ def expected_log1p(
     return out
 
 
-@njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _sum_over_counts(log_rate, theta, library, factors, scale, out):
     """Fill `out` with the expectations."""
     for i in range(log_rate.shape[0]):
@@ -85,7 +86,7 @@ def _sum_over_counts(log_rate, theta, library, factors, scale, out):
             out[i, j] = total / factors.shape[0]
 
 
-@njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _sum(mean, theta, unit):
     """Sum over counts."""
     total, k = 0.0, 0
@@ -100,7 +101,7 @@ def _sum(mean, theta, unit):
     return total
 
 
-@njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _integral(mean, theta, unit):
     """Integrate `(1 - E exp(-t unit k)) exp(-t) / t` over t, which is the same, by the trapezoidal rule in log t."""
     total = 0.0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite
 import numba
@@ -15,7 +18,24 @@ from llvmlite import binding as llvm
 
 from sctandem._compat import ObjectCode
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 logger = logging.getLogger(__name__)
+
+
+def checksum(folder: Path) -> str:
+    """Return a checksum of the source files of a folder; empty where there are none."""
+    files = sorted(folder.glob("*.py"))
+    source = hashlib.sha256()
+    for path in files:
+        source.update(path.name.encode() + path.read_bytes())
+    return source.hexdigest() if files else ""
+
+
+#: All kernels are in this folder, and what calls them is in the one above. Taken when this is imported, before any kernel is
+#: made: later the files may be others than those that run.
+_SOURCE = checksum(Path(__file__).parent) + checksum(Path(__file__).parents[1])
 
 
 def read_code(name: str) -> ObjectCode | None:
@@ -70,6 +90,7 @@ def write_code(name: str, code: ObjectCode) -> None:
                 part = Path(file.name)
             try:
                 part.write_bytes(content)
+                part.chmod(0o666 & ~_umask())  # as any other file: others who share the folder may read it
                 part.replace(folder / _file_name(name))
             finally:
                 part.unlink(missing_ok=True)
@@ -80,6 +101,14 @@ def write_code(name: str, code: ObjectCode) -> None:
 
 
 @cache
+def _umask() -> int:
+    """Return what new files are not allowed; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@cache
 def processor() -> str:
     """Describe the processor that code is compiled for."""
     cpu, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
@@ -87,18 +116,10 @@ def processor() -> str:
     return f"{llvm.get_process_triple()} {cpu or llvm.get_host_cpu_name()} {features}"
 
 
-@cache
-def _source() -> str:
-    """Return a checksum of the source of this folder, where all kernels are."""
-    source = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        source.update(path.read_bytes())
-    return source.hexdigest()
-
-
 def _key(name: str) -> str:
     """Return what the code of a kernel depends on."""
-    return f"{name} {_source()} numba {numba.__version__} llvmlite {llvmlite.__version__} {processor()}"
+    made_by = f"sctandem {version('sctandem')} numba {numba.__version__} llvmlite {llvmlite.__version__}"
+    return f"{name} {_SOURCE} {made_by} {processor()}"
 
 
 def _file_name(name: str) -> str:
@@ -106,10 +127,14 @@ def _file_name(name: str) -> str:
     return f"{name}-{hashlib.sha256(processor().encode()).hexdigest()[:12]}.kernel"
 
 
-def _folders() -> list[Path]:
-    """Return the folders where code may be kept, the first choice first; those of numba's own caches."""
+def _folders() -> Iterator[Path]:
+    """Give the folders where code may be kept, the first choice first; those of numba's own caches."""
+    if not _SOURCE:  # nothing would tell the code of one version from that of another
+        return
     if numba.config.CACHE_DIR:
-        return [Path(numba.config.CACHE_DIR)]
+        yield Path(numba.config.CACHE_DIR)
+        return
+    yield Path(__file__).parent / "__pycache__"
     import pooch
 
-    return [Path(__file__).parent / "__pycache__", Path(pooch.os_cache("sctandem")) / "kernels"]
+    yield Path(pooch.os_cache("sctandem")) / "kernels"

@@ -8,6 +8,7 @@ it, so that its object file can be handed to LLVM's loader as it is.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cached_property, partial, update_wrapper
 from threading import RLock
@@ -18,7 +19,7 @@ import numpy as np
 from llvmlite import binding as llvm
 from numba import types
 
-from sctandem._compat import object_code
+from sctandem._compat import cached_njit, object_code
 from sctandem.nn._code_files import read_code, write_code
 
 if TYPE_CHECKING:
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from sctandem._compat import ObjectCode
 
 _lock = RLock()
+
+
+def _renew_lock() -> None:
+    """Take a free lock in a forked child: the thread that held the old one does not exist there."""
+    global _lock
+    _lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_lock)
 _engines: list[Any] = []  # what is loaded lives as long as the process
 _nowhere = (ctypes.c_void_p * 2)()  # where a result and an exception would be left
 
@@ -46,7 +57,7 @@ class Kernel:
     -----
     The interpreter lock is released in a call. Each combination of types is compiled once, when it first comes. The object
     file is kept where numba would keep it, beside the source, in `NUMBA_CACHE_DIR` or in the user's cache folder, and is made
-    anew when the source of this folder, numba or the processor is another. Like numba's own cache files and Python's
+    anew when the source, numba or the processor is another. Like numba's own cache files and Python's
     `__pycache__` it is code: what may write to these folders may run code, and nothing else is ever loaded this way.
     """
 
@@ -67,7 +78,8 @@ class Kernel:
         Parameters
         ----------
         arrays
-            What comes after the rows. The function returned keeps them.
+            What comes after the rows. The function returned keeps them. Those that are filled must be writeable: it is not
+            looked at which these are.
 
         Raises
         ------
@@ -90,6 +102,8 @@ class Kernel:
 
     def _find(self, layout: tuple, n_numbers: int) -> Callable[..., int] | None:
         """Return the function compiled for these types, loaded from a file or made; `None` for numba's own way."""
+        if layout in self._found:
+            return self._found[layout]
         with _lock:
             if layout not in self._found:
                 name = f"{self._name}-{_text(layout)}"
@@ -106,7 +120,7 @@ class Kernel:
     @cached_property
     def _dispatcher(self) -> Callable[..., None]:
         """Return numba's own way, for where its object files cannot be taken or loaded."""
-        return numba.njit(**self._options, cache=True)(self.function)
+        return cached_njit(**self._options)(self.function)
 
 
 def kernel(**options: Any) -> Callable[[Callable], Kernel]:
@@ -136,8 +150,8 @@ def _is_array(layout: tuple) -> bool:
 
 
 def _text(layout: tuple) -> str:
-    """Write a layout as text that can be part of the name of a file."""
-    return f"{layout[0]}{layout[1]}" if _is_array(layout) else "".join(map(_text, layout))
+    """Write a layout as text that can be part of the name of a file, nested as it is."""
+    return f"{layout[0]}{layout[1]}" if _is_array(layout) else f"({''.join(map(_text, layout))})"
 
 
 def _type(layout: tuple) -> Any:

@@ -30,7 +30,8 @@ def _forget_pool() -> None:
     _pool, _pool_size, _lock, _n_holding = None, 0, Lock(), 0
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_pool)
 
 
 def _get_pool(size: int) -> ThreadPoolExecutor:

@@ -148,9 +148,8 @@ class CountTrainingPlan(TrainingPlan):
         if self._optimizer is None:
             msg = "call `begin` before the first step"
             raise RuntimeError(msg)
-        self._optimizer.zero_grad(
-            set_to_none=True
-        )  # first, so that the old gradients are gone when most memory is in use
+        # first, so that the old gradients are gone when most memory is in use
+        self._optimizer.zero_grad(set_to_none=True)
         output = self.compute_loss(batch)
         output.loss.backward()
         if self.config.gradient_clip is not None:
