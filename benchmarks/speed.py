@@ -14,6 +14,7 @@ from benchmarks._speed_runs import EPOCHS, SHORT_WARMUP
 
 OWN_EPOCHS = [2, 3, 5, 10, 20]
 TARGETS = {"epoch": 7.0, "to_elbo": 20.0, "latent": 4.0, "tolerance": 0.003}
+MEMORY_RUNS = 3
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -72,7 +73,10 @@ def run(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     # the first run compiles what later ones find in the same folder
     first_run = measure(runs.short_training, path, threads, "sctandem").peak_mb
     memory = {
-        name: {method: measure(runs.short_training, data, threads, method).peak_mb for method in runs.METHODS}
+        name: {
+            method: median(measure(runs.short_training, data, threads, method).peak_mb for _ in range(MEMORY_RUNS))
+            for method in runs.METHODS
+        }
         for name, data in (("as above", path), ("ten times the genes, a fifth of the cells", wide))
     }
     return {
@@ -112,9 +116,12 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
     first, to_elbo = time_to(own, last)
     warm = figures["short_warmup"][-1]
     warm_first, to_warm = time_to(own, warm)
-    gap = (own[options.epochs]["elbo"] - last["elbo"]) / abs(last["elbo"])
+    gaps = [(own[options.epochs]["elbo"] - peer["elbo"]) / abs(peer["elbo"]) for peer in (last, warm)]
+    as_good = min(gaps) >= -TARGETS["tolerance"]
     rows = [
-        _row("epoch", epoch_seconds["scVI"], epoch_seconds["sctandem"], median(epoch), TARGETS["epoch"]),
+        _row(
+            "epoch", epoch_seconds["scVI"], epoch_seconds["sctandem"], median(epoch), TARGETS["epoch"], as_good=as_good
+        ),
         _row(
             f"training to scVI's held-out ELBO after {options.epochs} epochs",
             last["seconds"],
@@ -127,7 +134,7 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
             warm["seconds"],
             own[warm_first]["seconds"] if warm_first else None,
             to_warm,
-            None,
+            TARGETS["to_elbo"],
         ),
         _row(
             "latent inference of all cells",
@@ -148,7 +155,7 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
     curve += [{"method": "sctandem", "epochs": epochs, **row} for epochs, row in own.items()]
     return {
         "title": "Speed of the count path",
-        "text": _text(options, figures, first, (min(epoch), max(epoch)), gap),
+        "text": _text(options, figures, first, (min(epoch), max(epoch)), gaps),
         "tables": [
             {"title": "Against scVI", "caption": "Ratio: how many times less than scVI.", "rows": rows},
             {
@@ -158,7 +165,8 @@ def report(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
                 "rows": [_rounded(row) for row in curve],
             },
         ],
-        "equal_epochs_gain": gap,
+        "equal_epochs_gain": gaps[0],
+        "equal_epochs_gain_short_warmup": gaps[1],
         "raw": figures,
     }
 
@@ -170,8 +178,10 @@ def time_to(own: dict[int, dict[str, float]], goal: dict[str, float]) -> tuple[i
     return first, goal["seconds"] / own[first]["seconds"] if first else 0.0
 
 
-def _row(name: str, peer: float, ours: float | None, ratio: float, target: float | None) -> dict[str, Any]:
-    met = "" if target is None else "yes" if ratio >= target else "no"
+def _row(
+    name: str, peer: float, ours: float | None, ratio: float, target: float, *, as_good: bool = True
+) -> dict[str, Any]:
+    met = "yes" if ratio >= target and as_good else "no"
     return _rounded({"quantity": name, "scVI": peer, "sctandem": ours, "ratio": ratio, "target": target, "met": met})
 
 
@@ -180,7 +190,11 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(
-    options: argparse.Namespace, figures: dict[str, Any], first: int | None, spread: tuple[float, float], gap: float
+    options: argparse.Namespace,
+    figures: dict[str, Any],
+    first: int | None,
+    spread: tuple[float, float],
+    gaps: list[float],
 ) -> str:
     reached = f"It takes {first} epochs of ours." if first else "Ours did not reach it in these runs."
     paragraphs = [
@@ -192,11 +206,13 @@ def _text(
         f"{spread[1]:.1f}. {reached}",
         "The evidence lower bound is computed for both by the same lines: scvi-tools' negative binomial log-likelihood, mean "
         "over five draws of the latent state, analytic Kullback-Leibler term, evaluation mode. At "
-        f"{options.epochs} epochs ours is {gap:+.2%} of scVI's absolute value (positive is better).",
+        f"{options.epochs} epochs ours is {gaps[0]:+.2%} of scVI's absolute value (positive is better), and {gaps[1]:+.2%} of that "
+        f"of scVI with a warm-up of the Kullback-Leibler term over {SHORT_WARMUP} epochs. The target for an epoch asks that neither is below "
+        f"-{TARGETS['tolerance']:.1%}.",
         "Both have one hidden layer of 128 units, ten latent dimensions and the same likelihood. What differs besides the "
         "computation: ours starts the decoder at the shares of the genes, uses larger batches with a cycled learning rate, and "
         "reaches the full weight of the Kullback-Leibler term after a tenth of the run, scVI after 400 epochs.",
-        "Peak memory is that of a process that trains three epochs and reads the latent space, libraries included, once the "
+        f"Peak memory (median of {MEMORY_RUNS} runs) is that of a process that trains three epochs and reads the latent space, libraries included, once the "
         f"kernels are compiled (once after installation, when it is {figures['first_run_mb']:.0f} MB). The libraries and the counts "
         f"alone are {figures['alone_mb']['libraries']:.0f} MB for both; the first kernel, whose machine code is then loaded "
         f"without numba's compiler, brings ours to {figures['alone_mb']['kernels']:.0f} MB, before any training.",
