@@ -6,6 +6,8 @@ import pytest
 from benchmarks import _tape_simulation as simulation
 from benchmarks import _tape_simulation_report as report
 from benchmarks.peers._common import log1p_cp10k
+from benchmarks.peers._embedding import lsi
+from scipy.spatial.distance import cdist
 from scipy.stats import pearsonr
 
 import sctandem as td
@@ -33,6 +35,23 @@ def test_correlations_equal_scipy(mdata):
     for value, gene, peak in zip(found, pairs["gene"], pairs["peak"], strict=True):
         expression = rna[:, mdata["rna"].var_names.get_loc(gene)]
         access = atac[:, mdata["atac"].var_names.get_loc(peak)]
+        assert value == pytest.approx(pearsonr(expression, access).statistic, abs=1e-5)
+
+
+def test_smoothed_correlations_equal_scipy(mdata):
+    pairs = mdata.uns["gene_windows"]["pairs"].iloc[:5]
+    cells = simulation.neighbours(mdata, seed=0)
+    assert cells.shape == (200, 21)
+    np.testing.assert_array_equal(cells[:, 0], np.arange(200))
+    assert all(len(set(row)) == 21 for row in cells)
+    embedding = lsi(mdata["atac"].X, "TF-IDF", seed=0, n_components=30)[:, 1:]
+    nearest = cdist(embedding, embedding, "cosine").argsort(axis=1)[:, :21]
+    assert all(set(row) == set(expected) for row, expected in zip(cells, nearest, strict=True))
+    found = simulation.correlations(mdata, pairs, over=cells)
+    rna, atac = (log1p_cp10k(mdata[name].X, np.asarray(mdata[name].X.sum(axis=1)).ravel()) for name in ("rna", "atac"))
+    for value, gene, peak in zip(found, pairs["gene"], pairs["peak"], strict=True):
+        expression = rna[:, mdata["rna"].var_names.get_loc(gene)][cells].mean(axis=1)
+        access = atac[:, mdata["atac"].var_names.get_loc(peak)][cells].mean(axis=1)
         assert value == pytest.approx(pearsonr(expression, access).statistic, abs=1e-5)
 
 
