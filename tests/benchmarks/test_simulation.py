@@ -116,3 +116,40 @@ def test_worlds_differ_from_the_defaults_as_their_titles_say():
         genes, peaks = (f"{mdata[modality].n_vars:,}" for modality in ("rna", "atac"))
         assert f"{genes} genes, {peaks} peaks" in world.title
         assert ("no grammar" in world.title) == (name == "no_grammar") == (not design.grammar)
+
+
+def smoothed(auprc: float, seed: int) -> dict:
+    return {"seed": seed, "n_links": 10 + 20 * seed, "n_pairs": 100, "auprc": auprc, "auroc": 0.6, "commit": "bbb"}
+
+
+def test_the_harder_peer_has_a_row_and_a_verdict_of_its_own():
+    """Of 0.4 the target is met against 0.25 (1.6) and not against 0.32 (1.25)."""
+    rows = [{**found(0.4, 4, seed), "commit": "aaa"} for seed in (0, 1)]
+    measured = {"links": {"default": rows}, "smoothed": {"default": [smoothed(0.32, 0), smoothed(0.25, 1)]}}
+    links = report.tables(measured)[0]
+    peer = next(row for row in links["rows"] if row["score"] == "correlation smoothed over similar cells")
+    assert (peer["AUPRC"], peer["runs"]) == ("0.285 ± 0.049", "2")
+    tape = links["rows"][-1]
+    assert tape["/ correlation"] == "1.600 ± 0.000"
+    assert tape["/ smoothed correlation"] == "1.425 ± 0.247"
+    assert tape["met"] == "yes; against smoothed: no"
+    assert "met against correlation (1.60), NOT met against smoothed correlation (1.43)" in links["caption"]
+    assert "1 of 2 simulations reach it" in links["caption"]
+    assert (
+        "Commit aaa: defaults (seeds 0, 1). Commit bbb: smoothed correlation, defaults (seeds 0, 1)."
+        in links["caption"]
+    )
+    assert "several states" not in links["caption"]
+
+
+def test_rows_of_another_simulation_are_not_put_side_by_side():
+    other = {**smoothed(0.3, 0), "n_links": 11}
+    with pytest.raises(ValueError, match="simulation 0 of 'default' is not the same for all methods"):
+        report.tables({"links": {"default": [found(0.4, 4, 0)]}, "smoothed": {"default": [other]}})
+
+
+def test_rows_of_two_states_of_the_code_are_said_to_be():
+    rows = [{**found(0.4, 4, seed), "commit": "new" if seed > 2 else "old"} for seed in range(5)]
+    for table in report.tables({"links": {"default": rows}}):
+        assert "Commit old: defaults (seeds 0 to 2). Commit new: defaults (seeds 3, 4)." in table["caption"]
+        assert "Rows of several commits are of several states of the code." in table["caption"]
