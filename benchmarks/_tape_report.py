@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _tape_methods, _tape_simulation_report
+from benchmarks import _row_commits, _tape_methods, _tape_simulation_report, _tape_targets
 
 COLUMNS = {
     "pearson": ("Pearson a gene", "{:.4f}"),
@@ -62,6 +62,8 @@ def document(measured: dict[str, Any]) -> dict[str, Any]:
     if cells:
         tables.append({"title": "Settings chosen on the training cells", "caption": "", "rows": chosen(cells)})
     tables += _tape_simulation_report.tables(measured.get("simulation", {}))
+    if targets := _tape_targets.rows(measured, fresh=FRESH):
+        tables.append({"title": "Targets", "caption": _tape_targets.CAPTION, "rows": targets})
     text = TEXT + (MULTIVI if cells.get("multivi") else "")
     return {"title": "Expression from chromatin", "text": text, "tables": tables, "measured": measured}
 
@@ -163,7 +165,7 @@ def _settings(settings: dict[str, Any]) -> str:
 
 def _caption(cells: dict[str, list[dict[str, Any]]]) -> str:
     """Say what the figures are, how long MultiVI's epochs took, and at which commits the rows were measured."""
-    entries, measured_at = _tape_methods.entries(), {}
+    entries = _tape_methods.entries()
     parts = [
         "Mean ± standard deviation over splits. Seconds are wall-clock time with the choice of settings; CPU seconds do not grow "
         "when the machine has other work."
@@ -181,8 +183,5 @@ def _caption(cells: dict[str, list[dict[str, Any]]]) -> str:
             "their own the state of the cell says what the windows say. The windows are what predicts genes without "
             "counts, and what links are read from."
         )
-    for name, found in cells.items():
-        for row in found:
-            measured_at.setdefault(row.get("commit", "unknown"), {})[entries[name].title] = None
-    parts += [f"Commit {commit}: {', '.join(titles)}." for commit, titles in measured_at.items()]
+    parts += _row_commits.sentences((entries[name].title, row) for name, found in cells.items() for row in found)
     return " ".join(parts)

@@ -37,6 +37,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--worlds", nargs="+", choices=worlds, default=worlds, help=f"simulations of: {', '.join(worlds)}"
     )
+    parts = list(_tape_simulation.PARTS)
+    parser.add_argument(
+        "--simulated", nargs="+", choices=parts, default=parts, help=f"parts to run on simulations: {', '.join(parts)}"
+    )
     parser.add_argument("--first-simulation", type=int, default=0, help="number of the first simulation to measure")
     parser.add_argument("--first-split", type=int, default=0, help="number of the first split to measure")
     parser.add_argument("--multivi-epochs", type=int, help="fewer epochs than MultiVI's default, marked in the table")
@@ -59,6 +63,8 @@ def _simulations(options: argparse.Namespace) -> None:
     """Measure links and held-out genes on simulations, each in a process of its own."""
     for world in options.worlds:
         for part, n_runs in _tape_simulation.WORLDS[world].runs.items():
+            if part not in options.simulated:
+                continue
             function = _tape_simulation.PARTS[part]
             for seed in range(options.first_simulation, n_runs):
                 found = measure(function, world, seed)

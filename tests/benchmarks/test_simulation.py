@@ -6,6 +6,8 @@ import pytest
 from benchmarks import _tape_simulation as simulation
 from benchmarks import _tape_simulation_report as report
 from benchmarks.peers._common import log1p_cp10k
+from benchmarks.peers._embedding import lsi
+from scipy.spatial.distance import cdist
 from scipy.stats import pearsonr
 
 import sctandem as td
@@ -33,6 +35,23 @@ def test_correlations_equal_scipy(mdata):
     for value, gene, peak in zip(found, pairs["gene"], pairs["peak"], strict=True):
         expression = rna[:, mdata["rna"].var_names.get_loc(gene)]
         access = atac[:, mdata["atac"].var_names.get_loc(peak)]
+        assert value == pytest.approx(pearsonr(expression, access).statistic, abs=1e-5)
+
+
+def test_smoothed_correlations_equal_scipy(mdata):
+    pairs = mdata.uns["gene_windows"]["pairs"].iloc[:5]
+    cells = simulation.neighbours(mdata, seed=0)
+    assert cells.shape == (200, 21)
+    np.testing.assert_array_equal(cells[:, 0], np.arange(200))
+    assert all(len(set(row)) == 21 for row in cells)
+    embedding = lsi(mdata["atac"].X, "TF-IDF", seed=0, n_components=30)[:, 1:]
+    nearest = cdist(embedding, embedding, "cosine").argsort(axis=1)[:, :21]
+    assert all(set(row) == set(expected) for row, expected in zip(cells, nearest, strict=True))
+    found = simulation.correlations(mdata, pairs, over=cells)
+    rna, atac = (log1p_cp10k(mdata[name].X, np.asarray(mdata[name].X.sum(axis=1)).ravel()) for name in ("rna", "atac"))
+    for value, gene, peak in zip(found, pairs["gene"], pairs["peak"], strict=True):
+        expression = rna[:, mdata["rna"].var_names.get_loc(gene)][cells].mean(axis=1)
+        access = atac[:, mdata["atac"].var_names.get_loc(peak)][cells].mean(axis=1)
         assert value == pytest.approx(pearsonr(expression, access).statistic, abs=1e-5)
 
 
@@ -97,3 +116,40 @@ def test_worlds_differ_from_the_defaults_as_their_titles_say():
         genes, peaks = (f"{mdata[modality].n_vars:,}" for modality in ("rna", "atac"))
         assert f"{genes} genes, {peaks} peaks" in world.title
         assert ("no grammar" in world.title) == (name == "no_grammar") == (not design.grammar)
+
+
+def smoothed(auprc: float, seed: int) -> dict:
+    return {"seed": seed, "n_links": 10 + 20 * seed, "n_pairs": 100, "auprc": auprc, "auroc": 0.6, "commit": "bbb"}
+
+
+def test_the_harder_peer_has_a_row_and_a_verdict_of_its_own():
+    """Of 0.4 the target is met against 0.25 (1.6) and not against 0.32 (1.25)."""
+    rows = [{**found(0.4, 4, seed), "commit": "aaa"} for seed in (0, 1)]
+    measured = {"links": {"default": rows}, "smoothed": {"default": [smoothed(0.32, 0), smoothed(0.25, 1)]}}
+    links = report.tables(measured)[0]
+    peer = next(row for row in links["rows"] if row["score"] == "correlation smoothed over similar cells")
+    assert (peer["AUPRC"], peer["runs"]) == ("0.285 ± 0.049", "2")
+    tape = links["rows"][-1]
+    assert tape["/ correlation"] == "1.600 ± 0.000"
+    assert tape["/ smoothed correlation"] == "1.425 ± 0.247"
+    assert tape["met"] == "yes; against smoothed: no"
+    assert "met against correlation (1.60), NOT met against smoothed correlation (1.43)" in links["caption"]
+    assert "1 of 2 simulations reach it" in links["caption"]
+    assert (
+        "Commit aaa: defaults (seeds 0, 1). Commit bbb: smoothed correlation, defaults (seeds 0, 1)."
+        in links["caption"]
+    )
+    assert "several states" not in links["caption"]
+
+
+def test_rows_of_another_simulation_are_not_put_side_by_side():
+    other = {**smoothed(0.3, 0), "n_links": 11}
+    with pytest.raises(ValueError, match="simulation 0 of 'default' is not the same for all methods"):
+        report.tables({"links": {"default": [found(0.4, 4, 0)]}, "smoothed": {"default": [other]}})
+
+
+def test_rows_of_two_states_of_the_code_are_said_to_be():
+    rows = [{**found(0.4, 4, seed), "commit": "new" if seed > 2 else "old"} for seed in range(5)]
+    for table in report.tables({"links": {"default": rows}}):
+        assert "Commit old: defaults (seeds 0 to 2). Commit new: defaults (seeds 3, 4)." in table["caption"]
+        assert "Rows of several commits are of several states of the code." in table["caption"]

@@ -108,6 +108,7 @@ def test_document_has_what_the_page_needs():
         "Held-out cells",
         "TAPE against each: held-out cells",
         "Settings chosen on the training cells",
+        "Targets",
     ]
     assert document["measured"]["cells"]["mean"][0]["seed"] == 0
 

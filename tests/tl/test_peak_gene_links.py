@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 import sctandem as td
 from sctandem._compat import new_mudata, read_h5mu
+from sctandem.kernels._links import unexplained, unit_rows
 from sctandem.module import TAPEConfig
 from sctandem.nn import WindowConfig
 
@@ -15,7 +17,7 @@ def trained():
     mdata = td.datasets.simulate_multiome(250, 50, 500, rng=0)
     td.pp.gene_windows(mdata)
     td.model.TAPE.setup_mudata(mdata)
-    model = td.model.TAPE(mdata, config=TAPEConfig(windows=WindowConfig(n_members=1, n_steps=20)))
+    model = td.model.TAPE(mdata, config=TAPEConfig(windows=WindowConfig(n_members=2, n_steps=20)))
     model.train(2, rng=0)
     return mdata, model
 
@@ -31,12 +33,51 @@ def test_every_pair_of_every_window_is_a_row_and_survives_a_file(trained, tmp_pa
     assert (table["weight"] >= 0).all()
     assert set(table["sign"]) <= {-1, 1}
     known = table["fdr"].dropna()
+    assert len(known) > 100
     assert known.is_monotonic_increasing
     assert (known >= table.loc[known.index, "pvalue"].min()).all()
     result.write_h5mu(tmp_path / "links.h5mu")
     back = read_h5mu(tmp_path / "links.h5mu").uns["tape_links"]["table"]
     np.testing.assert_allclose(back["weight"], table["weight"])
     assert back["gene"].astype(str).tolist() == table["gene"].astype(str).tolist()
+
+
+def test_fdr_is_the_pvalue_adjusted_by_the_variance_expected_of_the_pair(trained):
+    mdata, model = trained
+    table = model.get_peak_gene_links(rng=0)
+    kept = model.module.get_fitted()
+    expected = (kept["pair_unseen"] * np.linalg.norm(kept["response"], axis=1)[kept["pair_peak"]]) ** 2
+    names = [np.asarray(model.peak_names)[kept["pair_peak"]], np.asarray(model.gene_names)[kept["pair_gene"]]]
+    expected = pd.Series(expected, pd.MultiIndex.from_arrays(names))
+    tested = table["pvalue"].notna()
+    assert tested.sum() > 100
+    assert (table["fdr"].notna() == tested).all()
+    pairs = table.loc[tested, ["peak", "gene"]].astype(str)
+    weight = expected[list(pairs.itertuples(index=False, name=None))].to_numpy()
+    weighted = np.minimum(table.loc[tested, "pvalue"] / np.maximum(weight / weight.mean(), 1e-12), 1)
+    np.testing.assert_allclose(table.loc[tested, "fdr"], false_discovery_control(weighted), rtol=1e-5)
+    assert not np.allclose(table.loc[tested, "fdr"], table.loc[tested, "pvalue"])
+
+
+def test_windows_are_held_against_genes_of_other_chromosomes(trained):
+    """The weights hold the agreements, which are those against all genes of other chromosomes and no others."""
+    mdata, model = trained
+    before = model.get_peak_gene_links(rng=0).set_index(["peak", "gene"])
+    kept = model.module.get_fitted()
+    tested = (model.module.learned.numpy() > 0) & (kept["tested"] > 0)
+    on = mdata["rna"].var["chrom"].astype(str).to_numpy()
+    assert pd.Series(on[tested]).value_counts().min() > 1  # a gene on its own chromosome would tell nothing
+    peak, gene, weight = kept["pair_peak"], kept["pair_gene"], kept["pair_unseen"]
+    direction = unit_rows(kept["response"])[peak]
+    left, effect = unexplained(weight, kept["response"], kept["target"], peak=peak, gene=gene, known=tested)
+    names = np.asarray(model.peak_names)[peak], np.asarray(model.gene_names)[gene]
+    for pair in np.flatnonzero(tested[gene])[::40]:
+        side = -1 if weight[pair] < 0 else 1
+        null = side * unit_rows(left[tested & (on != on[gene[pair]])]) @ direction[pair]
+        cosine = side * unit_rows((left[gene[pair]] + effect[pair])[None])[0] @ direction[pair]
+        size = np.abs(kept["pair_weight"][pair]) * np.linalg.norm(kept["response"][peak[pair]])
+        agreement = 2 * np.log(before.loc[(names[0][pair], names[1][pair]), "weight"] / size)
+        assert agreement == pytest.approx((cosine - null.mean()) / null.std(), rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize(

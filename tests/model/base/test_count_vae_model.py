@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scvi.train import TrainRunner
 from sctandem.data import CountLoader
 from sctandem.model.base import CountVAEModel
 from sctandem.module.base import CountVAEConfig
-from sctandem.train import CountDataSplitter, CountTrainingPlan, TrainConfig
+from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 
 def silhouette(latent, groups):
@@ -164,15 +165,53 @@ def test_interruption_before_the_first_epoch_ends(adata):
     assert model.history == {}
 
 
-def test_early_stopping_returns_to_the_best_epoch(adata):
+class Remembering(CountTrainRunner):
+    """Keeps the parameters at the end of every epoch."""
+
+    states: ClassVar[list] = []
+
+    def _validate(self, loader):
+        self.states.append({key: value.clone() for key, value in self.model.module.state_dict().items()})
+        return super()._validate(loader)
+
+
+def test_early_stopping_returns_to_the_best_epoch(adata, monkeypatch):
     config = TrainConfig(early_stopping=True, patience=3, schedule="constant", learning_rate=0.02, max_epochs=300)
+    monkeypatch.setattr(Remembering, "states", [])
     model = CountVAEModel(adata, rng=0)
+    model._train_runner_cls = Remembering
     model.train(config=config, rng=0, progress=False)
     losses = model.history["elbo_validation"]["elbo_validation"].to_numpy()
-    assert len(losses) < 300
+    assert len(losses) == len(Remembering.states) < 300
     assert losses.argmin() == len(losses) - 1 - 3
-    again = [-model.get_elbo(indices=model.validation_indices) for _ in range(5)]
-    assert np.mean(again) == pytest.approx(losses.min(), rel=0.01)
+    best, last = Remembering.states[losses.argmin()], Remembering.states[-1]
+    found = model.module.state_dict()
+    assert found.keys() == best.keys()
+    assert all(torch.equal(found[key], best[key]) for key in best)
+    assert not all(torch.equal(last[key], best[key]) for key in best)
+
+
+def test_cells_kept_aside_are_not_trained_on(adata):
+    """Whatever they express, training from the same start gives the same parameters to the last bit."""
+    start = CountVAEModel(adata, rng=0).module.state_dict()  # the decoder starts at the gene shares of all cells
+
+    def train():
+        model = CountVAEModel(adata, rng=0)
+        model.module.load_state_dict(start)
+        model.train(3, train_size=0.8, rng=0, progress=False)
+        return model
+
+    before = train()
+    counts = adata.X.tolil()
+    counts[before.validation_indices] = 0
+    counts[before.validation_indices, 3] = 70
+    adata.X = counts.tocsr()
+    after = train()
+    np.testing.assert_array_equal(after.validation_indices, before.validation_indices)
+    assert torch.equal(weights(after), weights(before))
+    counts[before.train_indices[0], 3] += 70
+    adata.X = counts.tocsr()
+    assert not torch.equal(weights(train()), weights(before))
 
 
 def test_a_loss_that_is_not_finite(adata):
