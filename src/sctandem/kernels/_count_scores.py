@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from sctandem.kernels._cell_sums import CellSums
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Range of the overdispersion of a gene.
 DISPERSION = (0.01, 10.0)
+#: Rounds of depths and dispersions, which follow from each other.
+ROUNDS = 3
 #: A count is cut where it is more than this many standard deviations and one molecule above its mean.
 CAP = 6.0
 
@@ -66,39 +66,42 @@ def fit_count_model(counts: sparse.csr_matrix, strata: np.ndarray) -> CountModel
     n_strata = int(strata.max()) + 1
     inside = np.flatnonzero(strata >= 0)
     groups = sparse.csr_matrix((np.ones(len(inside)), (inside, strata[inside])), shape=(len(strata), n_strata))
-    total = np.asarray(counts.sum(1), dtype=np.float64).ravel()
-    sums = CellSums(n_strata, counts.shape[1])
-    sums.add(counts, groups)
+    sums = np.asarray((groups.T @ counts).todense(), dtype=np.float64)
     sizes = np.bincount(strata[inside], minlength=n_strata)
-    dispersion = _dispersion(counts, strata, sums.counts, total, sizes)
-    weight = 1 / (1 + dispersion * sums.counts / np.maximum(sizes, 1)[:, None])
-    share = sums.counts / np.maximum(sums.counts.sum(1, keepdims=True), 1)
-    reach = (share * weight).sum(1)
-    depth, information = np.zeros(len(strata)), np.zeros(len(strata))
-    for stratum in range(n_strata):
-        cells = np.flatnonzero(strata == stratum)
-        if len(cells) and reach[stratum] > 0:
+    depth = np.where(strata >= 0, np.asarray(counts.sum(1), dtype=np.float64).ravel(), 0)
+    share = _shares(sums, strata, depth)
+    for _ in range(ROUNDS):
+        dispersion = _dispersion(counts, strata, share, depth, sizes)
+        weight = 1 / (1 + dispersion * sums / np.maximum(sizes, 1)[:, None])
+        reach = (share * weight).sum(1)
+        for stratum in np.flatnonzero(reach > 0):
+            cells = np.flatnonzero(strata == stratum)
             depth[cells] = counts[cells] @ weight[stratum] / reach[stratum]
-            information[cells] = depth[cells] * reach[stratum]
-    of_strata = np.bincount(strata[inside], depth[inside], n_strata)
-    share = sums.counts / np.maximum(of_strata, 1e-300)[:, None]
-    return CountModel(strata, depth, share, dispersion, information)
+        share = _shares(sums, strata, depth)
+    reach = np.where(strata >= 0, (share * weight).sum(1)[strata], 0)
+    return CountModel(strata, depth, share, dispersion, depth * reach)
+
+
+def _shares(sums: np.ndarray, strata: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Return the share of each gene in the depth of each stratum."""
+    inside = strata >= 0
+    return sums / np.maximum(np.bincount(strata[inside], depth[inside], len(sums)), 1e-300)[:, None]
 
 
 def _dispersion(
-    counts: sparse.csr_matrix, strata: np.ndarray, sums: np.ndarray, total: np.ndarray, sizes: np.ndarray
+    counts: sparse.csr_matrix, strata: np.ndarray, share: np.ndarray, depth: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
     """Estimate the dispersion of each gene by moments around the means of the strata."""
     excess, squared = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
     for stratum in np.flatnonzero(sizes > 1):
         cells = np.flatnonzero(strata == stratum)
-        block, depth = counts[cells].astype(np.float64), total[cells]
-        share = sums[stratum] / max(depth.sum(), 1)
+        block, own = counts[cells].astype(np.float64), depth[cells]
+        mean = share[stratum]
         squares = np.asarray(block.multiply(block).sum(0)).ravel()
-        around = squares - 2 * share * (block.T @ depth) + share**2 * (depth**2).sum()
+        around = squares - 2 * mean * (block.T @ own) + mean**2 * (own**2).sum()
         # the mean was fitted to the same cells
-        excess += around * len(cells) / (len(cells) - 1) - share * depth.sum()
-        squared += share**2 * (depth**2).sum()
+        excess += around * len(cells) / (len(cells) - 1) - mean * own.sum()
+        squared += mean**2 * (own**2).sum()
     return np.clip(np.divide(excess, squared, out=np.zeros_like(excess), where=squared > 0), *DISPERSION)
 
 
