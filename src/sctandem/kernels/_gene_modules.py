@@ -22,7 +22,7 @@ class SharedStructure:
     Attributes
     ----------
     loadings
-        Genes x modules, the strongest module first; the sum of each column is not negative.
+        Genes x modules, the strongest module first; the sum of the cubes of each column is not negative.
     association
         The strongest that each pair shares, signed, genes x genes, 0 on the diagonal.
     module
@@ -71,7 +71,7 @@ def shared_structure(found: Dependence) -> SharedStructure:
     vectors = vectors[:, kept]
     raw = vectors * np.sqrt(size)
     loadings = _varimax(raw, noise * len(size))
-    loadings *= np.where(loadings.sum(0) < 0, -1, 1)
+    loadings *= np.where((loadings**3).sum(0) < 0, -1, 1)
     loadings = loadings[:, np.argsort(-(loadings**2).sum(0), kind="stable")]
     smooth = raw @ raw.T
     association, module = np.zeros_like(smooth), np.full(smooth.shape, -1)
