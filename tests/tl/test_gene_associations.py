@@ -217,3 +217,22 @@ def test_states_that_are_not_kept_have_to_be_named(found):
     adata.uns["deepde"] = run
     with pytest.raises(ValueError, match="made without cell_types, by states that are not kept"):
         td.tl.gene_associations(adata)
+
+
+@pytest.mark.slow
+def test_control_donors_differ_in_no_association(shared_data):
+    """Splits of donors that were treated alike: the p-values of the change are those of chance."""
+    adata = anndata.read_h5ad(shared_data / "rna" / "kang_ctrl_8donors_1287genes.h5ad")
+    adata.X = sparse.csr_matrix(adata.X)
+    genes = list(adata.var_names[np.argsort(-np.asarray(adata.X.sum(0)).ravel())[60:160]])
+    donors = sorted(adata.obs["donor"].unique())
+    for first in ([0, 1, 2, 3], [0, 2, 5, 7], [0, 3, 4, 6]):
+        adata.obs["group"] = np.where(adata.obs["donor"].isin([donors[i] for i in first]), "x", "y")
+        params = {"groupby": "group", "sample_key": "donor", "design": "~ `group`", "reference": "x"}
+        row = {"gene": genes[0], "contrast": "y vs x", "q_value": 1.0, "p_value": 1.0}
+        adata.uns["deepde"] = {"params": params | {"cell_types": "cell_type"}, "table": pd.DataFrame([row])}
+        td.tl.gene_associations(adata, genes)
+        table = td.get.gene_associations(adata)
+        assert len(table) > 1000
+        assert 0.02 < (table["change_p_value"] < 0.05).mean() < 0.09
+        assert (table["change_q_value"] < 0.05).sum() <= 5

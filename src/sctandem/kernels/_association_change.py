@@ -18,7 +18,7 @@ MIN_PAIRS = 20
 
 @dataclass(frozen=True, slots=True)
 class SampleCovariances:
-    """Covariance of the log-rates of pairs of genes within the strata of each sample.
+    """Covariance of the rates, relative to their means, of pairs of genes within the strata of each sample.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Change:
 def sample_covariances(
     scores: CountScores, samples: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]
 ) -> SampleCovariances:
-    """Estimate the covariance of the log-rates in each sample.
+    """Estimate the covariance of the rates, relative to their means, in each sample.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def sample_covariances(
 
     Notes
     -----
-    A score is about the log-rate times its information. The sum of products of scores over that of products of informations is
-    therefore a covariance of log-rates, whatever the depth of the sample and the level of the genes in it; a correlation of
-    counts would rise with both.
+    A score is the deviation of the rate from its mean, relative to the mean, times the information, and noise. The sum of products
+    of scores over that of products of informations is therefore a covariance of relative rates (for small deviations, of log-rates),
+    whatever the depth of the sample and the level of the genes in it; a correlation of counts would rise with both.
     """
     first, second = pairs
     n_samples = int(samples.max()) + 1

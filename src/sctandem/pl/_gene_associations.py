@@ -92,7 +92,7 @@ def gene_associations(
     circles = _circles(table, keys, of_gene, list(members[keys.gene]))
     columns, rows = _grid(len(circles))
     if ax is None:
-        ax = plt.subplots(figsize=(1.9 * columns + 0.3, 1.9 * rows + 0.7), layout="constrained")[1]
+        ax = plt.subplots(figsize=(2.4 * columns, 2.2 * rows + 0.4), layout="constrained")[1]
     place = {name: spot for circle in circles.values() for name, spot in circle.items()}
     _draw_pairs(ax, table, place, keys)
     degree = pd.concat([table[keys.gene_a], table[keys.gene_b]]).value_counts()
@@ -106,7 +106,7 @@ def gene_associations(
     _legend(ax, table, keys)
     count = f"{len(table)} of {total}" if total > len(table) else str(total)
     ax.set_title(f"{count} associations, {len(place)} genes", fontsize=TEXT, color=INK, loc="left")
-    ax.set(xlim=(-0.6, columns - 0.4), ylim=(0.5 - rows, 0.45), aspect="equal")
+    ax.set(xlim=(-0.6, columns - 0.4), ylim=(0.57 - rows, 0.42), aspect="equal")
     ax.set_axis_off()
     return ax
 

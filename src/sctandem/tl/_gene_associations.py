@@ -81,8 +81,8 @@ def gene_associations(
         A row a pair with a q-value of at most `fdr`, by rising p-value: ``gene_a``, ``gene_b``, ``association`` (the strongest that the
         two share, signed: a module, or something of their own; on the scale of a correlation), ``correlation`` (of their scores, noise
         included, -1 to 1), ``p_value``, ``q_value`` (Benjamini-Hochberg over all pairs, weighted by what other pairs lead to
-        expect), ``module`` (empty where it is something of their own), ``change`` (of the covariance of the log-rates (natural) between
-        the conditions), ``change_p_value``, ``change_q_value`` (Benjamini-Hochberg over the pairs of the table; NaN where nothing
+        expect), ``module`` (empty where it is something of their own), ``change`` (between the conditions, of the covariance of the
+        two rates, each relative to its mean: for small ones that of the natural log-rates), ``change_p_value``, ``change_q_value`` (Benjamini-Hochberg over the pairs of the table; NaN where nothing
         was compared).
     `adata.uns[key_added]["modules"]` : :class:`pandas.DataFrame`
         A row a gene in a module: ``gene``, ``module`` (``"M1"`` is the strongest), ``loading`` (genes of opposite sign move
@@ -103,7 +103,7 @@ def gene_associations(
     beyond that, the score :math:`(x - \mu) / (1 + \phi \mu)`, is correlated between genes: composition, sample, batch and depth
     create no association. p-values come from the moments of permutations of cells within state and sample, so nothing is
     drawn. Factors of the correlations that exceed the noise, turned by varimax, are the modules. The change between conditions compares
-    samples, with the design of the differential expression, on the scale of log-rates, which depth and level do not move.
+    samples, with the design of the differential expression, on the scale of relative rates, which depth and level do not move.
     Memory: genes x genes, and the counts; time: cells x genes^2, seconds for 25,000 cells and 300 genes.
 
     Associations are not directions, and two genes that follow a third one are associated. Types that are mixtures of
