@@ -313,6 +313,44 @@ class DEKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class AssociationKeys:
+    """Slots of `tl.gene_associations`: `adata.varp[key]` (sparse, float32), `adata.uns[key]` with its tables and their columns."""
+
+    key: str = "gene_associations"
+    params: str = PARAMS
+    table: str = TABLE
+    modules: str = "modules"
+    gene: str = "gene"
+    loading: str = "loading"
+    gene_a: str = "gene_a"
+    gene_b: str = "gene_b"
+    association: str = "association"
+    correlation: str = "correlation"
+    p_value: str = "p_value"
+    q_value: str = "q_value"
+    module: str = "module"
+    change: str = "change"
+    change_p_value: str = "change_p_value"
+    change_q_value: str = "change_q_value"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table of pairs, in order."""
+        return (
+            self.gene_a,
+            self.gene_b,
+            self.association,
+            self.correlation,
+            self.p_value,
+            self.q_value,
+            self.module,
+            self.change,
+            self.change_p_value,
+            self.change_q_value,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

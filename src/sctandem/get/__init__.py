@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sctandem.get._capsule_genes import capsule_genes
     from sctandem.get._de import de
     from sctandem.get._expression_skill import expression_skill
+    from sctandem.get._gene_associations import gene_associations
     from sctandem.get._gene_windows import gene_windows
     from sctandem.get._peak_gene_links import peak_gene_links
     from sctandem.get._programme_skill import programme_skill
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = attach(
         "capsule_genes": "._capsule_genes",
         "de": "._de",
         "expression_skill": "._expression_skill",
+        "gene_associations": "._gene_associations",
         "gene_windows": "._gene_windows",
         "peak_gene_links": "._peak_gene_links",
         "programme_skill": "._programme_skill",

@@ -40,10 +40,14 @@ def colors_of_groups(mdata: MuData, groupby: str | None, groups: pd.Series, name
     kept = group_colors(mdata, groupby, names)
     if kept is not None and len(kept) >= len(categories):
         return dict(zip(categories, kept, strict=False))
-    if len(categories) <= len(_GROUPS):
-        return dict(zip(categories, _GROUPS, strict=False))
-    spread = colormaps["turbo"](np.linspace(0.03, 0.97, len(categories)))
-    return {category: to_hex(color) for category, color in zip(categories, spread, strict=True)}
+    return dict(zip(categories, palette(len(categories)), strict=True))
+
+
+def palette(n: int) -> list[str]:
+    """Return colours that can be told apart."""
+    if n <= len(_GROUPS):
+        return list(_GROUPS[:n])
+    return [to_hex(color) for color in colormaps["turbo"](np.linspace(0.03, 0.97, n))]
 
 
 def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:

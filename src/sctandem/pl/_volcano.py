@@ -40,7 +40,7 @@ def volcano(
     q_value
         Genes up to this q-value are coloured: red with a rise, blue with a fall.
     n_names
-        How many of them are named, the most significant first.
+        How many of them are named, the most significant first; one whose name would lie on another's is passed over.
     key
         The `key_added` of :func:`sctandem.tl.differential_expression`.
     ax
@@ -80,15 +80,29 @@ def volcano(
     chosen = (table[keys.q_value] <= q_value).to_numpy()
     color = np.where(~chosen, NEUTRAL, np.where(change > 0, ACTIVATING, REPRESSING))
     ax.scatter(change, height, s=np.where(chosen, 12, 6), c=color, linewidths=0, rasterized=len(table) > 5000)
-    for i in np.flatnonzero(chosen)[:n_names]:
-        ax.annotate(
-            str(table[keys.gene].iloc[i]), (change[i], height[i]), (3 if change[i] > 0 else -3, 2),
-            textcoords="offset points", fontsize=SMALL, color=INK, ha="left" if change[i] > 0 else "right",
-        )  # fmt: skip
     ax.margins(x=0.15)
+    _write_names(ax, table[keys.gene].to_numpy()[chosen], change[chosen], height[chosen], n_names)
     ax.set_xlabel("Log2 fold change, shrunken", fontsize=TEXT)
     ax.set_ylabel("-log10 p", fontsize=TEXT)
     title = f"{table[keys.state].iloc[0]}, {table[keys.contrast].iloc[0]}: {int(chosen.sum())} at q ≤ {q_value:g}"
     ax.set_title(title, fontsize=TEXT, color=INK, loc="left")
     plain(ax)
     return ax
+
+
+def _write_names(ax: Axes, genes: np.ndarray, change: np.ndarray, height: np.ndarray, n_names: int) -> None:
+    """Name the first genes whose names have room, beside their points."""
+    taken: list[tuple[float, float, float]] = []
+    at = ax.transData.transform(np.column_stack([change, height])) * 72 / ax.figure.dpi
+    for i, gene in enumerate(genes):
+        if len(taken) == n_names:
+            break
+        width, right = 0.65 * SMALL * len(str(gene)), change[i] > 0
+        left = at[i, 0] + 3 if right else at[i, 0] - 3 - width
+        if any(abs(at[i, 1] - y) < SMALL and left < b and a < left + width for a, b, y in taken):
+            continue
+        taken.append((left, left + width, float(at[i, 1])))
+        ax.annotate(
+            str(gene), (change[i], height[i]), (3 if right else -3, 2), textcoords="offset points",
+            fontsize=SMALL, color=INK, ha="left" if right else "right",
+        )  # fmt: skip
