@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 
 from benchmarks._de_data import BATCH, DONOR, GROUP, TYPE, control_cells, grouped, simulated_donors, splits, thinned
 from benchmarks.peers import _pseudobulk as peers
+from benchmarks.peers._pseudobulk import Tested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 OURS = "sctandem DeepDE"
-BULK: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+BULK: dict[str, Callable[[np.ndarray, np.ndarray], Tested]] = {
     "moderated t (limma-like)": peers.moderated_t,
     "moderated t with trend": peers.trended_t,
     "voom-like": peers.voom,
@@ -27,12 +28,17 @@ BULK: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 DESEQ, WILCOXON = "PyDESeq2", "Wilcoxon on cells"
 
 
-def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells: bool = False) -> pd.DataFrame:
-    """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests."""
+def tested(
+    adata: AnnData, *, covariates: tuple[str, ...] = (), deseq: bool = False, cells: bool = False
+) -> pd.DataFrame:
+    """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests.
+
+    `covariates` are columns of `obs` beside the group. Fold changes are those that each method gives, ours shrunken.
+    """
     import sctandem as td
 
     start = time.process_time()
-    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, design=(BATCH,) if batch else (), reference="A")
+    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, design=covariates, reference="A")
     own = time.process_time() - start
     table = td.get.de(adata)
     samples = adata.uns["deepde"]["samples"]
@@ -44,9 +50,8 @@ def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells:
         part = adata[inside, mine.index]
         counts = np.array([np.asarray(part.X[(part.obs[DONOR] == one).to_numpy()].sum(0)).ravel() for one in used])
         first = part.obs.drop_duplicates(DONOR).set_index(DONOR).loc[used]
-        design = [np.ones(len(used))] + ([first[BATCH] == "one"] if batch else []) + [first[GROUP] == "B"]
-        design = np.column_stack(design).astype(float)
-        found = {OURS: (mine["p_value"].to_numpy(), own / table["state"].nunique())}
+        design = design_of(first, covariates)
+        found = {OURS: (Tested(mine["p_value"].to_numpy(), mine["log2fc"].to_numpy()), own / table["state"].nunique())}
         methods = BULK | ({DESEQ: peers.pydeseq2} if deseq else {})
         for method, run in methods.items():
             start = time.process_time()
@@ -55,9 +60,20 @@ def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells:
             mask = (part.obs[GROUP] == "B").to_numpy()
             start = time.process_time()
             found[WILCOXON] = (peers.rank_sums(part.X.toarray(), mask), time.process_time() - start)
-        for method, (p, seconds) in found.items():
-            parts.append(pd.DataFrame({"method": method, "type": name, "gene": mine.index, "p": p, "seconds": seconds}))
+        for method, (one, seconds) in found.items():
+            columns = {"method": method, "type": name, "gene": mine.index, "p": one.p, "log2fc": one.log2fc}
+            parts.append(pd.DataFrame({**columns, "seconds": seconds}))
     return pd.concat(parts, ignore_index=True)
+
+
+def design_of(samples: pd.DataFrame, covariates: tuple[str, ...]) -> np.ndarray:
+    """Lay out the design of a table of samples as ours does, the group last."""
+    from sctandem.kernels._designs import formula_of, make_design
+
+    table = samples.assign(**{GROUP: pd.Categorical(samples[GROUP], ["A", "B"])})
+    found = make_design(table, formula_of(GROUP, covariates), GROUP, "A")
+    last = found.tested["B"]
+    return np.column_stack([np.delete(found.matrix, last, axis=1), found.matrix[:, last]])
 
 
 def calibration(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -76,12 +92,12 @@ def calibration(table: pd.DataFrame) -> list[dict[str, Any]]:
 def null_split(first: tuple[str, ...], *, deseq: bool, cells: bool) -> list[dict[str, Any]]:
     """Test a split of the control cells."""
     adata = grouped(control_cells(), first)
-    return [{"first": "+".join(first), **row} for row in calibration(p_values(adata, deseq=deseq, cells=cells))]
+    return [{"first": "+".join(first), **row} for row in calibration(tested(adata, deseq=deseq, cells=cells))]
 
 
 def null_simulated(n_cells: int, seed: int, *, deseq: bool) -> list[dict[str, Any]]:
     """Test simulated donors."""
-    table = p_values(simulated_donors(n_cells, seed), deseq=deseq)
+    table = tested(simulated_donors(n_cells, seed), deseq=deseq)
     return [{"cells": n_cells, "seed": seed, **row} for row in calibration(table)]
 
 
@@ -89,15 +105,11 @@ def power(n: int, keep: float, seed: int, *, batch: bool, deseq: bool) -> list[d
     """Thin genes and look for them."""
     adata, truth = thinned(control_cells(), n, keep, seed, batch=batch)
     rows = []
-    for (method, name), part in p_values(adata, batch=batch, deseq=deseq).groupby(["method", "type"], sort=False):
+    found = tested(adata, covariates=(BATCH,) if batch else (), deseq=deseq)
+    for (method, name), part in found.groupby(["method", "type"], sort=False):
         true = truth.loc[part["gene"], name].to_numpy()
         chosen = false_discovery_control(part["p"].to_numpy()) < 0.05
         row = {"n": n, "keep": keep, "seed": seed, "batch": batch, "method": method, "type": name}
         row |= {"power": float(chosen[true].mean()), "fdr": float((chosen & ~true).sum() / max(chosen.sum(), 1))}
         rows.append(row | {"reported": int(chosen.sum())})
     return rows
-
-
-def all_splits(sizes: Iterable[int]) -> list[tuple[str, ...]]:
-    """List all splits of these sizes of the first group."""
-    return [one for size in sizes for one in splits(size)]
