@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import sparse
-from scipy.stats import spearmanr
+from scipy.stats import false_discovery_control, spearmanr
 
 from benchmarks._de_data import DONOR, FOLDER, GROUP, TYPE
-from benchmarks._de_runs import tested
+from benchmarks._de_runs import assessed
 
 EIGHT = FOLDER / "rna" / "kang_harmony_ctrl1000_stim1000.h5ad"
 TWO = FOLDER / "rna" / "kang_muscat_2donors_ctrl_stim.h5ad"
@@ -93,9 +93,12 @@ def concordance(first: np.ndarray, second: np.ndarray, top: int) -> float:
 
 
 def agreement(name: str, *, deseq: bool = True) -> list[dict[str, Any]]:
-    """Compare all methods with bulk on `"eight donors"` or `"two donors"`; a row a type and method."""
+    """Compare all methods with bulk on `"eight donors"` or `"two donors"`; a row a type and method.
+
+    `log2fc` and `shrunken` are Spearman's correlations of these fold changes.
+    """
     adata = eight_donors() if name == "eight donors" else two_donors()
-    table = tested(adata, covariates=(PERSON,), deseq=deseq, cells=True)
+    table = assessed(adata, covariates=(PERSON,), deseq=deseq, cells=True, shrink=True)
     rows = []
     truth = bulk()
     for (kind, method), part in table.groupby(["type", "method"], sort=False):
@@ -103,7 +106,10 @@ def agreement(name: str, *, deseq: bool = True) -> list[dict[str, Any]]:
         order = -np.log(np.maximum(both["p"], 1e-300)) + 1e-9 * both["log2fc"].abs()
         top = min(FIRST[kind], len(both))
         row = {"set": name, "type": kind, "method": method, "genes": len(both), "top": top}
-        row["spearman"] = float(spearmanr(both["log2fc"], both["bulk_log2fc"]).statistic)
+        for column in ("log2fc", "shrunken"):
+            one = both[column]
+            row[column] = None if one.isna().any() else float(spearmanr(one, both["bulk_log2fc"]).statistic)
         row["aucc"] = concordance(order.to_numpy(), both["bulk_order"].to_numpy(), top)
+        row["significant"] = int((false_discovery_control(both["p"]) < 0.05).sum())
         rows.append({**row, "chance": 2 * top / (3 * len(both)), "s": float(part["seconds"].iloc[0])})
     return rows

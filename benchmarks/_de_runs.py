@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from benchmarks._de_data import BATCH, DONOR, GROUP, TYPE, control_cells, grouped, simulated_donors, splits, thinned
+from benchmarks._de_data import BATCH, DONOR, GROUP, TYPE, control_cells, grouped, simulated_donors, thinned
 from benchmarks.peers import _pseudobulk as peers
 from benchmarks.peers._pseudobulk import Tested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from anndata import AnnData
 
+#: Levels at which the shares of p-values of nulls are kept, for the figure of the guide.
+LEVELS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
 OURS = "sctandem DeepDE"
 BULK: dict[str, Callable[[np.ndarray, np.ndarray], Tested]] = {
     "moderated t (limma-like)": peers.moderated_t,
@@ -28,12 +31,18 @@ BULK: dict[str, Callable[[np.ndarray, np.ndarray], Tested]] = {
 DESEQ, WILCOXON = "PyDESeq2", "Wilcoxon on cells"
 
 
-def tested(
-    adata: AnnData, *, covariates: tuple[str, ...] = (), deseq: bool = False, cells: bool = False
+def assessed(
+    adata: AnnData,
+    *,
+    covariates: tuple[str, ...] = (),
+    deseq: bool = False,
+    cells: bool = False,
+    shrink: bool = False,
 ) -> pd.DataFrame:
     """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests.
 
-    `covariates` are columns of `obs` beside the group. Fold changes are those that each method gives, ours shrunken.
+    `covariates` are columns of `obs` beside the group; with `shrink` PyDESeq2 shrinks its fold changes as well. The column `shrunken`
+    is NaN for methods that do not shrink.
     """
     import sctandem as td
 
@@ -51,8 +60,9 @@ def tested(
         counts = np.array([np.asarray(part.X[(part.obs[DONOR] == one).to_numpy()].sum(0)).ravel() for one in used])
         first = part.obs.drop_duplicates(DONOR).set_index(DONOR).loc[used]
         design = design_of(first, covariates)
-        found = {OURS: (Tested(mine["p_value"].to_numpy(), mine["log2fc"].to_numpy()), own / table["state"].nunique())}
-        methods = BULK | ({DESEQ: peers.pydeseq2} if deseq else {})
+        ours = Tested(*(mine[column].to_numpy() for column in ("p_value", "log2fc_raw", "log2fc")))
+        found = {OURS: (ours, own / table["state"].nunique())}
+        methods = BULK | ({DESEQ: partial(peers.pydeseq2, shrink=shrink)} if deseq else {})
         for method, run in methods.items():
             start = time.process_time()
             found[method] = (run(counts.astype(float), design), time.process_time() - start)
@@ -62,7 +72,8 @@ def tested(
             found[WILCOXON] = (peers.rank_sums(part.X.toarray(), mask), time.process_time() - start)
         for method, (one, seconds) in found.items():
             columns = {"method": method, "type": name, "gene": mine.index, "p": one.p, "log2fc": one.log2fc}
-            parts.append(pd.DataFrame({**columns, "seconds": seconds}))
+            shrunken = np.nan if one.shrunken is None else one.shrunken
+            parts.append(pd.DataFrame({**columns, "shrunken": shrunken, "seconds": seconds}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -77,39 +88,40 @@ def design_of(samples: pd.DataFrame, covariates: tuple[str, ...]) -> np.ndarray:
 
 
 def calibration(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a row a method and type: share of p-values below 0.05, and genes reported at 5 %."""
+    """Give a row a method and type: shares of p-values below each of `LEVELS` and below 0.05, and genes reported at 5 %."""
     rows = []
     for (method, name), part in table.groupby(["method", "type"], sort=False):
         p = part["p"].to_numpy()
-        reported = int((false_discovery_control(p) < 0.05).sum())
-        seconds = float(part["seconds"].iloc[0])
-        rows.append(
-            {"method": method, "type": name, "type1": float((p < 0.05).mean()), "reported": reported, "s": seconds}
-        )
+        row = {"method": method, "type": name, "type1": float((p < 0.05).mean())}
+        row["below"] = [round(float((p < level).mean()), 5) for level in LEVELS]
+        row["reported"] = int((false_discovery_control(p) < 0.05).sum())
+        rows.append(row | {"s": round(float(part["seconds"].iloc[0]), 4)})
     return rows
 
 
 def null_split(first: tuple[str, ...], *, deseq: bool, cells: bool) -> list[dict[str, Any]]:
     """Test a split of the control cells."""
-    adata = grouped(control_cells(), first)
-    return [{"first": "+".join(first), **row} for row in calibration(tested(adata, deseq=deseq, cells=cells))]
+    return calibration(assessed(grouped(control_cells(), first), deseq=deseq, cells=cells))
 
 
 def null_simulated(n_cells: int, seed: int, *, deseq: bool) -> list[dict[str, Any]]:
     """Test simulated donors."""
-    table = tested(simulated_donors(n_cells, seed), deseq=deseq)
-    return [{"cells": n_cells, "seed": seed, **row} for row in calibration(table)]
+    return calibration(assessed(simulated_donors(n_cells, seed), deseq=deseq))
 
 
 def power(n: int, keep: float, seed: int, *, batch: bool, deseq: bool) -> list[dict[str, Any]]:
     """Thin genes and look for them."""
     adata, truth = thinned(control_cells(), n, keep, seed, batch=batch)
     rows = []
-    found = tested(adata, covariates=(BATCH,) if batch else (), deseq=deseq)
+    found = assessed(adata, covariates=(BATCH,) if batch else (), deseq=deseq)
     for (method, name), part in found.groupby(["method", "type"], sort=False):
         true = truth.loc[part["gene"], name].to_numpy()
         chosen = false_discovery_control(part["p"].to_numpy()) < 0.05
-        row = {"n": n, "keep": keep, "seed": seed, "batch": batch, "method": method, "type": name}
-        row |= {"power": float(chosen[true].mean()), "fdr": float((chosen & ~true).sum() / max(chosen.sum(), 1))}
-        rows.append(row | {"reported": int(chosen.sum())})
+        rows.append({"method": method, "type": name, **discoveries(chosen, true)})
     return rows
+
+
+def discoveries(chosen: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+    """Give the share of true effects that was found, the share of what was reported that is false, and its number."""
+    power, false = float(chosen[true].mean()), float((chosen & ~true).sum() / max(chosen.sum(), 1))
+    return {"power": round(power, 5), "fdr": round(false, 5), "reported": int(chosen.sum())}

@@ -16,7 +16,6 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 from sctandem.kernels._moderation import natural_spline, variance_prior
 from sctandem.kernels._nb_glm import dispersion_trend, fit_nb, size_factors
 
-
 #: Counts added at the average depth before a fold change of the quasi-likelihood, as edgeR does.
 PRIOR_COUNT = 0.125
 
@@ -84,14 +83,15 @@ def quasi_likelihood(counts: np.ndarray, design: np.ndarray) -> Tested:
     return Tested(p, smoothed.coefficients[:, -1] / np.log(2))
 
 
-def pydeseq2(counts: np.ndarray, design: np.ndarray) -> Tested:
+def pydeseq2(counts: np.ndarray, design: np.ndarray, *, shrink: bool = False) -> Tested:
     """Test the last column by PyDESeq2 at its defaults, without independent filtering; NaN (Cook's outliers) counts as 1."""
-    table = pydeseq2_table(counts, design)
-    return Tested(table["pvalue"].fillna(1.0).to_numpy(), table["log2FoldChange"].fillna(0.0).to_numpy())
+    table = pydeseq2_table(counts, design, shrink=shrink)
+    changes = [table[name].fillna(0.0).to_numpy() for name in ("log2FoldChange", "shrunken") if name in table]
+    return Tested(table["pvalue"].fillna(1.0).to_numpy(), *changes)
 
 
-def pydeseq2_table(counts: np.ndarray, design: np.ndarray):
-    """Run PyDESeq2 and give its table, in the order of the genes."""
+def pydeseq2_table(counts: np.ndarray, design: np.ndarray, *, shrink: bool = False):
+    """Run PyDESeq2 and give its table, in the order of the genes; with `shrink` a column `shrunken` of its (apeglm's) fold changes."""
     import pandas as pd
     from pydeseq2.dds import DeseqDataSet
     from pydeseq2.default_inference import DefaultInference
@@ -116,7 +116,11 @@ def pydeseq2_table(counts: np.ndarray, design: np.ndarray):
         contrast[-1] = 1
         found = DeseqStats(dds, contrast=contrast, independent_filter=False, quiet=True, inference=inference)
         found.summary()
-    return found.results_df.loc[genes]
+        table = found.results_df.loc[genes].copy()
+        if shrink:
+            found.lfc_shrink(coeff=columns[-1])
+            table["shrunken"] = found.results_df.loc[genes, "log2FoldChange"]
+    return table
 
 
 def rank_sums(cells: np.ndarray, mask: np.ndarray) -> Tested:
