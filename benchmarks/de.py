@@ -33,9 +33,7 @@ def main(argv: list[str]) -> int:
     for file in options.take:
         for part, runs in json.loads(file.read_text())["measured"].items():
             keep(part, *runs, folder=options.folder)
-    if options.take:
-        return 0
-    for part in options.part:
+    for part in () if options.take else options.part:
         for key, function in RUNS[part](options):
             if options.only not in key:
                 continue
@@ -47,6 +45,10 @@ def main(argv: list[str]) -> int:
             keep(part, {"run": key, **_results.stamp(), "rows": rows}, folder=options.folder)
             print(time.strftime("%H:%M:%S"), part, key, flush=True)
     keep("null", folder=options.folder)
+    if options.folder == _results.FOLDER:
+        from benchmarks import _de_figure
+
+        _de_figure.draw(_measured(options.folder))
     return 0
 
 
