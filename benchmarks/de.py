@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Run = tuple[str, Callable[[], list[dict[str, Any]]]]
 
 NAME = "de"
-PARTS = ("null", "power", "interferon", "mixtures", "cost", "scvi")
+PARTS = ("null", "power", "interferon", "mixtures", "cost", "cells")
 
 
 def main(argv: list[str]) -> int:
@@ -133,16 +133,17 @@ def cost(options: argparse.Namespace) -> Iterator[Run]:
         yield f"{what}: {method}", lambda what=what, method=method: runs.cost(what, method)
 
 
-def scvi(options: argparse.Namespace) -> Iterator[Run]:
-    """List the runs of scVI."""
-    from benchmarks import _de_scvi as runs
+def cells(options: argparse.Namespace) -> Iterator[Run]:
+    """List the runs of peers that are not pseudobulk."""
+    from benchmarks import _de_cells as runs
 
-    yield "4 v 4: 0", lambda: runs.null(0)
-    yield "4 v 4, log2 fold change 1: 0", lambda: runs.power(0)
+    for method in runs.METHODS:
+        yield f"{method}, 4 v 4: 0", lambda method=method: runs.null(method, 0)
+        yield f"{method}, 4 v 4, log2 fold change 1: 0", lambda method=method: runs.power(method, 0)
 
 
 RUNS = {
-    "null": null, "power": power, "interferon": interferon, "mixtures": mixtures, "cost": cost, "scvi": scvi,
+    "null": null, "power": power, "interferon": interferon, "mixtures": mixtures, "cost": cost, "cells": cells,
 }  # fmt: skip
 
 
