@@ -16,8 +16,8 @@ from benchmarks import _results
 from benchmarks._de_data import CONTROL, DONOR, GROUP, TYPE, control_cells, grouped, splits
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from anndata import AnnData
     from mudata import MuData
@@ -45,11 +45,11 @@ peers' p-values are those of the t-distribution, with Benjamini-Hochberg. *Chang
 ones were looked at before."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(seeds: Sequence[int], *, folder: Path) -> None:
     """Run it all and write the results."""
     scores, nothing = [], []
     for n_peaks in PEAKS:
-        for seed in range(options.seeds):
+        for seed in seeds:
             mdata = simulated(seed, n_peaks)
             scores += score(mdata, seed=seed, n_peaks=n_peaks)
             if n_peaks == PEAKS[0]:
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         print("associations", n_peaks, flush=True)
     kang = most_counts(control_cells(), 300)
     kang.obs[STRATUM] = kang.obs[TYPE] + ", " + kang.obs[DONOR]
-    for seed in range(options.seeds):
+    for seed in seeds:
         nothing += reported(shuffled(kang, seed), seed=seed, data="Kang 2018, control")
     same = [unchanged(kang, first) for first in splits(4)[::6]]
     document = report(scores, nothing, same)
@@ -65,9 +65,7 @@ def run(options: argparse.Namespace) -> int:
         print(table["title"])
         for row in table["rows"]:
             print("  ", row)
-    if not options.no_write:
-        print(_results.write("de_associations", document, seeds=range(options.seeds), data=[CONTROL]))
-    return 0
+    print(_results.write("de_associations", document, seeds=seeds, data=[CONTROL], folder=folder))
 
 
 def simulated(seed: int, n_peaks: int) -> MuData:

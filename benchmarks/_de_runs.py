@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from benchmarks._de_data import BATCH, DONOR, GROUP, TYPE, control_cells, grouped, simulated_donors, splits, thinned
+from benchmarks._de_data import BATCH, DONOR, GROUP, TYPE, control_cells, grouped, simulated_donors, thinned
 from benchmarks.peers import _pseudobulk as peers
+from benchmarks.peers._pseudobulk import Tested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from anndata import AnnData
 
+#: Levels at which the shares of p-values of nulls are kept, for the figure of the guide.
+LEVELS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
 OURS = "sctandem DeepDE"
-BULK: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+BULK: dict[str, Callable[[np.ndarray, np.ndarray], Tested]] = {
     "moderated t (limma-like)": peers.moderated_t,
     "moderated t with trend": peers.trended_t,
     "voom-like": peers.voom,
@@ -27,12 +31,23 @@ BULK: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 DESEQ, WILCOXON = "PyDESeq2", "Wilcoxon on cells"
 
 
-def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells: bool = False) -> pd.DataFrame:
-    """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests."""
+def assessed(
+    adata: AnnData,
+    *,
+    covariates: tuple[str, ...] = (),
+    deseq: bool = False,
+    cells: bool = False,
+    shrink: bool = False,
+) -> pd.DataFrame:
+    """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests.
+
+    `covariates` are columns of `obs` beside the group; with `shrink` PyDESeq2 shrinks its fold changes as well. The column `shrunken`
+    is NaN for methods that do not shrink.
+    """
     import sctandem as td
 
     start = time.process_time()
-    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, design=(BATCH,) if batch else (), reference="A")
+    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, design=covariates, reference="A")
     own = time.process_time() - start
     table = td.get.de(adata)
     samples = adata.uns["deepde"]["samples"]
@@ -44,10 +59,10 @@ def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells:
         part = adata[inside, mine.index]
         counts = np.array([np.asarray(part.X[(part.obs[DONOR] == one).to_numpy()].sum(0)).ravel() for one in used])
         first = part.obs.drop_duplicates(DONOR).set_index(DONOR).loc[used]
-        design = [np.ones(len(used))] + ([first[BATCH] == "one"] if batch else []) + [first[GROUP] == "B"]
-        design = np.column_stack(design).astype(float)
-        found = {OURS: (mine["p_value"].to_numpy(), own / table["state"].nunique())}
-        methods = BULK | ({DESEQ: peers.pydeseq2} if deseq else {})
+        design = design_of(first, covariates)
+        ours = Tested(*(mine[column].to_numpy() for column in ("p_value", "log2fc_raw", "log2fc")))
+        found = {OURS: (ours, own / table["state"].nunique())}
+        methods = BULK | ({DESEQ: partial(peers.pydeseq2, shrink=shrink)} if deseq else {})
         for method, run in methods.items():
             start = time.process_time()
             found[method] = (run(counts.astype(float), design), time.process_time() - start)
@@ -55,49 +70,58 @@ def p_values(adata: AnnData, *, batch: bool = False, deseq: bool = False, cells:
             mask = (part.obs[GROUP] == "B").to_numpy()
             start = time.process_time()
             found[WILCOXON] = (peers.rank_sums(part.X.toarray(), mask), time.process_time() - start)
-        for method, (p, seconds) in found.items():
-            parts.append(pd.DataFrame({"method": method, "type": name, "gene": mine.index, "p": p, "seconds": seconds}))
+        for method, (one, seconds) in found.items():
+            columns = {"method": method, "type": name, "gene": mine.index, "p": one.p, "log2fc": one.log2fc}
+            shrunken = np.nan if one.shrunken is None else one.shrunken
+            parts.append(pd.DataFrame({**columns, "shrunken": shrunken, "seconds": seconds}))
     return pd.concat(parts, ignore_index=True)
 
 
+def design_of(samples: pd.DataFrame, covariates: tuple[str, ...]) -> np.ndarray:
+    """Lay out the design of a table of samples as ours does, the group last."""
+    from sctandem.kernels._designs import formula_of, make_design
+
+    table = samples.assign(**{GROUP: pd.Categorical(samples[GROUP], ["A", "B"])})
+    found = make_design(table, formula_of(GROUP, covariates), GROUP, "A")
+    last = found.tested["B"]
+    return np.column_stack([np.delete(found.matrix, last, axis=1), found.matrix[:, last]])
+
+
 def calibration(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a row a method and type: share of p-values below 0.05, and genes reported at 5 %."""
+    """Give a row a method and type: shares of p-values below each of `LEVELS` and below 0.05, and genes reported at 5 %."""
     rows = []
     for (method, name), part in table.groupby(["method", "type"], sort=False):
         p = part["p"].to_numpy()
-        reported = int((false_discovery_control(p) < 0.05).sum())
-        seconds = float(part["seconds"].iloc[0])
-        rows.append(
-            {"method": method, "type": name, "type1": float((p < 0.05).mean()), "reported": reported, "s": seconds}
-        )
+        row = {"method": method, "type": name, "type1": float((p < 0.05).mean())}
+        row["below"] = [round(float((p < level).mean()), 5) for level in LEVELS]
+        row["reported"] = int((false_discovery_control(p) < 0.05).sum())
+        rows.append(row | {"s": round(float(part["seconds"].iloc[0]), 4)})
     return rows
 
 
 def null_split(first: tuple[str, ...], *, deseq: bool, cells: bool) -> list[dict[str, Any]]:
     """Test a split of the control cells."""
-    adata = grouped(control_cells(), first)
-    return [{"first": "+".join(first), **row} for row in calibration(p_values(adata, deseq=deseq, cells=cells))]
+    return calibration(assessed(grouped(control_cells(), first), deseq=deseq, cells=cells))
 
 
 def null_simulated(n_cells: int, seed: int, *, deseq: bool) -> list[dict[str, Any]]:
     """Test simulated donors."""
-    table = p_values(simulated_donors(n_cells, seed), deseq=deseq)
-    return [{"cells": n_cells, "seed": seed, **row} for row in calibration(table)]
+    return calibration(assessed(simulated_donors(n_cells, seed), deseq=deseq))
 
 
 def power(n: int, keep: float, seed: int, *, batch: bool, deseq: bool) -> list[dict[str, Any]]:
     """Thin genes and look for them."""
     adata, truth = thinned(control_cells(), n, keep, seed, batch=batch)
     rows = []
-    for (method, name), part in p_values(adata, batch=batch, deseq=deseq).groupby(["method", "type"], sort=False):
+    found = assessed(adata, covariates=(BATCH,) if batch else (), deseq=deseq)
+    for (method, name), part in found.groupby(["method", "type"], sort=False):
         true = truth.loc[part["gene"], name].to_numpy()
         chosen = false_discovery_control(part["p"].to_numpy()) < 0.05
-        row = {"n": n, "keep": keep, "seed": seed, "batch": batch, "method": method, "type": name}
-        row |= {"power": float(chosen[true].mean()), "fdr": float((chosen & ~true).sum() / max(chosen.sum(), 1))}
-        rows.append(row | {"reported": int(chosen.sum())})
+        rows.append({"method": method, "type": name, **discoveries(chosen, true)})
     return rows
 
 
-def all_splits(sizes: Iterable[int]) -> list[tuple[str, ...]]:
-    """List all splits of these sizes of the first group."""
-    return [one for size in sizes for one in splits(size)]
+def discoveries(chosen: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+    """Give the share of true effects that was found, the share of what was reported that is false, and its number."""
+    power, false = float(chosen[true].mean()), float((chosen & ~true).sum() / max(chosen.sum(), 1))
+    return {"power": round(power, 5), "fdr": round(false, 5), "reported": int(chosen.sum())}

@@ -1,4 +1,4 @@
-"""Peers of `tl.differential_expression` on sums of counts, one type at a time: samples x genes and a design, out come p-values.
+"""Peers of `tl.differential_expression` on sums of counts, one type at a time: samples x genes and a design, out come p-values and log2 fold changes.
 
 The first three are written here after the papers of limma (Smyth 2004), limma-trend and voom (Law et al. 2014) and edgeR's quasi-likelihood
 (Lun, Chen & Smyth 2016): the R packages themselves are not run.
@@ -7,6 +7,7 @@ The first three are written here after the papers of limma (Smyth 2004), limma-t
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -14,6 +15,17 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from sctandem.kernels._moderation import natural_spline, variance_prior
 from sctandem.kernels._nb_glm import dispersion_trend, fit_nb, size_factors
+
+#: Counts added at the average depth before a fold change of the quasi-likelihood, as edgeR does.
+PRIOR_COUNT = 0.125
+
+
+class Tested(NamedTuple):
+    """What a peer says of the last column of the design: p-values and log2 fold changes, (genes,), and shrunken ones where it has them."""
+
+    p: np.ndarray
+    log2fc: np.ndarray
+    shrunken: np.ndarray | None = None
 
 
 def _moderated(variance: np.ndarray, df: int, level: np.ndarray | None) -> tuple[np.ndarray, float]:
@@ -23,7 +35,7 @@ def _moderated(variance: np.ndarray, df: int, level: np.ndarray | None) -> tuple
     return (prior_df * scale + df * variance) / (prior_df + df), total
 
 
-def moderated_t(counts: np.ndarray, design: np.ndarray, *, trend: bool = False) -> np.ndarray:
+def moderated_t(counts: np.ndarray, design: np.ndarray, *, trend: bool = False) -> Tested:
     """Test the last column by limma's moderated t on log-counts per million; with `trend` as limma-trend."""
     total = counts.sum(1)
     prior = 0.5 * total / total.mean()
@@ -33,15 +45,15 @@ def moderated_t(counts: np.ndarray, design: np.ndarray, *, trend: bool = False) 
     df = len(design) - design.shape[1]
     variance, free = _moderated(((logs - design @ beta) ** 2).sum(0) / df, df, logs.mean(0) if trend else None)
     t = beta[-1] / np.sqrt((inverse @ inverse.T)[-1, -1] * variance)
-    return 2 * stats.t.sf(np.abs(t), free)
+    return Tested(2 * stats.t.sf(np.abs(t), free), beta[-1])
 
 
-def trended_t(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
+def trended_t(counts: np.ndarray, design: np.ndarray) -> Tested:
     """Test the last column as limma-trend."""
     return moderated_t(counts, design, trend=True)
 
 
-def voom(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
+def voom(counts: np.ndarray, design: np.ndarray) -> Tested:
     """Test the last column as voom with limma."""
     total, n = counts.sum(1), len(design)
     logs = np.log2((counts + 0.5) / (total + 1)[:, None] * 1e6)
@@ -56,26 +68,30 @@ def voom(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
     beta = np.einsum("gpq,gq->gp", inverse, (weight * logs).T @ design)
     variance, free = _moderated((weight * (logs - design @ beta.T) ** 2).sum(0) / df, df, None)
     t = beta[:, -1] / np.sqrt(inverse[:, -1, -1] * variance)
-    return 2 * stats.t.sf(np.abs(t), free)
+    return Tested(2 * stats.t.sf(np.abs(t), free), beta[:, -1])
 
 
-def quasi_likelihood(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
+def quasi_likelihood(counts: np.ndarray, design: np.ndarray) -> Tested:
     """Test the last column by edgeR's quasi-likelihood F-test with a trended dispersion and prior."""
     depth = size_factors(counts)
     dispersion = dispersion_trend(counts, design, depth)
     fit, small = (fit_nb(counts, x, depth, dispersion) for x in (design, design[:, :-1]))
     df = len(design) - design.shape[1]
     variance, free = _moderated(fit.deviance / df, df, np.log(counts.mean(0) + 0.1))
-    return stats.f.sf(np.maximum(small.deviance - fit.deviance, 0) / variance, 1, free)
+    p = stats.f.sf(np.maximum(small.deviance - fit.deviance, 0) / variance, 1, free)
+    smoothed = fit_nb(counts + PRIOR_COUNT * (depth / depth.mean())[:, None], design, depth, dispersion)
+    return Tested(p, smoothed.coefficients[:, -1] / np.log(2))
 
 
-def pydeseq2(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
+def pydeseq2(counts: np.ndarray, design: np.ndarray, *, shrink: bool = False) -> Tested:
     """Test the last column by PyDESeq2 at its defaults, without independent filtering; NaN (Cook's outliers) counts as 1."""
-    return pydeseq2_table(counts, design)["pvalue"].fillna(1.0).to_numpy()
+    table = pydeseq2_table(counts, design, shrink=shrink)
+    changes = [table[name].fillna(0.0).to_numpy() for name in ("log2FoldChange", "shrunken") if name in table]
+    return Tested(table["pvalue"].fillna(1.0).to_numpy(), *changes)
 
 
-def pydeseq2_table(counts: np.ndarray, design: np.ndarray):
-    """Run PyDESeq2 and give its table, in the order of the genes."""
+def pydeseq2_table(counts: np.ndarray, design: np.ndarray, *, shrink: bool = False):
+    """Run PyDESeq2 and give its table, in the order of the genes; with `shrink` a column `shrunken` of its (apeglm's) fold changes."""
     import pandas as pd
     from pydeseq2.dds import DeseqDataSet
     from pydeseq2.default_inference import DefaultInference
@@ -100,13 +116,21 @@ def pydeseq2_table(counts: np.ndarray, design: np.ndarray):
         contrast[-1] = 1
         found = DeseqStats(dds, contrast=contrast, independent_filter=False, quiet=True, inference=inference)
         found.summary()
-    return found.results_df.loc[genes]
+        table = found.results_df.loc[genes].copy()
+        if shrink:
+            found.lfc_shrink(coeff=columns[-1])
+            table["shrunken"] = found.results_df.loc[genes, "log2FoldChange"]
+    return table
 
 
-def rank_sums(cells: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Test log-normalised cells by the normal approximation of Wilcoxon's rank sum; 1 for a gene that does not vary."""
+def rank_sums(cells: np.ndarray, mask: np.ndarray) -> Tested:
+    """Test log-normalised cells by the normal approximation of Wilcoxon's rank sum; 1 for a gene that does not vary.
+
+    The fold change is that of scanpy: between the exponentials of the mean logarithms.
+    """
     depth = cells.sum(1, keepdims=True)
     logs = np.log1p(cells / depth * np.median(depth))
     with np.errstate(invalid="ignore"):
         found = stats.mannwhitneyu(logs[mask], logs[~mask], use_continuity=False, axis=0, method="asymptotic")
-    return np.nan_to_num(found.pvalue, nan=1.0)
+    means = [np.expm1(logs[rows].mean(0)) + 1e-9 for rows in (mask, ~mask)]
+    return Tested(np.nan_to_num(found.pvalue, nan=1.0), np.log2(means[0] / means[1]))

@@ -10,6 +10,7 @@ from scipy import stats
 from sctandem.kernels._moderation import moderate, natural_spline
 from sctandem.kernels._nb_glm import NBFit, dispersion_trend, fit_nb, size_factors
 from sctandem.kernels._sample_correlation import (
+    SPREAD_PRIOR,
     null_spread,
     residual_coordinates,
     sample_covariance,
@@ -18,6 +19,9 @@ from sctandem.kernels._sample_correlation import (
 
 #: Fewest genes a dimension at which samples are taken to be correlated and null statistics to have a spread of their own.
 GENES_PER_DIMENSION = 10
+#: Largest spread of null statistics that is believed, three standard deviations of its prior above 1. What hidden factors leave after
+#: their removal lies below; a wider middle is genes with effects, which dividing it out would hide and shrink.
+LARGEST_SPREAD = float(np.exp(3 * SPREAD_PRIOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class SampleDE:
     prior_df
         Degrees of freedom of the moderation.
     spread
-        Spread of the statistics of genes without an effect, by which they were divided.
+        Spread of the statistics of genes without an effect, by which they were divided; at most `LARGEST_SPREAD`.
     covariance
         Of the residual coordinates, dimensions x dimensions.
     """
@@ -161,7 +165,7 @@ def assess_column(
         removed = residual @ shared_part(contrast / scale, residual / scale[:, None])
     rest = contrast - removed
     size = stats.norm.isf(moderation.tail(rest) / 2)
-    spread = null_spread(size) if enough else 1.0
+    spread = min(null_spread(size), LARGEST_SPREAD) if enough else 1.0
     statistic = np.sign(rest) * size / spread
     unit = np.sqrt(state.fit.covariance[:, column, column])
     effect, error = _effects(beta, removed * unit, statistic, unit * np.sqrt(moderation.expected) * spread)
