@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     Points: TypeAlias = NDArray[np.floating]
 
 LEAST_EVIDENCE = 0.1
-"""Depth of valley that parts two clusters: the density falls by a tenth, with a confidence of 95 %."""
+"""Depth of a dip that parts two clusters: the density falls by a tenth, as far as the points make it sure."""
 _FINE = 40
 """Clusters of a path at its end, unless more are asked for."""
 _POINTS_A_CLUSTER = 10
+_OF_ONE = 0.3
+"""Where the path ends after a round that found one cluster. Its metric makes all points one round cloud of variance 1, of which the
+likeliest temperature is that of a single normal whatever it holds."""
 _FLOOR = 1e-3
 """Least variance of the metric, as a share of the largest."""
 
@@ -94,7 +97,8 @@ def anneal(
     for _ in range(n_rounds - 1 if temperature is None else 0):
         metric = within_metric(measured, group) @ metric
         measured = drawn @ metric.astype(np.float32).T
-        path, united, group = _one_round(measured, n_clusters, temperature, fine)
+        coldest = _OF_ONE if group.max() == 0 and n_clusters is None else None
+        path, united, group = _one_round(measured, n_clusters, None, fine, coldest)
     order = np.argsort(-np.bincount(group), kind="stable")
     rank = np.argsort(order)
     tree = split_tree(measured, rank[group])
@@ -126,13 +130,13 @@ def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float6
 
 
 def _one_round(
-    points: Points, n_clusters: int | None, temperature: float | None, fine: int
+    points: Points, n_clusters: int | None, temperature: float | None, fine: int, coldest: float | None = None
 ) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
-    """Anneal, and unite what no valley parts; give the path, the group of each of its clusters and of each point."""
+    """Anneal, and unite what no dip parts; give the path, the group of each of its clusters and of each point."""
     if temperature is not None:
         path = anneal_path(points, n_max=len(points), temperature=temperature, min_points=1)
     else:
-        coldest = 0.0 if n_clusters else None  # down to the number asked for
+        coldest = 0.0 if n_clusters else coldest  # down to the number asked for
         path = anneal_path(points, n_max=fine, temperature=coldest, min_points=min(5, len(points) // fine))
     labels = soft_memberships(points, path.centres, path.masses, path.temperature).argmax(axis=1)
     present = np.unique(labels)
