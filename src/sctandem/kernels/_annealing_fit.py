@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from sctandem.kernels._annealing import BLOCK, AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing_rare import Measured, rare_clusters
 from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ LEAST_EVIDENCE = 0.1
 _FINE = 40
 """Clusters of a path at its end, unless more are asked for."""
 _POINTS_A_CLUSTER = 10
+_FEW = 50
+"""Points below which a small cluster is too small to be surely parted."""
 _OF_ONE = 0.3
 """Where the path ends after a round that found one cluster. Its metric makes all points one round cloud of variance 1, of which the
 likeliest temperature is that of a single normal whatever it holds."""
@@ -56,6 +59,7 @@ def anneal(
     temperature: float | None = None,
     n_rounds: int = 2,
     max_points: int = 8000,
+    min_points: int | None = None,
     rng: np.random.Generator,
 ) -> Annealing:
     """Cluster points by deterministic annealing, with as many clusters as valleys part.
@@ -72,6 +76,9 @@ def anneal(
         Rounds of annealing; each after the first works in the metric in which the clusters of the one before are round.
     max_points
         Points on which clusters are found; of more, as many are drawn. All are assigned.
+    min_points
+        Also looks for clusters of at least so many points among all points that the clusters found explain badly: see
+        `rare_clusters`.
     rng
         Draws them.
 
@@ -99,11 +106,19 @@ def anneal(
         measured = drawn @ metric.astype(np.float32).T
         coldest = _OF_ONE if group.max() == 0 and n_clusters is None else None
         path, united, group = _one_round(measured, n_clusters, None, fine, coldest)
+    everything = Measured(points, centre, metric)
+    if min_points is not None and n_clusters is None and temperature is None:
+        large = _large(path, united, len(drawn))
+        few = path._replace(centres=path.centres[large], masses=path.masses[large] / path.masses[large].sum())
+        rare = rare_clusters(
+            everything, few, united[large], min_points=min_points, max_points=max_points, least=LEAST_EVIDENCE
+        )
+        if rare:
+            path, united, measured, group = _with_rare(everything, rare, few, united[large], measured, group)
     order = np.argsort(-np.bincount(group), kind="stable")
     rank = np.argsort(order)
     tree = split_tree(measured, rank[group])
-    memberships = _memberships(points, centre, metric, path, rank[united])
-    return Annealing(memberships, tree, path.phases, path.temperature)
+    return Annealing(_memberships(everything, path, rank[united]), tree, path.phases, path.temperature)
 
 
 def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -149,15 +164,41 @@ def _one_round(
     return path, united, united[labels]
 
 
-def _memberships(
-    points: Points, centre: Points, metric: Points, path: AnnealingPath, group: NDArray[np.intp]
-) -> NDArray[np.float32]:
+def _large(path: AnnealingPath, united: NDArray[np.intp], n: int) -> NDArray[np.bool_]:
+    """Say which clusters of the path stay when rare ones are looked for.
+
+    One of few points that was united with others may be rare, with too few points drawn to show it: it goes, and its points are
+    badly explained then. Of every group the largest stays.
+    """
+    large = path.masses * n >= _FEW
+    for g in np.unique(united):
+        large[np.argmax(np.where(united == g, path.masses, 0))] = True
+    return large
+
+
+def _with_rare(
+    everything: Measured,
+    rare: list[NDArray[np.intp]],
+    path: AnnealingPath,
+    united: NDArray[np.intp],
+    measured: Points,
+    group: NDArray[np.intp],
+) -> tuple[AnnealingPath, NDArray[np.intp], Points, NDArray[np.intp]]:
+    """Add rare clusters to those of the path, and their points to those that clusters were found on."""
+    cells = [everything.of(rows) for rows in rare]
+    names = int(united.max()) + 1 + np.arange(len(rare))
+    masses = np.concatenate([path.masses, [len(rows) / len(everything.points) for rows in rare]])
+    centres = np.concatenate([path.centres, np.stack([points.mean(axis=0) for points in cells])])
+    path = path._replace(centres=centres, masses=masses / masses.sum())
+    group = np.concatenate([group, np.repeat(names, [len(rows) for rows in rare])])
+    return path, np.concatenate([united, names]), np.concatenate([measured, *cells]), group
+
+
+def _memberships(everything: Measured, path: AnnealingPath, group: NDArray[np.intp]) -> NDArray[np.float32]:
     """Add up the memberships of each group's clusters, for all points, a block at a time."""
     onto = np.zeros((len(group), int(group.max()) + 1), np.float32)
     onto[np.arange(len(group)), group] = 1
-    turned = metric.T.astype(np.float32)
-    result = np.empty((len(points), onto.shape[1]), np.float32)
-    for start in range(0, len(points), BLOCK):
-        block = (points[start : start + BLOCK] - centre).astype(np.float32) @ turned
-        result[start : start + BLOCK] = soft_memberships(block, path.centres, path.masses, path.temperature) @ onto
+    result = np.empty((len(everything.points), onto.shape[1]), np.float32)
+    for here, block in everything.blocks():
+        result[here] = soft_memberships(block, path.centres, path.masses, path.temperature) @ onto
     return result
