@@ -194,7 +194,9 @@ def anneal_path(
         now = max(cooling * now, coldest)
 
 
-def _shares(block: Points, centres: Points, masses: Points, temperature: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _shares(
+    block: Points, centres: Points, masses: Points, temperature: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Give the memberships of a block, and the free energies of its points."""
     block = np.asarray(block, dtype=np.float32)
     offset = np.log(np.maximum(masses, 1e-12)) - (centres.astype(np.float64) ** 2).sum(axis=1) / temperature

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing_lift import COLDEST, fit_lift
 from sctandem.kernels._annealing_rare import Measured, rare_clusters
 from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Points: TypeAlias = NDArray[np.floating]
@@ -26,8 +29,20 @@ _FEW = 50
 _OF_ONE = 0.3
 """Where the path ends after a round that found one cluster. Its metric makes all points one round cloud of variance 1, of which the
 likeliest temperature is that of a single normal whatever it holds."""
+_LEAST_LIFTED = 0.01
+"""Least share of the points in a cluster of the feature space, in which a few isolated points are a group."""
 _FLOOR = 1e-3
 """Least variance of the metric, as a share of the largest."""
+
+
+class _Ends(NamedTuple):
+    """Where a path ends."""
+
+    n_clusters: int | None
+    temperature: float | None
+    fine: int
+    coldest: float | None = None
+    least_mass: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ def anneal(
     n_rounds: int = 2,
     max_points: int = 8000,
     min_points: int | None = None,
+    lift: bool = False,
     rng: np.random.Generator,
 ) -> Annealing:
     """Cluster points by deterministic annealing, with as many clusters as valleys part.
@@ -78,7 +94,9 @@ def anneal(
         Points on which clusters are found; of more, as many are drawn. All are assigned.
     min_points
         Also looks for clusters of at least so many points among all points that the clusters found explain badly: see
-        `rare_clusters`.
+        `rare_clusters`. Without effect where `n_clusters` or `temperature` is given, or with `lift`.
+    lift
+        Works in a kernel feature space, in one round: see `fit_lift`.
     rng
         Draws them.
 
@@ -95,19 +113,18 @@ def anneal(
     drawn = points
     if len(points) > max_points:
         drawn = points[np.sort(rng.choice(len(points), max_points, replace=False))]
-    centre = drawn.mean(axis=0, dtype=np.float64)
-    drawn = (drawn - centre).astype(np.float32)
-    metric = np.eye(drawn.shape[1])
-    measured = drawn
     fine = min(max(_FINE, 2 * (n_clusters or 0)), max(len(drawn) // _POINTS_A_CLUSTER, n_clusters or 1))
-    path, united, group = _one_round(measured, n_clusters, temperature, fine)
-    for _ in range(n_rounds - 1 if temperature is None else 0):
-        metric = within_metric(measured, group) @ metric
-        measured = drawn @ metric.astype(np.float32).T
-        coldest = _OF_ONE if group.max() == 0 and n_clusters is None else None
-        path, united, group = _one_round(measured, n_clusters, None, fine, coldest)
-    everything = Measured(points, centre, metric)
-    if min_points is not None and n_clusters is None and temperature is None:
+    ends = _Ends(n_clusters, temperature, fine)
+    place: Callable[[Points], NDArray[np.float32]]
+    if lift:
+        place = fit_lift(drawn, rng=rng).of
+        measured = place(drawn)
+        ends = ends._replace(coldest=COLDEST, least_mass=_LEAST_LIFTED)
+        path, united, group = _one_round(measured, ends)
+    else:
+        place, measured, path, united, group = _rounds(drawn, ends, n_rounds)
+    everything = Measured(points, place)
+    if min_points is not None and not lift and n_clusters is None and temperature is None:
         large = _large(path, united, len(drawn))
         few = path._replace(centres=path.centres[large], masses=path.masses[large] / path.masses[large].sum())
         rare = rare_clusters(
@@ -144,15 +161,35 @@ def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float6
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-def _one_round(
-    points: Points, n_clusters: int | None, temperature: float | None, fine: int, coldest: float | None = None
-) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
+def _rounds(
+    drawn: Points, ends: _Ends, n_rounds: int
+) -> tuple[
+    Callable[[Points], NDArray[np.float32]], NDArray[np.float32], AnnealingPath, NDArray[np.intp], NDArray[np.intp]
+]:
+    """Anneal in the metric of the points, then in those that the clusters ask for; give the map to the last, and what it found."""
+    centre = drawn.mean(axis=0, dtype=np.float64)
+    drawn = (drawn - centre).astype(np.float32)
+    metric = np.eye(drawn.shape[1])
+    measured = drawn
+    path, united, group = _one_round(measured, ends)
+    for _ in range(n_rounds - 1 if ends.temperature is None else 0):
+        metric = within_metric(measured, group) @ metric
+        measured = drawn @ metric.astype(np.float32).T
+        alone = group.max() == 0 and ends.n_clusters is None
+        path, united, group = _one_round(measured, ends._replace(coldest=_OF_ONE if alone else None))
+    turned = metric.astype(np.float32).T
+    return (lambda points: (points - centre).astype(np.float32) @ turned), measured, path, united, group
+
+
+def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
     """Anneal, and unite what no dip parts; give the path, the group of each of its clusters and of each point."""
+    n_clusters, temperature, fine, coldest, least_mass = ends
     if temperature is not None:
         path = anneal_path(points, n_max=len(points), temperature=temperature, min_points=1)
     else:
         coldest = 0.0 if n_clusters else coldest  # down to the number asked for
-        path = anneal_path(points, n_max=fine, temperature=coldest, min_points=min(5, len(points) // fine))
+        least = max(min(5, len(points) // fine), 0 if n_clusters else int(least_mass * len(points)))
+        path = anneal_path(points, n_max=fine, temperature=coldest, min_points=least)
     labels = soft_memberships(points, path.centres, path.masses, path.temperature).argmax(axis=1)
     present = np.unique(labels)
     path = path._replace(centres=path.centres[present], masses=path.masses[present] / path.masses[present].sum())

@@ -11,7 +11,7 @@ from sctandem.kernels._annealing_evidence import separation
 from sctandem.kernels._annealing_tree import merge_by_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -29,11 +29,10 @@ _SAMPLE = 10_000
 
 
 class Measured(NamedTuple):
-    """All points in the metric of the clusters, made a block at a time."""
+    """All points in the space of the clusters, made a block at a time."""
 
     points: Points
-    centre: Points
-    metric: Points
+    place: Callable[[Points], NDArray[np.float32]]
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Yield where a block lies, and the block."""
@@ -43,7 +42,7 @@ class Measured(NamedTuple):
 
     def of(self, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Give some of the points."""
-        return (self.points[rows] - self.centre).astype(np.float32) @ self.metric.T.astype(np.float32)
+        return self.place(self.points[rows])
 
 
 def rare_clusters(
