@@ -28,7 +28,7 @@ def represented(name: str) -> AnnData:
     adata = read(name)
     depth = BY_NAME[name].depth
     add_principal_components(adata, depth=depth)
-    counts = adata[:, _variable(adata, depth)].copy()
+    counts = adata[:, variable_genes(adata, depth)].copy()
     counts.X = counts.X.astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -39,7 +39,7 @@ def represented(name: str) -> AnnData:
     return adata
 
 
-def _variable(adata: AnnData, depth: str | None) -> np.ndarray:
+def variable_genes(adata: AnnData, depth: str | None) -> np.ndarray:
     """Choose the variable genes that the principal components see."""
     import scanpy as sc
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anndata import AnnData
 from anndata.abc import CSCDataset
 from mudata import MuData
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
-    from anndata import AnnData
 
 __all__ = [
+    "check_adata",
     "check_counts",
     "check_key",
     "check_key_added",
@@ -174,6 +175,17 @@ def check_mudata(mdata: Any) -> None:
     if not isinstance(mdata, MuData):
         msg = f"mdata is {article(type(mdata).__name__)}, not a MuData; `mudata.MuData({{'rna': ..., 'atac': ...}})` makes one."
         raise TypeError(msg)
+
+
+def check_adata(adata: Any) -> None:
+    """Check that the object is an AnnData.
+
+    Raises
+    ------
+    TypeError
+        Names the type that was given, and how to reach the modalities of a MuData.
+    """
+    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
 
 
 def article(noun: str) -> str:

@@ -265,6 +265,23 @@ class ModelLayout:
     data_ids: tuple[str, str] = ("_scvi_uuid", "_scvi_manager_uuid")
 
 
+def forget_data(model: Any, data: AnnData | MuData) -> None:
+    """Let a model and its class forget an object that was set up for them, which they would otherwise keep in memory.
+
+    (`deregister_manager` of scvi-tools does not find what a model took over by itself, when it read another object.)
+
+    Parameters
+    ----------
+    model
+        A model of scvi-tools.
+    data
+        The object.
+    """
+    mark = data.uns.get(ModelLayout().data_ids[0])
+    for managers in (model._setup_adata_manager_store, model._per_instance_manager_store[model.id]):
+        managers.pop(mark, None)
+
+
 def write_model_data(data: AnnData | MuData, path: Path) -> None:
     """Write the data of a model (scvi-tools 1.5 leaves out the layer without name that anndata 0.13 has).
 

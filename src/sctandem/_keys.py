@@ -200,6 +200,119 @@ class AnnealKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class CapsuleKeys:
+    """Slots of `tl.capsules`: columns of `obs`, entries of `obsm` and `varm`, `uns[key]`, and the columns of `get.capsule_genes`."""
+
+    key: str = "capsules"
+    params: str = PARAMS
+    coupling: str = "coupling"
+    capsule: str = "capsule"
+    gene: str = "gene"
+    weight: str = "weight"
+    rank: str = "rank"
+
+    @property
+    def embedding(self) -> str:
+        """`obsm`: pose of each cell, cells x dimensions, float32."""
+        return f"X_{self.key}"
+
+    @property
+    def presence(self) -> str:
+        """`obsm`: lengths of the capsules, a table of cells x capsules, float32."""
+        return f"{self.key}_presence"
+
+    @property
+    def confidence(self) -> str:
+        """`obs`: chance that the capsule is found again, float64."""
+        return f"{self.key}_confidence"
+
+    @property
+    def genes(self) -> str:
+        """`varm`: log fold change of each gene in each capsule, a table of genes x capsules, float32."""
+        return f"{self.key}_genes"
+
+    @property
+    def label(self) -> str:
+        """`obs`: label, category; only where labels were learned."""
+        return f"{self.key}_label"
+
+    @property
+    def label_confidence(self) -> str:
+        """`obs`: chance that the label is right, float64; only where labels were learned."""
+        return f"{self.key}_label_confidence"
+
+    @property
+    def label_typicality(self) -> str:
+        """`obs`: how much the cell is like those with a label, float64; only where labels were learned."""
+        return f"{self.key}_label_typicality"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`obs`: all that come and go with the labels."""
+        return (self.label, self.label_confidence, self.label_typicality)
+
+
+#: The label of cells that have none, or fit none.
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DEKeys:
+    """Slots of `tl.differential_expression`: `adata.uns[key]` with its tables and their columns, and scanpy's structure."""
+
+    key: str = "deepde"
+    params: str = PARAMS
+    table: str = TABLE
+    states: str = "states"
+    samples: str = "samples"
+    gene: str = "gene"
+    state: str = "state"
+    contrast: str = "contrast"
+    log2fc: str = "log2fc"
+    lfc_se: str = "lfc_se"
+    ci_low: str = "ci_low"
+    ci_high: str = "ci_high"
+    log2fc_raw: str = "log2fc_raw"
+    statistic: str = "statistic"
+    p_value: str = "p_value"
+    q_value: str = "q_value"
+    base_mean: str = "base_mean"
+    n_samples: str = "n_samples"
+    sample: str = "sample"
+    n_cells: str = "n_cells"
+    counts: str = "counts"
+    used: str = "used"
+    n_genes: str = "n_genes"
+    prior_df: str = "prior_df"
+    spread: str = "spread"
+    verdict: str = "verdict"
+
+    @property
+    def ranked(self) -> str:
+        """`uns`: scanpy's structure, to be named as `key` in its functions."""
+        return f"rank_genes_groups_{self.key}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table of genes, in order."""
+        return (
+            self.gene,
+            self.state,
+            self.contrast,
+            self.log2fc,
+            self.lfc_se,
+            self.ci_low,
+            self.ci_high,
+            self.log2fc_raw,
+            self.statistic,
+            self.p_value,
+            self.q_value,
+            self.base_mean,
+            self.n_samples,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

@@ -226,11 +226,12 @@ def test_one_long_cloud_is_one_cluster():
     assert anneal(stretched(), rng=np.random.default_rng(0)).memberships.shape[1] == 1
 
 
-def test_close_clusters_under_long_noise_need_the_second_metric():
-    points, labels = blobs(4000, np.full(5, 0.2), d=8, apart=6)
-    points[:, 5:] *= 12  # noise outweighs what tells the clusters apart
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_close_clusters_under_long_noise_need_the_second_metric(seed):
+    points, labels = blobs(4000, np.full(5, 0.2), d=8, apart=8, seed=seed)
+    points[:, 5:] *= 4  # noise is as wide as the clusters are apart
     one, two = (anneal(points, n_rounds=n, rng=np.random.default_rng(0)).memberships.argmax(axis=1) for n in (1, 3))
-    assert adjusted_rand_score(two, labels) > max(0.95, adjusted_rand_score(one, labels))
+    assert adjusted_rand_score(two, labels) > max(0.99, adjusted_rand_score(one, labels) + 0.02)
 
 
 def test_turning_moving_and_scaling_change_nothing():

@@ -115,7 +115,8 @@ def test_start_reads_the_components_with_both_signs():
 
 
 @pytest.mark.parametrize(
-    "options", [{"d_pose": 0}, {"n_programmes": 1.5}, {"dropout": 2.0}, {"pose_noise": 0}, {"max_valley": -1}]
+    "options",
+    [{"d_pose": 0}, {"n_programmes": 1.5}, {"dropout": 2.0}, {"pose_noise": 0}, {"n_types": 0}, {"kernel_size": 1}],
 )
 def test_bad_architectures(options):
     with pytest.raises(ValueError, match=next(iter(options))):

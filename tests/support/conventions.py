@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "io": {"genome"},
     "datasets": {"kernels", "genome", "io"},
     "pp": {"kernels", "genome", "get"},
-    "tl": {"kernels", "genome", "get", "data", "model"},
+    "tl": {"kernels", "genome", "get", "data", "module", "model"},
     "pl": {"get"},
     "_accessor": {"pp", "tl", "pl", "get"},
 }

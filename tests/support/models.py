@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import sctandem as td
-from sctandem.model import TAPE, CapsuleNet
+from sctandem.model import TAPE, CapsuleNet, DeepDE
 from sctandem.model.base import CountVAEModel
 from sctandem.module import CapsuleConfig, TAPEConfig
 from sctandem.module.base import CountVAEConfig
@@ -73,6 +73,13 @@ CASES = {
         set_up=lambda adata: CapsuleNet.setup_anndata(adata, batch_key="batch"),
         make=lambda adata: CapsuleNet(adata, config=CapsuleConfig(n_hidden=16, n_programmes=4, d_pose=4), rng=0),
         output=lambda model: model.predict(soft=True).to_numpy(),
+    ),
+    "DeepDE": Case(
+        cls=DeepDE,
+        data=counts,
+        set_up=lambda adata: DeepDE.setup_anndata(adata, "batch"),
+        make=lambda adata: DeepDE(adata, config=CountVAEConfig(n_hidden=16, n_latent=4), rng=0),
+        output=lambda model: model.get_latent_representation(),
     ),
     "TAPE": Case(
         cls=TAPE,

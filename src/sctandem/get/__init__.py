@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.get._capsule_genes import capsule_genes
+    from sctandem.get._de import de
     from sctandem.get._expression_skill import expression_skill
     from sctandem.get._gene_windows import gene_windows
     from sctandem.get._peak_gene_links import peak_gene_links
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "capsule_genes": "._capsule_genes",
+        "de": "._de",
         "expression_skill": "._expression_skill",
         "gene_windows": "._gene_windows",
         "peak_gene_links": "._peak_gene_links",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from ._alignment import align_batches
     from ._cell_state import CellState, fit_cell_state
     from ._expected_log import expected_log1p
     from ._gene_profiles import GeneProfiles, gene_profiles, whiten
     from ._rna_factors import RnaFactors, rna_factors
     from ._skill import auroc, correlation, gain, log_fold_changes, pearson, rmse, within_group_pearson
-    from ._valleys import merge_by_valleys, valley_depth
     from ._window_features import Windows, pair_features, peak_response
 
 __getattr__, __dir__, __all__ = attach(
@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "GeneProfiles": "._gene_profiles",
         "RnaFactors": "._rna_factors",
         "Windows": "._window_features",
+        "align_batches": "._alignment",
         "auroc": "._skill",
         "correlation": "._skill",
         "expected_log1p": "._expected_log",
@@ -29,13 +30,11 @@ __getattr__, __dir__, __all__ = attach(
         "gain": "._skill",
         "gene_profiles": "._gene_profiles",
         "log_fold_changes": "._skill",
-        "merge_by_valleys": "._valleys",
         "pair_features": "._window_features",
         "peak_response": "._window_features",
         "pearson": "._skill",
         "rmse": "._skill",
         "rna_factors": "._rna_factors",
-        "valley_depth": "._valleys",
         "whiten": "._gene_profiles",
         "within_group_pearson": "._skill",
     },

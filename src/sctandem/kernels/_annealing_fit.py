@@ -11,6 +11,7 @@ from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_members
 from sctandem.kernels._annealing_lift import COLDEST, fit_lift
 from sctandem.kernels._annealing_rare import Measured, rare_clusters
 from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree
+from sctandem.kernels._groups import group_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,10 +153,7 @@ def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float6
     -------
     Dimensions x dimensions, symmetric; variances below a thousandth of the largest are taken for that.
     """
-    n_groups = int(groups.max()) + 1
-    size = np.maximum(np.bincount(groups, minlength=n_groups), 1)
-    means = np.stack([np.bincount(groups, column, n_groups) for column in points.T.astype(np.float64)], axis=1)
-    within = points - (means / size[:, None])[groups]
+    within = points - group_means(points, groups)[groups]
     values, vectors = np.linalg.eigh(within.T @ within / len(points))
     values = np.maximum(values, max(_FLOOR * values[-1], 1e-30))
     return (vectors / np.sqrt(values)) @ vectors.T

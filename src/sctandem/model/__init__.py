@@ -8,12 +8,14 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.model._capsules import CapsuleNet
+    from sctandem.model._deepde import DeepDE
     from sctandem.model._tape import TAPE
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "CapsuleNet": "._capsules",
+        "DeepDE": "._deepde",
         "TAPE": "._tape",
     },
 )

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields import (
+    BaseAnnDataField,
+    CategoricalObsField,
+    LabelsWithUnlabeledObsField,
+    LayerField,
+    NumericalObsField,
+)
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
-from sctandem.kernels import merge_by_valleys
+from sctandem.kernels import align_batches
+from sctandem.kernels._annealing_fit import anneal
+from sctandem.kernels._groups import group_means
+from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
-from sctandem.module._capsules import CAPSULE_KEY
-from sctandem.nn._threads import torch_on_one_thread
+from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import ArrayLike
 
     from sctandem._random import RNG
 
-#: Part of the epochs in which there are no types yet.
-FIRST_PART = 2 / 3
+#: Where the three parts of the training end, as parts of its epochs.
+PARTS = (1 / 2, 3 / 4, 1.0)
 
 
-class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
-    """Capsule network on counts, without labels: an embedding of the cells, and their types, whose number is found.
+class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
+    """Capsule network on counts: an embedding of the cells, their types, whose number is found, and labels where some are given.
 
     Parameters
     ----------
@@ -50,14 +57,16 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
 
     Notes
     -----
-    Training has two parts. In the first there is the capsule of the cell, whose pose learns to give back the counts. Then the
-    poses are cut into many parts, which are merged as long as no valley of the density lies between two of them
-    (:func:`~sctandem.kernels.merge_by_valleys`); as many type capsules are made as remain. In the second part routing by
-    agreement learns to tell these apart by a margin loss, while the counts are still given back. Groups that pass into one
-    another without a valley, as along a differentiation, are one type. A type that is never the longest has died.
+    Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
+    after the second, what parts batches within groups of like cells is taken out of the poses
+    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own.
+    Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
+    density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
+    to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
+    valley, as along a differentiation, are one type. A type that is never the longest has died.
 
     `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=45`, `batch_size=128`,
-    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`; two thirds of the epochs belong to the first part.
+    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`.
 
     Examples
     --------
@@ -69,7 +78,7 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
     >>> model = td.model.CapsuleNet(adata, rng=0)
     >>> model.train(3, rng=0)
     >>> model.get_latent_representation().shape
-    (60, 16)
+    (60, 30)
     """
 
     _module_cls = CapsuleModule
@@ -83,7 +92,8 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
         if config is not None:
             check_type(config, CapsuleConfig, "config", hint="Settings of the training go to `train(config=...)`.")
         super().__init__(adata)
-        self._config, self._targets = config, None
+        self._config = config
+        self._targets: dict[str, torch.Tensor] = {}
         self._counts = as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._new_module()
@@ -92,14 +102,29 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
 
     def _new_module(self) -> CapsuleModule:
         """Make a module with one type capsule, whose decoder starts at the shares of the genes."""
-        totals = np.asarray(self._counts.sum(axis=1), dtype=np.float64).ravel()
         return self._module_cls(
             self.summary_stats.n_vars,
             n_batch=self.summary_stats.get("n_batch", 1),
+            n_labels=len(self.label_names),
             config=self._config,
             shares=gene_shares(self._counts),
-            depth=float(max(1.0, np.median(totals))),
+            depth=float(max(1.0, np.median(self._depths()))),
         )
+
+    def _depths(self) -> np.ndarray:
+        """Return the depth of each cell."""
+        if REGISTRY_KEYS.SIZE_FACTOR_KEY in self.adata_manager.data_registry:
+            return np.asarray(self.adata_manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY), dtype=float).ravel()
+        return np.asarray(self._counts.sum(axis=1), dtype=np.float64).ravel()
+
+    def _codes(self, key: str) -> np.ndarray:
+        """Return the codes of a registered category, (cells,)."""
+        return np.asarray(self.adata_manager.get_from_registry(key)).astype(np.int64).ravel()
+
+    def _label_codes(self) -> np.ndarray:
+        """Return the place of the label of each cell in `label_names`, (cells,); -1 for none."""
+        code = self._codes(REGISTRY_KEYS.LABELS_KEY)
+        return np.where(code < len(self.label_names), code, -1)
 
     @classmethod
     def setup_anndata(
@@ -107,7 +132,10 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
         adata: AnnData,
         *,
         layer: str | None = None,
+        labels_key: str | None = None,
+        unlabeled_category: str = "unknown",
         batch_key: str | None = None,
+        size_factor_key: str | None = None,
         source_registry: dict[str, Any] | None = None,
     ) -> None:
         """Register the data.
@@ -118,31 +146,42 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
             Holds counts of any features: genes, transcripts, peaks.
         layer
             Layer of the counts; `None` for `X`.
+        labels_key
+            Column of `obs` with the labels to learn; `None` for none.
+        unlabeled_category
+            The label of cells that have none.
         batch_key
-            Column of `obs` with the batch, which the first layer and the decoder take out.
+            Column of `obs` with the batch, which the first layer, the alignment of the poses and the decoder take out.
+        size_factor_key
+            Column of `obs` with the depth of the cells, where the features are a selection; `None` for the sum of the counts.
         source_registry
             Registry of a saved model, whose categories are taken over; `load` passes it.
 
         Returns
         -------
-        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
+        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch` and `_scvi_labels`.
         """
         given = dict(locals())
         given.pop("source_registry")
         setup_method_args = cls._get_setup_method_args(**given)
-        fields = [
+        fields: list[BaseAnnDataField] = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
         ]
+        if labels_key is not None:
+            check_labels(adata, labels_key, unlabeled_category)
+            fields.append(LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category))
+        if size_factor_key is not None:
+            fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
 
     def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
-        """Hand the types that were found to the minibatches."""
-        return {} if self._targets is None else {"entries": {CAPSULE_KEY: torch.from_numpy(self._targets)[:, None]}}
+        """Hand the types that were found, and poses without batches, to the minibatches."""
+        return {"entries": self._targets} if self._targets else {}
 
-    def train(
+    def train(  # type: ignore[override] # there is no early stopping
         self,
         max_epochs: int | None = None,
         *,
@@ -159,7 +198,7 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
         Parameters
         ----------
         max_epochs
-            Passes through the training cells, both parts together; with 1 the types are made but not learned. This and the other arguments that default to
+            Passes through the training cells, all parts together; with 1 the types are made but not learned. This and the other arguments that default to
             `None` replace the field of `config` of the same name.
         batch_size
             Most cells in a minibatch.
@@ -179,7 +218,7 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
 
         Returns
         -------
-        None. The model is then trained; `history` holds the losses of both parts, one after the other.
+        None. The model is then trained; `history` holds the losses of all parts, one after the other.
 
         Raises
         ------
@@ -192,7 +231,7 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
         """
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
-        given = {
+        given: dict[str, Any] = {
             "max_epochs": max_epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
@@ -200,101 +239,78 @@ class CapsuleNet(FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
         }
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
-            msg = "early_stopping=True does not go with CapsuleNet: the two parts of its training have a fixed length."
+            msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
         n_cells = round(self.adata.n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         n_epochs = config.resolve_max_epochs(n_cells)
-        n_first = max(1, round(FIRST_PART * n_epochs))
-        streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 4)
+        streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
         with torch_seeded(streams[0]):
-            self.module, self._targets, self.history_ = self._new_module(), None, None
+            self.module, self._targets, self.history_ = self._new_module(), {}, None
         n_components = min(self.module.config.d_pose, min(self._counts.shape) - 2)
         if n_components > 0:
             self.module.start_from(principal_loadings(self._counts, n_components, rng=streams[0])[0])
         options: dict[str, Any] = {"accelerator": accelerator, "progress": progress, "config": config}
-        super().train(n_first, rng=streams[1], **options)
-        self._find_types(streams[2])
-        if n_epochs > n_first:
-            super().train(n_epochs - n_first, rng=streams[3], **options)
+        seed = int(streams[1].integers(2**31))  # the same cells are trained on in all parts
+        ends = [max(1, round(part * n_epochs)) for part in PARTS]
+        super().train(ends[0], rng=seed, **options)
+        for part, (start, stop) in enumerate(pairwise(ends)):
+            with torch_seeded(streams[2]):
+                poses, aligned = self._align(streams[2])
+                if part == 0:
+                    self._start_labels(poses)
+                else:
+                    self._find_types(poses, aligned, streams[2])
+            if stop > start:
+                super().train(stop - start, rng=seed, **options)
+        with torch_seeded(streams[2]):
+            self._calibrate(streams[2])
 
-    def _find_types(self, rng: np.random.Generator) -> None:
-        """Group the training cells by their poses, and make a type capsule a group."""
-        config, cells = self.module.config, np.asarray(self.train_indices)
-        with torch_seeded(rng):
-            poses = self.get_latent_representation(indices=cells)
-            found = merge_by_valleys(poses, n_start=config.max_types, max_depth=config.max_valley, rng=rng)
-            centres = np.stack([poses[found == number].mean(0) for number in range(int(found.max()) + 1)])
-            self.module.split(len(centres), centres)
-        self._targets = np.full(self.adata.n_obs, -1, dtype=np.int64)
-        self._targets[cells] = found
+    def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
+        cells = np.asarray(self.train_indices)
+        poses = self.get_latent_representation(indices=cells)
+        aligned = align_batches(poses, self._codes(REGISTRY_KEYS.BATCH_KEY)[cells], rng=rng)
+        self._targets = {CAPSULE_KEY: self._for_all_cells(np.full((len(cells), 1), -1), fill=-1)}
+        if self.summary_stats.get("n_batch", 1) > 1:
+            self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
+        return poses, aligned
 
-    @torch_on_one_thread()
-    @torch.inference_mode()
-    def _read(self, what: str, adata: AnnData | None, indices: ArrayLike | None, batch_size: int | None) -> np.ndarray:
-        """Return one of the results of `inference` for all cells."""
-        self._check_if_trained(warn=False, message="this CapsuleNet is not trained; call `model.train()` first.")
-        self.module.eval()
-        parts = [
-            self.module.inference(**self.module._get_inference_input(batch))[what].cpu().numpy()
-            for batch in self._batches(adata, indices, batch_size)
-        ]
-        return np.concatenate(parts)
+    def _start_labels(self, poses: np.ndarray) -> None:
+        """Let the label capsules start at the poses of the training cells."""
+        if self.label_names:
+            label = self._label_codes()[np.asarray(self.train_indices)]
+            known = label >= 0
+            self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
 
-    def get_latent_representation(
-        self, adata: AnnData | None = None, *, indices: ArrayLike | None = None, batch_size: int | None = None
-    ) -> np.ndarray:
-        """Return the pose of each cell, the embedding.
+    def _find_types(self, poses: np.ndarray, aligned: np.ndarray, rng: np.random.Generator) -> None:
+        """Group the training cells by their poses without batches, and make a type capsule a group."""
+        shares = anneal(aligned, n_clusters=self.module.config.n_types, rng=rng).memberships
+        found = np.unique(shares.argmax(1), return_inverse=True)[1]
+        means = group_means(poses, found)
+        self.module.split(len(means), means)
+        self._targets[CAPSULE_KEY] = self._for_all_cells(found[:, None], fill=-1)
 
-        Parameters
-        ----------
-        adata
-            Object with the same features; `None` for the one the model was made with.
-        indices
-            Cells, as positions or a mask; `None` for all.
-        batch_size
-            Cells a minibatch; bounds the memory, does not change the result.
+    def _for_all_cells(self, values: np.ndarray, *, fill: float) -> torch.Tensor:
+        """Lay values of the training cells out over all cells, as the minibatches want them."""
+        whole = np.full((self.adata.n_obs, values.shape[1]), fill, dtype=values.dtype)
+        whole[np.asarray(self.train_indices)] = values
+        return torch.from_numpy(whole)
 
-        Returns
-        -------
-        float32, cells x dimensions of the pose, in units of a standard normal prior.
-        """
-        return self._read("pose", adata, indices, batch_size)
 
-    def predict(
-        self,
-        adata: AnnData | None = None,
-        *,
-        soft: bool = False,
-        indices: ArrayLike | None = None,
-        batch_size: int | None = None,
-    ) -> pd.Series | pd.DataFrame:
-        """Return the type capsule of each cell.
-
-        Parameters
-        ----------
-        adata
-            Object with the same features; `None` for the one the model was made with.
-        soft
-            Whether to return the presence of all type capsules.
-        indices
-            Cells, as positions or a mask; `None` for all.
-        batch_size
-            Cells a minibatch; bounds the memory, does not change the result.
-
-        Returns
-        -------
-        Category, named by number from the type with most training cells, by cell; or with `soft` the lengths of all capsules,
-        float32, cells x types, in [0, 1), which do not add up to 1.
-        """
-        presence = self._read("presence", adata, indices, batch_size)
-        names = [str(number) for number in range(presence.shape[1])]
-        where = (
-            np.arange(len((self.adata if adata is None else adata).obs_names))
-            if indices is None
-            else np.asarray(indices)
+def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str) -> None:
+    """Check that there are labels to learn from; scvi-tools says when the column is not there."""
+    if labels_key not in adata.obs:
+        return
+    column = adata.obs[labels_key]
+    slot = f"adata.obs[{labels_key!r}]"
+    if column.isna().any():
+        msg = f"{slot} is missing for {int(column.isna().sum())} cells; name them {unlabeled_category!r}."
+        raise ValueError(msg)
+    given = [name for name in column.unique() if name != unlabeled_category]
+    if len(given) < 2:
+        msg = (
+            f"{slot} has {len(given)} labels beside {unlabeled_category!r} (the cells without one); at least 2 are needed. "
+            "Without labels leave labels_key out."
         )
-        cells = (self.adata if adata is None else adata).obs_names[where]
-        if soft:
-            return pd.DataFrame(presence, index=cells, columns=names)
-        return pd.Series(pd.Categorical.from_codes(presence.argmax(1), names), index=cells, name="capsules")
+        raise ValueError(msg)

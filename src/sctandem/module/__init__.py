@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
-    from sctandem.module._capsules import CapsuleConfig, CapsuleModule
+    from sctandem.module._capsule_config import CapsuleConfig
+    from sctandem.module._capsules import CapsuleModule
+    from sctandem.module._deepde import DeepDEModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "CapsuleConfig": "._capsules",
+        "CapsuleConfig": "._capsule_config",
         "CapsuleModule": "._capsules",
+        "DeepDEModule": "._deepde",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,78 +10,29 @@ from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
-from sctandem._checks import check_number, check_positive
-from sctandem.nn import SparseLinear, TypeCapsules, margin_loss, nb_linear_log_likelihood, row_sums, squash
+from sctandem.module._capsule_config import CapsuleConfig
+from sctandem.module.base._batches import batch_columns
+from sctandem.nn import (
+    OrderedLinear,
+    SparseLinear,
+    TypeCapsules,
+    margin_loss,
+    nb_linear_log_likelihood,
+    row_sums,
+    squash,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-#: Key of the minibatches beside those of scvi-tools: the type capsule of each cell, negative where it is not known.
-CAPSULE_KEY = "capsule"
+#: Keys of the minibatches beside those of scvi-tools, in later parts of the training: the type capsule of each cell, negative
+#: where it is not known, and with several batches its pose without what parts them.
+CAPSULE_KEY, ALIGNED_KEY = "capsule", "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
 #: Part of the mean pose of a type that is added to the votes for it at the split.
 _TOWARDS = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapsuleConfig:
-    """Architecture of :class:`CapsuleModule`.
-
-    Parameters
-    ----------
-    n_hidden
-        Width of the sparse first layer.
-    n_programmes, d_programme
-        Number of primary capsules (gene programmes) and their dimensions.
-    d_pose
-        Dimensions of the poses of cell and types; those of the cell are the embedding.
-    n_iterations
-        Iterations of the routing.
-    dropout
-        Part of the hidden units that is dropped in training.
-    pose_noise
-        Standard deviation of the noise on the pose in training, in units of the pose's prior: what is nearer than that is
-        not told apart.
-    margin_weight
-        Weight of the margin loss of the type capsules, in units of the reconstruction loss, which grows with the depth.
-    max_types
-        Most type capsules.
-    max_valley
-        Height of the density between two types, as a part of the smaller peak, up to which they are two
-        (:func:`~sctandem.kernels.merge_by_valleys`).
-
-    Raises
-    ------
-    ValueError
-        For a value out of bounds.
-
-    Examples
-    --------
-    >>> from sctandem.module import CapsuleConfig
-    >>> CapsuleConfig(d_pose=10).n_programmes
-    16
-    """
-
-    n_hidden: int = 64
-    n_programmes: int = 16
-    d_programme: int = 8
-    d_pose: int = 16
-    n_iterations: int = 3
-    dropout: float = 0.1
-    pose_noise: float = 0.3
-    margin_weight: float = 0.2
-    max_types: int = 24
-    max_valley: float = 0.9
-
-    def __post_init__(self) -> None:
-        for name in ("n_hidden", "n_programmes", "d_programme", "d_pose", "n_iterations", "max_types"):
-            check_positive(getattr(self, name), name, whole=True)
-        check_number(self.dropout, "dropout", high=1)
-        check_positive(self.pose_noise, "pose_noise")
-        check_number(self.margin_weight, "margin_weight")
-        check_number(self.max_valley, "max_valley")
 
 
 class _NormByBatch(nn.Module):
@@ -98,15 +48,14 @@ class _NormByBatch(nn.Module):
     def forward(self, hidden: Tensor, batch_index: Tensor) -> Tensor:
         """Normalise; a batch with a single cell in training is normalised by what is known of it."""
         out = torch.zeros_like(hidden)
-        for index, norm in enumerate(self.norms):
+        for index, norm in enumerate(self.norms.children()):
             where = batch_index == index
             count = int(where.sum())
             if count == 0:
                 continue
-            if count == 1 and self.training:
-                out[where] = nn.functional.batch_norm(hidden[where], norm.running_mean, norm.running_var, eps=norm.eps)
-            else:
-                out[where] = norm(hidden[where])
+            norm.train(self.training and count > 1)
+            out[where] = norm(hidden[where])
+            norm.train(self.training)
         return out * self.weight + self.bias
 
 
@@ -124,6 +73,8 @@ class CapsuleModule(BaseModuleClass):
         Number of genes.
     n_batch
         Number of batches.
+    n_labels
+        Number of labels, each with a capsule; 0 for none.
     config
         The architecture.
     shares
@@ -133,8 +84,8 @@ class CapsuleModule(BaseModuleClass):
 
     Notes
     -----
-    There is one type capsule, of no use, until `split` makes more. Minibatches hold `X` (CSR or dense), optionally `batch`, and
-    `capsule` where type capsules are to be told apart.
+    There is one type capsule, of no use, until `split` makes more. Minibatches hold `X` (CSR or dense), optionally `batch` and
+    `size_factor`, and in later parts of the training `capsule` (the type of each cell), `labels` and `aligned_pose`.
 
     References
     ----------
@@ -146,15 +97,19 @@ class CapsuleModule(BaseModuleClass):
         n_genes: int,
         *,
         n_batch: int = 1,
+        n_labels: int = 0,
         config: CapsuleConfig | None = None,
         shares: ArrayLike | None = None,
         depth: float = 1e4,
     ) -> None:
         super().__init__()
         self.config = config or CapsuleConfig()
-        self.n_genes, self.n_batch = n_genes, n_batch
+        self.n_genes, self.n_batch, self.n_labels = n_genes, n_batch, n_labels
         width, n_lower = self.config.n_hidden, self.config.n_programmes * self.config.d_programme
-        self.first = SparseLinear(n_genes, width)
+        kernel = self.config.kernel_size
+        self.first = (
+            SparseLinear(n_genes, width) if kernel is None else OrderedLinear(n_genes, width, kernel_size=kernel)
+        )
         self.norm = _NormByBatch(width, n_batch)
         self.dropout = nn.Dropout(self.config.dropout)
         self.primary = nn.Linear(width, n_lower)
@@ -166,6 +121,7 @@ class CapsuleModule(BaseModuleClass):
             n_iterations=self.config.n_iterations,
         )
         self.types = self.cell.split(1)
+        self.labels = self.cell.split(n_labels, noise=_SPLIT_NOISE) if n_labels else None
         self.loadings = nn.Parameter(0.05 * torch.randn(n_genes, self.config.d_pose))
         self.batch_effect = nn.Parameter(torch.zeros(n_genes, n_batch))
         self.log_share = nn.Parameter(torch.zeros(n_genes))
@@ -187,8 +143,11 @@ class CapsuleModule(BaseModuleClass):
         Parameters
         ----------
         loadings
-            Genes x components, columns of unit length; as many are used as there are pairs of units.
+            Genes x components, columns of unit length; as many are used as there are pairs of units. A convolution starts
+            from weights of its own.
         """
+        if not isinstance(self.first, SparseLinear):
+            return
         directions = torch.as_tensor(np.asarray(loadings), dtype=torch.float32)[:, : self.config.n_hidden // 2]
         stop = 2 * directions.shape[1]
         self.first.weight[:, 0:stop:2] = directions
@@ -205,10 +164,26 @@ class CapsuleModule(BaseModuleClass):
         centres
             Mean pose of each type, types x dimensions, towards which the votes for it start; `None` for none.
         """
-        self.types = self.cell.split(n_types, noise=_SPLIT_NOISE)
+        self.types = self._towards(centres, n_types)
+
+    @torch.no_grad()
+    def start_labels(self, centres: ArrayLike) -> None:
+        """Let the label capsules start at the capsule of the cell.
+
+        Parameters
+        ----------
+        centres
+            Mean pose of the cells with each label, labels x dimensions.
+        """
+        self.labels = self._towards(centres, self.n_labels)
+
+    def _towards(self, centres: ArrayLike | None, n_upper: int) -> TypeCapsules:
+        """Make capsules like that of the cell, whose votes start towards given poses."""
+        capsules = self.cell.split(n_upper, noise=_SPLIT_NOISE)
         if centres is not None:
-            towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=self.types.bias.device)
-            self.types.bias += _TOWARDS * towards / self.config.n_programmes
+            towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=capsules.bias.device)
+            capsules.bias.add_(_TOWARDS * towards / self.config.n_programmes)
+        return capsules
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
@@ -219,7 +194,11 @@ class CapsuleModule(BaseModuleClass):
 
     def _get_inference_input(self, tensors: dict[str, Tensor], **_: Any) -> dict[str, Tensor | None]:
         """Pick what `inference` needs from a batch."""
-        return {"x": tensors[REGISTRY_KEYS.X_KEY], "batch_index": tensors.get(REGISTRY_KEYS.BATCH_KEY)}
+        return {
+            "x": tensors[REGISTRY_KEYS.X_KEY],
+            "batch_index": tensors.get(REGISTRY_KEYS.BATCH_KEY),
+            "size_factor": tensors.get(REGISTRY_KEYS.SIZE_FACTOR_KEY),
+        }
 
     def _get_generative_input(
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Any], **_: Any
@@ -227,19 +206,21 @@ class CapsuleModule(BaseModuleClass):
         """Pick what `generative` needs."""
         return {"pose": inference_outputs["pose"], "batch_index": tensors.get(REGISTRY_KEYS.BATCH_KEY)}
 
-    def scaled_logs(self, x: Tensor) -> Tensor:
+    def scaled_logs(self, x: Tensor, size: Tensor | None = None) -> Tensor:
         """Scale counts to the same depth and take `log1p`.
 
         Parameters
         ----------
         x
             Counts, cells x genes, CSR or dense.
+        size
+            Depth of each cell, (cells,); `None` for the sum of its counts.
 
         Returns
         -------
         Of the same layout.
         """
-        factor = self.depth / row_sums(x).clamp_min(1e-6)
+        factor = self.depth / (row_sums(x) if size is None else size).clamp_min(1e-6)
         if x.layout is not torch.sparse_csr:
             return torch.log1p(x * factor[:, None])
         rows = torch.repeat_interleave(factor, x.crow_indices().long().diff())
@@ -247,7 +228,9 @@ class CapsuleModule(BaseModuleClass):
         return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
 
     @auto_move_data
-    def inference(self, x: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
+    def inference(
+        self, x: Tensor, batch_index: Tensor | None = None, size_factor: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Read cells.
 
         Parameters
@@ -256,23 +239,29 @@ class CapsuleModule(BaseModuleClass):
             Counts, cells x genes, CSR or dense.
         batch_index
             Batch of each cell, cells x 1; `None` for the first.
+        size_factor
+            Depth of each cell, cells x 1; `None` for the sum of its counts.
 
         Returns
         -------
         `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
-        `programmes` (lengths of the primary capsules) and `library` (log of the total counts).
+        `programmes` (lengths of the primary capsules), `library` (log of the depth), and with labels `labels` (lengths of
+        the label capsules).
         """
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
-        hidden = self.dropout(torch.relu(self.norm(self.first(self.scaled_logs(x)), batch.long())))
+        size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
+        logs = self.scaled_logs(x, size)
+        hidden = self.dropout(torch.relu(self.norm(self.first(logs), batch.long())))
         lower = squash(self.primary(hidden).reshape(-1, self.config.n_programmes, self.config.d_programme))
         routed = self.types(lower)
-        return {
+        found = {
             "pose": self.cell(lower).sums[:, 0],
             "presence": routed.presence,
             "coupling": routed.coupling,
             "programmes": lower.norm(dim=-1),
-            "library": row_sums(x).clamp_min(1e-6).log(),
+            "library": size.clamp_min(1e-6).log(),
         }
+        return found if self.labels is None else {**found, "labels": self.labels(lower).presence}
 
     @auto_move_data
     def generative(self, pose: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
@@ -291,11 +280,7 @@ class CapsuleModule(BaseModuleClass):
         """
         if self.training:
             pose = pose + self.config.pose_noise * torch.randn_like(pose)
-        if batch_index is None:
-            batch = pose.new_full((len(pose), self.n_batch), 1 / self.n_batch)
-        else:
-            batch = nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_batch).to(pose.dtype)
-        return {"hidden": torch.cat([pose, batch], dim=1)}
+        return {"hidden": torch.cat([pose, batch_columns(batch_index, self.n_batch, pose)], dim=1)}
 
     def loss(
         self,
@@ -305,7 +290,7 @@ class CapsuleModule(BaseModuleClass):
         *,
         kl_weight: float = 1.0,
     ) -> LossOutput:
-        """Negative log-likelihood, the prior of the pose, and where types are known the margin loss.
+        """Negative log-likelihood, the prior of the pose, and where types are known what is asked of the capsules.
 
         Parameters
         ----------
@@ -332,10 +317,23 @@ class CapsuleModule(BaseModuleClass):
         )
         prior = 0.5 * inference_outputs["pose"].square().sum(-1)
         loss = reconstruction.mean() + kl_weight * prior.mean()
-        if CAPSULE_KEY in tensors and self.n_types > 1:
-            target = tensors[CAPSULE_KEY].reshape(-1)
-            weight = self.config.margin_weight * reconstruction.detach().mean()
-            loss = loss + weight * margin_loss(inference_outputs["presence"], target).mean()
+        if CAPSULE_KEY in tensors:
+            loss = loss + reconstruction.detach().mean() * self._teach(tensors, inference_outputs)
         return LossOutput(
             loss=loss, reconstruction_loss=reconstruction, kl_local=prior, n_obs_minibatch=len(reconstruction)
         )
+
+    def _teach(self, tensors: dict[str, Tensor], found: dict[str, Tensor]) -> Tensor:
+        """Sum what is asked of capsules and pose beside giving back the counts."""
+        loss = found["pose"].new_zeros(())
+        if self.n_types > 1:
+            target = tensors[CAPSULE_KEY].reshape(-1)
+            loss = loss + self.config.margin_weight * margin_loss(found["presence"], target).mean()
+        if self.labels is not None:
+            code = tensors[REGISTRY_KEYS.LABELS_KEY].reshape(-1).long()
+            target = torch.where(code < self.n_labels, code, -1)  # the last code is that of cells without a label
+            loss = loss + self.config.margin_weight * margin_loss(found["labels"], target).mean()
+        if ALIGNED_KEY in tensors:
+            distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
+            loss = loss + self.config.aligned_weight * distance.mean()
+        return loss

@@ -11,6 +11,7 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
 from sctandem._checks import check_number, check_positive
+from sctandem.module.base._batches import batch_columns
 from sctandem.nn import WindowConfig, nb_linear_log_likelihood
 
 if TYPE_CHECKING:
@@ -194,10 +195,7 @@ class TAPEModule(BaseModuleClass):
         """
         parts = [state, context]
         if self.n_batch > 1:
-            if batch_index is None:
-                parts.append(state.new_full((len(state), self.n_batch), 1 / self.n_batch))
-            else:
-                parts.append(nn.functional.one_hot(batch_index.reshape(-1).long(), self.n_batch).to(state.dtype))
+            parts.append(batch_columns(batch_index, self.n_batch, state))
         return {"hidden": torch.cat(parts, dim=1)}
 
     def weights(self) -> tuple[Tensor, Tensor]:

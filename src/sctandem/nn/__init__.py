@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from sctandem.nn._capsules import TypeCapsules, margin_loss, route, squash
     from sctandem.nn._likelihood import nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
     from sctandem.nn._matmul import matmul
+    from sctandem.nn._ordered import OrderedLinear
     from sctandem.nn._sparse import SparseLinear, dense_to_csr, map_values, row_sums, scipy_to_csr
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "OrderedLinear": "._ordered",
         "SparseLinear": "._sparse",
         "TypeCapsules": "._capsules",
         "WindowConfig": "._window_config",

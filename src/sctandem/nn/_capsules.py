@@ -109,6 +109,8 @@ def route(votes: Tensor, *, n_iterations: int = 3) -> Routed:
         msg = f"n_iterations must be at least 1, got {n_iterations}"
         raise ValueError(msg)
     n_upper = votes.shape[2]
+    if n_upper == 1:  # there is nothing to choose between
+        return Routed(votes.sum(1), votes.new_ones(votes.shape[:3]))
     fixed = votes.detach()
     logits = fixed.new_zeros(fixed.shape[:3])
     for _ in range(n_iterations - 1):

@@ -8,18 +8,24 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.pl._annealing import annealing
+    from sctandem.pl._capsules import capsules
+    from sctandem.pl._de_heatmap import de_heatmap
     from sctandem.pl._expression_skill import expression_skill
     from sctandem.pl._peak_gene_links import peak_gene_links
     from sctandem.pl._predicted_expression import predicted_expression
     from sctandem.pl._programme_skill import programme_skill
+    from sctandem.pl._volcano import volcano
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "annealing": "._annealing",
+        "capsules": "._capsules",
+        "de_heatmap": "._de_heatmap",
         "expression_skill": "._expression_skill",
         "peak_gene_links": "._peak_gene_links",
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",
+        "volcano": "._volcano",
     },
 )

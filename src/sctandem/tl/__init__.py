@@ -8,6 +8,8 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.tl._anneal import anneal
+    from sctandem.tl._capsules import capsules
+    from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
@@ -16,6 +18,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "anneal": "._anneal",
+        "capsules": "._capsules",
+        "differential_expression": "._differential_expression",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",

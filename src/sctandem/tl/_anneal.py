@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
+    check_adata,
     check_key_added,
     check_n_cells,
     check_number,
     check_positive,
-    check_type,
     listed,
     working_copy,
 )
 from sctandem._keys import AnnealKeys
 from sctandem._random import draw_seed
+from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -150,9 +151,7 @@ def anneal(
 
 def _representation(adata: Any, use_rep: str) -> np.ndarray:
     """Return the representation, checked."""
-    from anndata import AnnData
-
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_adata(adata)
     slot = f"adata.obsm[{use_rep!r}]"
     if use_rep not in adata.obsm:
         msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
@@ -203,7 +202,7 @@ def _write(adata: AnnData, keys: AnnealKeys, found: Annealing, params: dict[str,
     adata.uns[keys.key] = {
         keys.params: params,
         keys.tree: _tree_table(found.tree, keys),
-        keys.phases: pd.DataFrame(phases, index=_text_index(len(found.phases))),
+        keys.phases: text_rows(pd.DataFrame(phases)),
     }
 
 
@@ -218,9 +217,4 @@ def _tree_table(tree: SplitTree, keys: AnnealKeys) -> pd.DataFrame:
         keys.evidence: np.maximum(tree.evidence, -1e3),  # too few cells to say: no number that files refuse
         keys.cluster: np.array([str(leaf) if leaf >= 0 else "" for leaf in tree.leaf], dtype=object),
     }
-    return pd.DataFrame(columns, index=_text_index(len(tree.parent)))
-
-
-def _text_index(n: int) -> pd.Index:
-    """Row names as text, which files give back as they were."""
-    return pd.Index([str(i) for i in range(n)])
+    return text_rows(pd.DataFrame(columns))

@@ -26,6 +26,7 @@ from sctandem._random import as_generator, draw_seed
 from sctandem.kernels import pearson
 from sctandem.kernels._gene_sets import expression_bins, gene_set_scores, matched_sets, membership
 from sctandem.tl._cell_cycle import CELL_CYCLE
+from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -301,8 +302,7 @@ def _table(
     well = above_zero & above_random & (table[keys.score_pearson] >= _WELL)
     code = np.select([table[keys.n_genes] < _MIN_GENES, well, above_zero], [3, 0, 1], default=2)
     table[keys.verdict] = pd.Categorical.from_codes(code, PROGRAMME_VERDICTS)
-    table.index = table.index.astype(str)  # as it comes back from files
-    return table.drop(columns="above zero")
+    return text_rows(table.drop(columns="above zero"))
 
 
 def _compare(

@@ -8,13 +8,15 @@ from anndata import AnnData
 
 from sctandem._checks import check_modalities
 from sctandem._compat import new_mudata
+from sctandem._keys import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from mudata import MuData
 
-    from sctandem.model import TAPE
+    from sctandem.model import TAPE, CapsuleNet
 
 
 def train_tape(
@@ -61,3 +63,74 @@ def train_tape(
     model = TAPE(bare)
     model.train(train_size=train_size, rng=seed)
     return model
+
+
+def train_capsules(
+    bare: AnnData,
+    *,
+    labels: str | None,
+    n_capsules: int | None,
+    batch_key: str | None,
+    size_factor_key: str | None,
+    seed: int,
+) -> CapsuleNet:
+    """Train a CapsuleNet at its defaults.
+
+    Parameters
+    ----------
+    bare
+        Counts in `X` and the columns named below in `obs`; it is set up, so not the user's object.
+    labels
+        Column with the labels; `None` for none.
+    n_capsules
+        Number of capsules; `None` finds it.
+    batch_key, size_factor_key
+        As in `CapsuleNet.setup_anndata`.
+    seed
+        Seed of the training.
+
+    Returns
+    -------
+    The trained model.
+    """
+    from sctandem.model import CapsuleNet
+    from sctandem.module import CapsuleConfig
+
+    CapsuleNet.setup_anndata(
+        bare, labels_key=labels, unlabeled_category=UNKNOWN, batch_key=batch_key, size_factor_key=size_factor_key
+    )
+    model = CapsuleNet(bare, config=CapsuleConfig(n_types=n_capsules), rng=seed)
+    model.train(rng=seed)
+    return model
+
+
+def train_deepde(adata: AnnData, samples: np.ndarray, *, layer: str | None, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Train a DeepDE at its defaults on a shallow copy, and return its states.
+
+    Parameters
+    ----------
+    adata
+        Holds counts.
+    samples
+        Name of the sample of each cell.
+    layer
+        Layer of the counts; `None` for `X`.
+    seed
+        Seed of the training and of the states.
+
+    Returns
+    -------
+    Weights, cells x states, and the names of the states.
+    """
+    import pandas as pd
+
+    from sctandem.model import DeepDE
+
+    column = "sample"
+    matrix = adata.X if layer is None else adata.layers[layer]
+    bare = AnnData(matrix, obs=pd.DataFrame({column: samples}, index=adata.obs_names), var=adata.var[[]])
+    DeepDE.setup_anndata(bare, column)
+    model = DeepDE(bare, rng=seed)
+    model.train(rng=seed)
+    weights = model.get_state_weights(rng=seed)
+    return weights.to_numpy(), list(weights.columns)

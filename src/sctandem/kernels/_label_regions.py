@@ -1,0 +1,190 @@
+"""Where labelled cells lie: probabilities that are as often right as they say, and how typical a cell is of its label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logit, softmax
+from sklearn.neighbors import NearestNeighbors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_EPS = 1e-6
+_PRIOR_CELLS = 60
+"""Cells of a label at which its own covariance weighs as much as the common one."""
+_NEIGHBOURS = 30
+_MOST_NEIGHBOURS = 300
+
+
+def label_probabilities(lengths: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Turn the lengths of label capsules into probabilities that add up to 1.
+
+    Parameters
+    ----------
+    lengths
+        Cells x labels, in [0, 1).
+    temperature
+        Above 1 for flatter probabilities; see `fit_temperature`.
+
+    Returns
+    -------
+    Cells x labels: the softmax of the log odds of the lengths over the temperature.
+    """
+    return softmax(_log_odds(lengths) / temperature, axis=1)
+
+
+def fit_temperature(lengths: NDArray[np.floating], target: NDArray[np.integer]) -> float:
+    """Find the temperature under which the labels of cells that were not trained on are likeliest.
+
+    Parameters
+    ----------
+    lengths
+        Cells x labels.
+    target
+        Label of each cell.
+
+    Returns
+    -------
+    The temperature, between 0.05 and 20; 1 without cells.
+
+    References
+    ----------
+    Guo et al., On calibration of modern neural networks, ICML (2017).
+    """
+    if len(target) == 0:
+        return 1.0
+    odds = _log_odds(lengths)
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(odds / np.exp(log_temperature), axis=1)
+        return -float(logs[np.arange(len(target)), target].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))
+
+
+def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the log odds of lengths, finite at 0 and 1."""
+    return logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
+
+
+class LabelRegions(NamedTuple):
+    """A normal distribution of the poses of each label."""
+
+    means: NDArray[np.float64]
+    """Labels x dimensions."""
+    precisions: NDArray[np.float64]
+    """Labels x dimensions x dimensions."""
+    offsets: NDArray[np.float64]
+    """Logarithm of the determinant of each covariance."""
+    distances: NDArray[np.float64]
+    """Sorted distances of labelled cells that were not used, which p-values are read from."""
+
+
+def region_distances(points: NDArray[np.floating], regions: LabelRegions) -> NDArray[np.float64]:
+    """Give how far out points lie, minus twice the log density up to a constant, in the label in which they lie least far out.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+    regions
+        Of the labels.
+
+    Returns
+    -------
+    (points,).
+    """
+    best = np.full(len(points), np.inf)
+    for mean, precision, offset in zip(regions.means, regions.precisions, regions.offsets, strict=True):
+        centred = points - mean
+        best = np.minimum(best, np.einsum("ij,ij->i", centred @ precision, centred) + offset)
+    return best
+
+
+def fit_regions(
+    points: NDArray[np.floating], labels: NDArray[np.integer], held_out: NDArray[np.bool_], n_labels: int
+) -> LabelRegions:
+    """Fit the regions of labels, with covariances shrunk to the common one.
+
+    Parameters
+    ----------
+    points
+        Poses of labelled cells, cells x dimensions.
+    labels
+        Label of each, 0, 1, ...
+    held_out
+        Cells that only set the scale of the p-values; where there are fewer than 20, all cells do.
+    n_labels
+        Number of labels; one without cells gets the common mean.
+
+    Returns
+    -------
+    The regions.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    used = ~held_out
+    groups = [points[used & (labels == label)] for label in range(n_labels)]
+    means = np.stack([group.mean(0) if len(group) else points[used].mean(0) for group in groups])
+    scatters = [(group - mean).T @ (group - mean) for group, mean in zip(groups, means, strict=True)]
+    common = sum(scatters) / max(int(used.sum()) - n_labels, 1)
+    common = common + 1e-3 * np.trace(common) / len(common) * np.eye(len(common)) + 1e-9 * np.eye(len(common))
+    covariances = [
+        (scatter + _PRIOR_CELLS * common) / (len(group) + _PRIOR_CELLS)
+        for scatter, group in zip(scatters, groups, strict=True)
+    ]
+    regions = LabelRegions(
+        means,
+        np.stack([np.linalg.inv(c) for c in covariances]),
+        np.array([np.linalg.slogdet(c)[1] for c in covariances]),
+        np.empty(0),
+    )
+    scale = points[held_out] if held_out.sum() >= 20 else points
+    return regions._replace(distances=np.sort(region_distances(scale, regions)))
+
+
+def typicality(points: NDArray[np.floating], regions: LabelRegions) -> NDArray[np.float64]:
+    """Give the share of labelled cells that lie as far out as each point.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+    regions
+        Of the labels.
+
+    Returns
+    -------
+    (points,), in (0, 1]: a p-value of the null that the point is a cell with one of the labels.
+    """
+    found = np.searchsorted(regions.distances, region_distances(points, regions), side="left")
+    return (1 + len(regions.distances) - found) / (1 + len(regions.distances))
+
+
+def labelled_share(points: NDArray[np.floating], labelled: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give how many of the neighbours of each point are labelled, against what would be expected if labels were anywhere.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions, with and without labels.
+    labelled
+        Which have one.
+
+    Returns
+    -------
+    (points,), in [0, 1]: 0 where no neighbour has a label although some of all points have, 1 where as many as expected.
+
+    Notes
+    -----
+    30 neighbours, or as many as let 10 with a label be expected, at most 300. A point is no neighbour of its own.
+    """
+    share = labelled.mean()
+    if share == 0:
+        return np.zeros(len(points))
+    n = int(min(max(_NEIGHBOURS, np.ceil(10 / share)), _MOST_NEIGHBOURS, len(points) - 1))
+    near = NearestNeighbors(n_neighbors=n + 1).fit(points).kneighbors(points, return_distance=False)
+    others = near != np.arange(len(points))[:, None]
+    return np.minimum((labelled[near] & others).sum(1) / np.maximum(others.sum(1), 1) / share, 1.0)

@@ -1,0 +1,191 @@
+"""Differential expression between samples, all genes and states at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from sctandem.kernels._moderation import moderate, natural_spline
+from sctandem.kernels._nb_glm import NBFit, dispersion_trend, fit_nb, size_factors
+from sctandem.kernels._sample_correlation import (
+    null_spread,
+    residual_coordinates,
+    sample_covariance,
+    shared_part,
+)
+
+#: Fewest genes a dimension at which samples are taken to be correlated and null statistics to have a spread of their own.
+GENES_PER_DIMENSION = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StateFit:
+    """Regressions of the genes of one state, before their variances are moderated.
+
+    Attributes
+    ----------
+    counts
+        Samples x genes.
+    design
+        Samples x columns.
+    depth
+        Effective depth of each sample.
+    dispersion
+        Of each gene.
+    fit
+        The regressions.
+    surprise
+        Log-variance of each gene less what is expected at its mean, (genes,).
+    """
+
+    counts: np.ndarray
+    design: np.ndarray
+    depth: np.ndarray
+    dispersion: np.ndarray
+    fit: NBFit
+    surprise: np.ndarray
+
+    @property
+    def free(self) -> int:
+        """Residual degrees of freedom."""
+        return self.design.shape[0] - self.design.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleDE:
+    """Test of one column of the design, for each gene.
+
+    Attributes
+    ----------
+    effect
+        Natural logarithm, freed of what the samples share, (genes,).
+    error
+        Its standard error, such that `effect / error` is `statistic`.
+    statistic
+        Normal score.
+    p_value
+        Two-sided.
+    base_mean
+        Mean count at the average depth.
+    prior_df
+        Degrees of freedom of the moderation.
+    spread
+        Spread of the statistics of genes without an effect, by which they were divided.
+    covariance
+        Of the residual coordinates, dimensions x dimensions.
+    """
+
+    effect: np.ndarray
+    error: np.ndarray
+    statistic: np.ndarray
+    p_value: np.ndarray
+    base_mean: np.ndarray
+    prior_df: float
+    spread: float
+    covariance: np.ndarray
+
+
+def fit_state(counts: np.ndarray, design: np.ndarray) -> StateFit:
+    """Fit the genes of one state.
+
+    Parameters
+    ----------
+    counts
+        Samples x genes; every gene and every sample with a count. Sums over soft weights need not be whole.
+    design
+        Samples x columns, of full rank, with at least one residual degree of freedom.
+
+    Returns
+    -------
+    The fits.
+    """
+    depth = size_factors(counts)
+    dispersion = dispersion_trend(counts, design, depth)
+    fit = fit_nb(counts, design, depth, dispersion)
+    free = design.shape[0] - design.shape[1]
+    log = np.log(np.maximum(fit.deviance / free, 1e-3))
+    level = natural_spline(np.log(counts.mean(0) + 0.1))
+    return StateFit(counts, design, depth, dispersion, fit, log - level @ np.linalg.lstsq(level, log, rcond=None)[0])
+
+
+def assess_column(
+    state: StateFit, column: int, *, covariates: np.ndarray | None = None, hidden_factors: bool = True
+) -> SampleDE:
+    """Test one column of the design for every gene.
+
+    Parameters
+    ----------
+    state
+        What `fit_state` gave.
+    column
+        Of the design, which has at least one other.
+    covariates
+        What is known of the variance of each gene beside its mean, genes x covariates: from other states, from cells.
+    hidden_factors
+        Whether to remove what the samples have in common over genes, and to measure the spread of null statistics. Neither is done
+        with fewer than ten genes a residual dimension.
+
+    Returns
+    -------
+    The test.
+
+    Notes
+    -----
+    The signed root of the likelihood ratio is a coordinate of the gene in the space of the samples, beside its residual
+    coordinates. What correlates samples (a hidden factor: sex, stress, composition) is common to many genes: their residual
+    coordinates have a common covariance, by which residuals are weighed (generalised least squares), and the contrasts of the genes follow
+    their residuals in a common way, which a robust regression over genes finds and which is taken off. No degrees of freedom are
+    spent on it, since it is estimated from all genes. It presumes that most genes have no effect that follows the residuals
+    of the others. Variances are moderated by the mean of the gene and by `covariates`.
+    """
+    reduced = np.delete(state.design, column, axis=1)
+    free, n_genes = state.free, state.counts.shape[1]
+    smaller = fit_nb(state.counts, reduced, state.depth, state.dispersion).deviance
+    beta = state.fit.coefficients[:, column]
+    contrast = np.sign(beta) * np.sqrt(np.maximum(smaller - state.fit.deviance, 0))
+    residual = residual_coordinates(state.counts, state.design, state.dispersion, state.fit)
+    known = natural_spline(np.log(state.counts.mean(0) + 0.1))
+    if covariates is not None and covariates.size:
+        known = np.column_stack([known, covariates])
+    moderation = moderate((residual**2).sum(1) / free, free, known)
+    covariance, removed = np.eye(free), np.zeros(n_genes)
+    enough = hidden_factors and n_genes >= GENES_PER_DIMENSION * free
+    if enough:
+        for _ in range(2):
+            covariance = sample_covariance(residual, moderation.expected)
+            squares = np.einsum("gm,mk,gk->g", residual, np.linalg.inv(covariance), residual, optimize=True)
+            moderation = moderate(squares / free, free, known)
+        scale = np.sqrt(moderation.expected)
+        removed = residual @ shared_part(contrast / scale, residual / scale[:, None])
+    rest = contrast - removed
+    size = stats.norm.isf(moderation.tail(rest) / 2)
+    spread = null_spread(size) if enough else 1.0
+    statistic = np.sign(rest) * size / spread
+    unit = np.sqrt(state.fit.covariance[:, column, column])
+    effect, error = _effects(beta, removed * unit, statistic, unit * np.sqrt(moderation.expected) * spread)
+    return SampleDE(
+        effect=effect,
+        error=error,
+        statistic=statistic,
+        p_value=2 * stats.norm.sf(np.abs(statistic)),
+        base_mean=state.counts.T @ (state.depth.mean() / state.depth) / len(state.depth),
+        prior_df=moderation.prior_df,
+        spread=spread,
+        covariance=covariance,
+    )
+
+
+def _effects(
+    beta: np.ndarray, removed: np.ndarray, statistic: np.ndarray, wald: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give effects freed of what was removed, and the standard errors that agree with the statistics.
+
+    Where a group has no counts, the regression has no finite estimate: Wald's error is then far too wide, and the one that agrees
+    with the likelihood ratio is taken for all genes whose statistic says anything.
+    """
+    effect = np.where(np.sign(beta - removed) == np.sign(statistic), beta - removed, np.sign(statistic) * 1e-3 * wald)
+    telling = np.abs(statistic) > 0.1
+    error = np.where(telling, np.abs(effect) / np.where(telling, np.abs(statistic), 1), wald)
+    return effect, np.maximum(error, 1e-8)

@@ -1,0 +1,220 @@
+"""Labels and confidence of a trained CapsuleNet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from scvi import REGISTRY_KEYS
+from sklearn.linear_model import LogisticRegression
+
+from sctandem._checks import check_number
+from sctandem.kernels._label_regions import (
+    LabelRegions,
+    fit_regions,
+    fit_temperature,
+    label_probabilities,
+    labelled_share,
+    typicality,
+)
+from sctandem.model._capsules_read import CapsulesReadMixin
+from sctandem.nn import scipy_to_csr
+from sctandem.nn._threads import torch_on_one_thread
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import ArrayLike
+
+#: Most training cells that confidence is learned from.
+_MOST_CELLS = 10_000
+
+
+class CapsulesLabelsMixin(CapsulesReadMixin):
+    """Labels, how sure they are, and whether a cell is like any that has a label."""
+
+    #: What was learned after the training: the scale of the probabilities, and where labelled cells lie.
+    calibration_: dict[str, Any]
+
+    def _calibrate(self, rng: np.random.Generator) -> None:
+        """Learn what turns lengths into probabilities, from halves of molecules and from cells that were not trained on."""
+        self.calibration_ = self._reproducibility(rng)
+        if not self.label_names:
+            return
+        code = self._label_codes()
+        known = np.flatnonzero(code >= 0)
+        held_out = np.isin(known, np.asarray(self.validation_indices))
+        lengths, poses = self._read_all(["labels", "pose"], None, known, None)
+        regions = fit_regions(poses, code[known], held_out, len(self.label_names))
+        self.calibration_ |= {
+            "temperature": fit_temperature(lengths[held_out], code[known][held_out]),
+            "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
+        }
+
+    def _reproducibility(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Learn how often half of the molecules of a cell put it where the other half does, by the lead of its capsule."""
+        if self.module.n_types < 2:
+            return {"slope": 0.0, "intercept": 50.0}
+        cells = np.asarray(self.train_indices)
+        cells = np.sort(rng.choice(cells, min(len(cells), _MOST_CELLS), replace=False))
+        counts = self._counts[cells]
+        first = counts.copy()
+        first.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(np.float32)
+        # where the depth is given, it is halved as the counts are
+        depth = self._depths()[cells] / np.maximum(np.asarray(counts.sum(1)).ravel(), 1)
+        presence = [self._presence_of(half, cells, depth) for half in (first, sparse.csr_matrix(counts - first))]
+        same = presence[0].argmax(1) == presence[1].argmax(1)
+        if same.all():
+            return {"slope": 0.0, "intercept": float(np.log(2 * len(cells) + 1))}
+        if not same.any():
+            return {"slope": 0.0, "intercept": float(-np.log(2 * len(cells) + 1))}
+        fit = LogisticRegression(C=1e3).fit(_lead(presence[0])[:, None], same)
+        return {"slope": float(fit.coef_[0, 0]), "intercept": float(fit.intercept_[0])}
+
+    @torch_on_one_thread()
+    @torch.inference_mode()
+    def _presence_of(self, counts: sparse.csr_matrix, cells: np.ndarray, depth_of_count: np.ndarray) -> np.ndarray:
+        """Read other counts of cells of the object."""
+        self.module.eval()
+        batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
+        depth = depth_of_count * np.asarray(counts.sum(1)).ravel()
+        parts = []
+        for start in range(0, len(cells), 2048):
+            rows = slice(start, start + 2048)
+            found = self.module.inference(
+                scipy_to_csr(counts[rows]).to(self.module.device),
+                torch.from_numpy(batch[rows, None]),
+                torch.from_numpy(depth[rows, None].astype(np.float32)),
+            )
+            parts.append(found["presence"].cpu().numpy())
+        return np.concatenate(parts)
+
+    def get_confidence(
+        self, adata: AnnData | None = None, *, indices: ArrayLike | None = None, batch_size: int | None = None
+    ) -> pd.Series:
+        """Return how sure the capsule of each cell is.
+
+        Parameters
+        ----------
+        adata
+            Object with the same features; `None` for the one the model was made with.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells a minibatch; bounds the memory, does not change the result.
+
+        Returns
+        -------
+        float64, in [0, 1]: the share of training cells with such a lead of the longest capsule over the next which one half of
+        their molecules puts into the same capsule as the other half does.
+        """
+        lead = _lead(self._read("presence", adata, indices, batch_size))
+        known = self.calibration_
+        values = 1 / (1 + np.exp(-(known["slope"] * lead + known["intercept"])))
+        return pd.Series(values, index=self._names(adata, indices), name="confidence")
+
+    def predict(
+        self,
+        adata: AnnData | None = None,
+        *,
+        soft: bool = False,
+        min_typicality: float = 0.0,
+        indices: ArrayLike | None = None,
+        batch_size: int | None = None,
+    ) -> pd.Series | pd.DataFrame:
+        """Return the label of each cell, or where no labels were given its type capsule.
+
+        Parameters
+        ----------
+        adata
+            Object with the same features; `None` for the one the model was made with.
+        soft
+            Whether to return numbers for all labels, or capsules.
+        min_typicality
+            Cells less typical than that of any label (`get_typicality`) get the name of cells without a label; 0 for none.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells a minibatch; bounds the memory, does not change the result.
+
+        Returns
+        -------
+        Category by cell. With `soft` and labels, probabilities, float64, cells x labels, adding up to 1, calibrated on the labelled
+        cells that were not trained on; with `soft` and no labels what `get_capsules` returns.
+
+        Raises
+        ------
+        ValueError
+            For `min_typicality` out of bounds, or above 0 without labels.
+        """
+        check_number(min_typicality, "min_typicality", high=1)
+        names = self.label_names
+        if not names:
+            if min_typicality > 0:
+                msg = f"min_typicality={min_typicality} needs labels: set the object up with labels_key."
+                raise ValueError(msg)
+            presence = self.get_capsules(adata, indices=indices, batch_size=batch_size)
+            codes = presence.to_numpy().argmax(1)
+            found = pd.Categorical.from_codes(codes, list(presence.columns))
+            return presence if soft else pd.Series(found, index=presence.index, name="capsules")
+        lengths = self._read("labels", adata, indices, batch_size)
+        cells = self._names(adata, indices)
+        if soft:
+            values = label_probabilities(lengths, self.calibration_["temperature"])
+            return pd.DataFrame(values, index=cells, columns=names)
+        state = self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY)
+        unknown = str(state["unlabeled_category"])
+        codes = lengths.argmax(1)
+        if min_typicality > 0:
+            typical = self.get_typicality(adata, indices=indices, batch_size=batch_size).to_numpy()
+            codes = np.where(typical < min_typicality, len(names), codes)
+        return pd.Series(pd.Categorical.from_codes(codes, [*names, unknown]), index=cells, name="label")
+
+    def get_typicality(
+        self, adata: AnnData | None = None, *, indices: ArrayLike | None = None, batch_size: int | None = None
+    ) -> pd.Series:
+        """Return how much each cell is like those with a label; small for cells of a type that none of the labels names.
+
+        Parameters
+        ----------
+        adata
+            Object with the same features; `None` for the one the model was made with.
+        indices
+            Cells, as positions or a mask; `None` for all.
+        batch_size
+            Cells a minibatch; bounds the memory, does not change the result.
+
+        Returns
+        -------
+        float64, in [0, 1]: the share of labelled cells that lie as far out of the poses of their label. For the cells that the
+        model was made with it is multiplied by the share of labelled cells among their neighbours, against the share among
+        all, at most 1: a group in which no cell has a label is new. In batches without any label there is no such factor.
+
+        Raises
+        ------
+        ValueError
+            When no labels were given.
+        """
+        if not self.label_names:
+            msg = "typicality needs labels: set the object up with labels_key."
+            raise ValueError(msg)
+        regions = LabelRegions(**self.calibration_["regions"])
+        own = adata is None  # neighbours are among all cells, whichever are asked for
+        poses = self._read("pose", adata, None if own else indices, batch_size)
+        values = typicality(poses, regions)
+        if own:
+            labelled, batch = self._label_codes() >= 0, self._codes(REGISTRY_KEYS.BATCH_KEY)
+            inside = np.isin(batch, batch[labelled])
+            values[inside] *= labelled_share(poses[inside], labelled[inside])
+            values = values if indices is None else values[np.asarray(indices)]
+        return pd.Series(values, index=self._names(adata, indices), name="typicality")
+
+
+def _lead(presence: np.ndarray) -> np.ndarray:
+    """Give the length of the longest capsule of each cell over that of the next."""
+    if presence.shape[1] < 2:
+        return np.ones(len(presence))
+    top = np.partition(presence, -2, axis=1)[:, -2:]
+    return (top[:, 1] - top[:, 0]).astype(np.float64)

@@ -1,0 +1,138 @@
+"""Write the results of differential expression: tidy tables, and scanpy's structure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from sctandem.kernels._shrink import shrink_effects
+from sctandem.tl._text_rows import text_rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from sctandem._keys import DEKeys
+    from sctandem.kernels._sample_de import SampleDE
+    from sctandem.tl._de_states import StateResult
+
+
+def write(adata: AnnData, keys: DEKeys, found: list[StateResult], params: dict[str, Any], shown: str) -> None:
+    """Write all slots.
+
+    Parameters
+    ----------
+    adata
+        The object.
+    keys
+        Names of the slots.
+    found
+        One a state.
+    params
+        What the result was made with.
+    shown
+        Column of `obs` that scanpy's plots group cells by.
+    """
+    parts, states = [], []
+    for one in found:
+        for level, test in one.tests.items():
+            contrast = f"{level} vs {params['reference']}"
+            parts.append(_genes(one, test, contrast, adata.var_names, keys))
+            states.append(_state(one, contrast, keys, test))
+        if not one.tests:
+            states.append(_state(one, "", keys, None))
+    table = pd.concat(parts, ignore_index=True)
+    samples = pd.concat([_samples(one, params["samples"], keys) for one in found], ignore_index=True)
+    kept = {key: value for key, value in params.items() if key != "samples"}
+    ranked = _ranked(table, adata.var_names, keys)
+    adata.uns[keys.key] = {
+        keys.params: kept,
+        keys.table: text_rows(table),
+        keys.states: text_rows(pd.DataFrame(states)),
+        keys.samples: text_rows(samples),
+    }
+    adata.uns[keys.ranked] = {
+        "params": {
+            "groupby": shown, "reference": kept["reference"], "method": keys.key,
+            "use_raw": False, "corr_method": "benjamini-hochberg",
+        },
+        **ranked,
+    }  # fmt: skip
+
+
+def _genes(one: StateResult, test: SampleDE, contrast: str, names: pd.Index, keys: DEKeys) -> pd.DataFrame:
+    """Make the rows of a state and contrast."""
+    unit = 1 / np.log(2)
+    shrunken = shrink_effects(test.effect * unit, test.error * unit)
+    table = pd.DataFrame(
+        {
+            keys.gene: names[one.genes].astype(str),
+            keys.state: one.name,
+            keys.contrast: contrast,
+            keys.log2fc: shrunken.mean,
+            keys.lfc_se: shrunken.sd,
+            keys.ci_low: shrunken.low,
+            keys.ci_high: shrunken.high,
+            keys.log2fc_raw: test.effect * unit,
+            keys.statistic: test.statistic,
+            keys.p_value: test.p_value,
+            keys.q_value: false_discovery_control(test.p_value),
+            keys.base_mean: test.base_mean,
+            keys.n_samples: int(one.used.sum()),
+        }
+    )
+    order = np.lexsort([-np.abs(test.statistic), test.p_value])
+    return table.iloc[order][list(keys.columns)]
+
+
+def _state(one: StateResult, contrast: str, keys: DEKeys, test: SampleDE | None) -> dict[str, Any]:
+    """Make the row of a state and contrast."""
+    return {
+        keys.state: one.name,
+        keys.contrast: contrast,
+        keys.n_genes: len(one.genes),
+        keys.n_samples: int(one.used.sum()),
+        keys.prior_df: np.nan if test is None else test.prior_df,
+        keys.spread: np.nan if test is None else test.spread,
+        keys.verdict: one.verdict,
+    }
+
+
+def _samples(one: StateResult, names: list[str], keys: DEKeys) -> pd.DataFrame:
+    """Make the rows of the samples of a state."""
+    return pd.DataFrame(
+        {
+            keys.sample: names,
+            keys.state: one.name,
+            keys.n_cells: one.n_cells,
+            keys.counts: one.counts,
+            keys.used: one.used,
+        }
+    )
+
+
+def _ranked(table: pd.DataFrame, names: pd.Index, keys: DEKeys) -> dict[str, np.ndarray]:
+    """Lay the results out as scanpy does: a field a group, genes by falling score."""
+    several = table[keys.contrast].nunique() > 1
+    label = table[keys.state] + (" " + table[keys.contrast] if several else "")
+    genes = names[names.astype(str).isin(table[keys.gene])].astype(str)
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for group in dict.fromkeys(label):
+        rows = table[label == group].set_index(keys.gene).reindex(genes)
+        score = rows[keys.statistic].fillna(0).to_numpy()
+        order = np.argsort(-score, kind="stable")
+        one = {
+            "names": genes.to_numpy(dtype=object),
+            "scores": score.astype(np.float32),
+            "pvals": rows[keys.p_value].fillna(1).to_numpy(),
+            "pvals_adj": rows[keys.q_value].fillna(1).to_numpy(),
+            "logfoldchanges": rows[keys.log2fc].fillna(0).to_numpy(dtype=np.float32),
+        }
+        for name, values in one.items():
+            columns.setdefault(name, {})[group] = values[order]
+    return {
+        name: np.rec.fromarrays(list(fields.values()), dtype=[(group, v.dtype) for group, v in fields.items()])
+        for name, fields in columns.items()
+    }

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from sctandem.kernels import align_batches
+
+
+def two_batches(*, shift: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Four types in two batches; the last type is in the second batch only, and the shift differs from type to type."""
+    rng = np.random.default_rng(seed)
+    kind = np.repeat(np.arange(4), [300, 200, 100, 120])
+    batch = rng.integers(2, size=len(kind))
+    batch[kind == 3] = 1
+    shifts = shift * rng.normal(size=(4, 6)) / np.sqrt(6)
+    points = 9 * np.eye(4, 6)[kind] + rng.normal(size=(len(kind), 6)) + batch[:, None] * shifts[kind]
+    return points, kind, batch
+
+
+def neighbours_of_other_batch(points: np.ndarray, batch: np.ndarray) -> float:
+    near = NearestNeighbors(n_neighbors=21).fit(points).kneighbors(points)[1][:, 1:]
+    return float((batch[near] != batch[:, None]).mean())
+
+
+def test_batches_are_mixed_within_types_and_types_kept_apart():
+    points, kind, batch = two_batches()
+    moved = align_batches(points, batch, rng=0)
+    shared = kind < 3
+    even = np.mean([(batch[kind == k] == 1).mean() * (batch[kind == k] == 0).mean() * 2 for k in range(3)])
+    assert neighbours_of_other_batch(points[shared], batch[shared]) < 0.5 * even
+    assert neighbours_of_other_batch(moved[shared], batch[shared]) > 0.8 * even
+    near = NearestNeighbors(n_neighbors=21).fit(moved).kneighbors(moved)[1][:, 1:]
+    assert (kind[near] == kind[:, None]).mean() > 0.99
+
+
+def test_a_type_of_one_batch_is_not_moved_onto_another():
+    points, kind, batch = two_batches()
+    moved = align_batches(points, batch, rng=0)
+    means = np.stack([moved[kind == k].mean(0) for k in range(4)])
+    assert np.linalg.norm(means[3] - means[:3], axis=1).min() > 6
+
+
+def test_one_batch_stays_as_it_is():
+    points, _, batch = two_batches()
+    np.testing.assert_array_equal(align_batches(points, 0 * batch), points.astype(np.float32))
+
+
+def test_moving_everything_moves_the_result():
+    points, _, batch = two_batches()
+    moved = align_batches(points, batch, rng=0)
+    np.testing.assert_allclose(align_batches(points + 5, batch, rng=0), moved + 5, atol=1e-3)
+    np.testing.assert_allclose(align_batches(3 * points, batch, rng=0), 3 * moved, atol=1e-3)
+
+
+def test_same_seed_same_result():
+    points, _, batch = two_batches()
+    first, second = (align_batches(points, batch, rng=1) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": np.full((4, 2), np.nan)}, "not finite"),
+        ({"points": np.zeros(4)}, "matrix"),
+        ({"batch": np.zeros(3, dtype=int)}, "batch must hold"),
+        ({"batch": np.array([0, 1, -1, 0])}, "batch must hold"),
+        ({"balance": -1.0}, "balance"),
+        ({"ridge": 0.0}, "ridge"),
+        ({"n_rounds": 0}, "n_rounds"),
+    ],
+)
+def test_bad_input(change, message):
+    given = {"points": np.zeros((4, 2)), "batch": np.array([0, 1, 0, 1])} | change
+    with pytest.raises(ValueError, match=message):
+        align_batches(given.pop("points"), given.pop("batch"), **given)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit
+from scipy.stats import chi2, kstest
+
+from sctandem.kernels._label_regions import (
+    fit_regions,
+    fit_temperature,
+    label_probabilities,
+    labelled_share,
+    region_distances,
+    typicality,
+)
+
+
+def labelled_points(seed: int = 0, n: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=n)
+    return 6 * np.eye(3, 4)[labels] + rng.normal(size=(n, 4)), labels
+
+
+def test_temperature_brings_back_the_odds_that_labels_were_drawn_with():
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 2, (20_000, 2))
+    odds[:, 1] = -odds[:, 0]
+    right = rng.random(20_000) < expit(odds[:, 0] - odds[:, 1])
+    target = np.where(right, 0, 1)
+    sharp = expit(3 * odds)  # lengths that say three times as much as is true
+    assert abs(fit_temperature(sharp, target) - 3) < 0.15
+    found = label_probabilities(sharp, 3.0)
+    np.testing.assert_allclose(found[:, 0], expit(odds[:, 0] - odds[:, 1]), atol=1e-4)
+    np.testing.assert_allclose(found.sum(1), 1)
+
+
+def test_without_cells_the_temperature_is_one():
+    assert fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int)) == 1.0
+
+
+def test_distance_is_that_of_the_normal_of_the_nearest_label():
+    points, labels = labelled_points(n=20_000)
+    regions = fit_regions(points, labels, np.zeros(len(points), dtype=bool), 3)
+    found = region_distances(points, regions)
+    own = ((points - 6 * np.eye(3, 4)[labels]) ** 2).sum(1)
+    assert np.abs(found - own).mean() < 0.1
+    assert kstest(found, chi2(4).cdf).statistic < 0.02
+
+
+def test_typicality_is_even_for_cells_with_labels_and_low_for_others():
+    points, labels = labelled_points()
+    held_out = np.arange(len(points)) % 4 == 0
+    regions = fit_regions(points, labels, held_out, 3)
+    fresh, _ = labelled_points(seed=1)
+    assert kstest(typicality(fresh, regions), "uniform").statistic < 0.08
+    new = np.random.default_rng(2).normal(size=(200, 4)) + [0, 0, 0, 7]
+    assert typicality(new, regions).max() < 0.05
+
+
+def test_groups_without_a_label_have_no_labelled_neighbours():
+    points, labels = labelled_points()
+    labelled = (labels < 2) & (np.random.default_rng(0).random(len(labels)) < 0.8)
+    share = labelled_share(points, labelled)
+    assert np.quantile(share[labels == 2], 0.95) < 0.2
+    assert np.median(share[labels < 2]) == 1.0
+    assert labelled_share(points, np.zeros(len(points), dtype=bool)).max() == 0
+
+
+def test_a_label_without_cells_has_a_region_all_the_same():
+    points, labels = labelled_points()
+    regions = fit_regions(points, labels, np.zeros(len(points), dtype=bool), 4)
+    assert np.isfinite(region_distances(points, regions)).all()

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from sctandem.kernels._moderation import inverse_trigamma, moderate, natural_spline, variance_prior
+from sctandem.kernels._nb_glm import deviances, dispersion_trend, fit_nb, size_factors
+from sctandem.kernels._sample_correlation import null_spread, sample_covariance, shared_part
+from sctandem.kernels._sample_de import assess_column, fit_state
+from sctandem.kernels._shrink import shrink_effects
+
+DESIGN = np.column_stack([np.ones(8), [0, 1, 0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1, 1, 1]]).astype(float)
+
+
+def donors(n_genes: int = 600, seed: int = 0, *, effect: float = 0, factor: float = 0, spread: float = 0.15):
+    """Counts of 8 samples; the first tenth of the genes has an effect of the last column."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(rng.uniform(1.5, 7, n_genes))
+    shift = rng.normal(0, spread, (8, n_genes)) + factor * np.outer(rng.normal(size=8), rng.normal(size=n_genes))
+    shift[:, : n_genes // 10] += effect * DESIGN[:, [2]] * rng.choice([-1, 1], n_genes // 10)
+    return rng.poisson(level * np.exp(shift)).astype(float)
+
+
+@pytest.mark.parametrize("dispersion", [0.01, 0.3])
+def test_regression_agrees_with_statsmodels(dispersion):
+    counts, depth = donors(12, effect=1), np.linspace(500, 4000, 8)
+    ours = fit_nb(counts, DESIGN, depth, np.full(12, dispersion))
+    for gene in range(12):
+        family = sm.families.NegativeBinomial(alpha=dispersion)
+        theirs = sm.GLM(counts[:, gene], DESIGN, family=family, offset=np.log(depth)).fit(tol=1e-14, maxiter=200)
+        np.testing.assert_allclose(ours.coefficients[gene], theirs.params, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(ours.deviance[gene], theirs.deviance, rtol=1e-6)
+        np.testing.assert_allclose(ours.covariance[gene], theirs.cov_params(), rtol=1e-5)
+
+
+def test_group_means_in_closed_form():
+    design = np.column_stack([np.ones(6), [0, 0, 0, 1, 1, 1]])
+    counts = np.array([[3.0, 5, 4, 10, 14, 12]]).T
+    fit = fit_nb(counts, design, np.ones(6), np.array([0.2]))
+    np.testing.assert_allclose(fit.coefficients[0], [np.log(4), np.log(3)], rtol=1e-9)
+
+
+def test_a_group_without_counts_does_no_harm():
+    counts = np.array([[0.0, 0, 0, 0, 5, 9, 7, 8]]).T
+    design = DESIGN[:, [0, 2]]
+    fit = fit_nb(counts, design, np.ones(8), np.array([0.1]))
+    assert np.isfinite(fit.coefficients).all()
+    assert fit.deviance[0] == pytest.approx(
+        deviances(counts[4:], np.full((4, 1), 7.25), np.array([0.1])).sum(), rel=1e-4
+    )
+
+
+def test_size_factors_ignore_a_few_genes_that_change():
+    counts = np.tile(np.linspace(20, 400, 300), (4, 1))
+    counts[2] *= 3
+    counts[3, :20] *= 30
+    found = size_factors(counts)
+    np.testing.assert_allclose(found / found[0], [1, 1, 3, 1], rtol=1e-6)
+
+
+def test_dispersion_is_recovered():
+    rng = np.random.default_rng(0)
+    level = np.exp(rng.uniform(3, 6, 2000))
+    counts = rng.poisson(level * rng.gamma(5, 0.2, (12, 2000))).astype(float)
+    design = np.ones((12, 1))
+    found = dispersion_trend(counts, design, np.ones(12))
+    np.testing.assert_allclose(found, 0.2, rtol=0.15)
+
+
+def test_inverse_trigamma():
+    from scipy.special import polygamma
+
+    for x in (0.01, 0.5, 3, 200):
+        assert inverse_trigamma(float(polygamma(1, x))) == pytest.approx(x, rel=1e-6)
+
+
+def test_prior_is_recovered():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=20_000)
+    true = np.exp(0.5 * x) * 10 / rng.chisquare(10, 20_000)
+    observed = true * rng.chisquare(6, 20_000) / 6
+    prior_df, scale = variance_prior(observed, 6, np.column_stack([np.ones(20_000), x]))
+    assert prior_df == pytest.approx(10, rel=0.1)
+    np.testing.assert_allclose(scale, np.exp(0.5 * x), rtol=0.1)
+
+
+def test_moderated_statistic_in_closed_form():
+    rng = np.random.default_rng(2)
+    observed = 10 / rng.chisquare(10, 5000) * rng.chisquare(6, 5000) / 6
+    found = moderate(observed, 6, np.ones((5000, 1)))
+    usual = found.variance[:, 1]
+    _, scale = variance_prior(observed, 6, np.ones((5000, 1)))
+    np.testing.assert_allclose(usual, (found.prior_df * scale + 6 * observed) / (found.prior_df + 6), rtol=1e-12)
+    np.testing.assert_allclose(found.membership.sum(1), 1)
+    t = 2.0 / np.sqrt(found.variance)
+    expected = (found.membership * 2 * stats.t.sf(t, found.prior_df + 6)).sum(1)
+    np.testing.assert_allclose(found.tail(np.full(5000, -2.0)), expected)
+    assert 7 < found.prior_df < 16
+
+
+def test_moderated_p_values_are_uniform_with_a_heavy_tail():
+    rng = np.random.default_rng(3)
+    true = 20 / rng.chisquare(20, 40_000) * np.where(rng.random(40_000) < 0.05, 9, 1)
+    observed = true * rng.chisquare(6, 40_000) / 6
+    p = moderate(observed, 6, np.ones((40_000, 1))).tail(rng.normal(size=40_000) * np.sqrt(true))
+    for level in (0.05, 0.01, 0.001):
+        assert (p < level).mean() == pytest.approx(level, rel=0.15 if level > 0.001 else 0.5)
+
+
+def test_spline_holds_a_line():
+    x = np.random.default_rng(0).normal(size=50)
+    basis = natural_spline(x)
+    for target in (np.ones(50), 3 * x + 2):
+        np.testing.assert_allclose(basis @ np.linalg.lstsq(basis, target, rcond=None)[0], target, atol=1e-10)
+    assert natural_spline(np.ones(5)).shape == (5, 1)
+
+
+def test_covariance_of_samples_is_recovered():
+    rng = np.random.default_rng(0)
+    true = np.diag([3.0, 1, 1, 0.5, 0.3, 0.2])
+    found = sample_covariance(rng.normal(size=(8000, 6)) @ np.sqrt(true), np.ones(8000))
+    np.testing.assert_allclose(found, true, atol=0.12)
+    np.testing.assert_allclose(sample_covariance(rng.normal(size=(8, 6)), np.ones(8)), np.eye(6), atol=0.25)
+
+
+def test_shared_part_is_recovered_beside_effects():
+    rng = np.random.default_rng(0)
+    residual, true = rng.normal(size=(3000, 4)), np.array([0.5, -0.3, 0, 0.2])
+    contrast = residual @ true + rng.normal(size=3000)
+    contrast[:300] += rng.choice([-6, 6], 300)
+    np.testing.assert_allclose(shared_part(contrast, residual), true, atol=0.06)
+
+
+@pytest.mark.parametrize("true", [0.8, 1.0, 1.5])
+def test_spread_of_null_statistics(true):
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([true * rng.normal(size=9000), rng.choice([-5, 5], 1000) * true])
+    assert null_spread(scores) == pytest.approx(true, rel=0.06)
+    assert null_spread(scores[:20]) == pytest.approx(1, abs=0.15)
+
+
+def test_null_is_calibrated_with_hidden_factors():
+    shares, plain = [], []
+    for seed in range(8):
+        state = fit_state(donors(800, seed, factor=0.25), DESIGN)
+        shares.append((assess_column(state, 2).p_value < 0.05).mean())
+        plain.append((assess_column(state, 2, hidden_factors=False).p_value < 0.05).mean())
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.012)
+    assert np.max(shares) < 0.09
+    assert np.max(plain) > 0.15  # without it a factor that follows the contrast is found in all genes
+
+
+def test_hidden_factors_raise_the_power():
+    found = {True: 0, False: 0}
+    for seed in range(4):
+        state = fit_state(donors(800, seed, effect=0.5, factor=0.25, spread=0.1), DESIGN)
+        for hidden in found:
+            p = assess_column(state, 2, hidden_factors=hidden).p_value
+            found[hidden] += (p[:80] < np.quantile(p[80:], 0.01)).mean() / 4
+    assert found[True] > found[False] + 0.1
+
+
+def test_effects_are_recovered_and_agree_with_the_statistic():
+    state = fit_state(donors(1000, effect=1.0), DESIGN)
+    test = assess_column(state, 2)
+    np.testing.assert_allclose(np.abs(test.effect[:100]), 1, atol=1.2)
+    assert np.median(np.abs(test.effect[:100])) == pytest.approx(1, abs=0.05)
+    telling = np.abs(test.statistic) > 0.2
+    np.testing.assert_allclose((test.effect / test.error)[telling], test.statistic[telling], rtol=1e-6)
+    covered = np.abs(np.abs(test.effect[:100]) - 1) < 1.96 * test.error[:100]
+    assert covered.mean() > 0.85
+
+
+def test_order_of_genes_and_samples_does_not_matter():
+    counts = donors(400, effect=1)
+    first = assess_column(fit_state(counts, DESIGN), 2)
+    rng = np.random.default_rng(0)
+    genes, samples = rng.permutation(400), rng.permutation(8)
+    second = assess_column(fit_state(counts[np.ix_(samples, genes)], DESIGN[samples]), 2)
+    np.testing.assert_allclose(second.statistic, first.statistic[genes], rtol=1e-3, atol=1e-3)
+
+
+def test_shrinkage():
+    rng = np.random.default_rng(0)
+    true = np.where(rng.random(4000) < 0.2, rng.normal(0, 2, 4000), 0)
+    error = rng.uniform(0.2, 0.6, 4000)
+    effect = true + error * rng.normal(size=4000)
+    found = shrink_effects(effect, error)
+    assert ((found.mean - true) ** 2).mean() < 0.4 * ((effect - true) ** 2).mean()
+    assert 0.94 < ((found.low <= true) & (true <= found.high)).mean() < 0.985
+    large = np.abs(effect) > 8 * error
+    np.testing.assert_allclose(found.mean[large], effect[large], rtol=0.1)
+    mirrored = shrink_effects(-effect, error)
+    np.testing.assert_allclose(mirrored.mean, -found.mean)
+    np.testing.assert_allclose(mirrored.low, -found.high, atol=1e-6)
+
+
+def test_shrinkage_of_one_normal_prior_in_closed_form():
+    rng = np.random.default_rng(1)
+    effect = rng.normal(0, np.sqrt(4 + 0.25), 20_000)
+    found = shrink_effects(effect, np.full(20_000, 0.5))
+    np.testing.assert_allclose(found.mean, effect * 4 / 4.25, atol=0.25)
+    np.testing.assert_allclose(np.median(found.sd), np.sqrt(4 * 0.25 / 4.25), rtol=0.05)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from typed_cells import simulate
+
+from sctandem.model import CapsuleNet
+from sctandem.module import CapsuleConfig
+
+
+@pytest.fixture(scope="module", name="labelled")
+def fixture_labelled() -> CapsuleNet:
+    """Two types labelled in most of their cells, the last type in none."""
+    adata = simulate()
+    rng = np.random.default_rng(0)
+    hidden = (adata.obs["type"] == "3") | (rng.random(adata.n_obs) < 0.3)
+    adata.obs["label"] = np.where(hidden, "unknown", "type " + adata.obs["type"])
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(rng=0, progress=False)
+    return model
+
+
+def test_cells_without_a_label_get_it(labelled):
+    obs = labelled.adata.obs
+    asked = (obs["label"] == "unknown") & (obs["type"] != "3")
+    found = labelled.predict()[asked]
+    assert labelled.label_names == ["type 0", "type 1", "type 2"]
+    assert (found.astype(str) == "type " + obs["type"][asked]).mean() > 0.97
+
+
+def test_probabilities_are_calibrated(labelled):
+    obs = labelled.adata.obs
+    asked = (obs["label"] == "unknown") & (obs["type"] != "3")
+    soft = labelled.predict(soft=True)
+    np.testing.assert_allclose(soft.sum(axis=1), 1)
+    right = ("type " + obs["type"][asked]).to_numpy() == soft[asked].idxmax(axis=1).to_numpy()
+    assert abs(right.mean() - soft[asked].max(axis=1).mean()) < 0.05
+
+
+def test_a_type_without_labels_is_told(labelled):
+    new = (labelled.adata.obs["type"] == "3").to_numpy()
+    typical = labelled.get_typicality()
+    assert roc_auc_score(new, -typical) > 0.99
+    found = labelled.predict(min_typicality=0.01)
+    assert (found[new] == "unknown").mean() > 0.9
+    assert (found[~new] == "unknown").mean() < 0.1
+
+
+def test_new_cells_of_that_type_are_told_as_well(labelled):
+    other = labelled.adata.copy()
+    new = (other.obs["type"] == "3").to_numpy()
+    assert roc_auc_score(new, -labelled.get_typicality(other)) > 0.9
+
+
+def test_label_numbers_come_back(labelled, tmp_path):
+    labelled.save(tmp_path / "model")
+    loaded = CapsuleNet.load(tmp_path / "model", labelled.adata.copy(), accelerator="cpu")
+    np.testing.assert_array_equal(loaded.predict(soft=True), labelled.predict(soft=True))
+    np.testing.assert_allclose(loaded.get_typicality(), labelled.get_typicality())
+    np.testing.assert_array_equal(loaded.get_confidence(), labelled.get_confidence())
+
+
+def test_weights_name_the_genes_of_a_type(labelled):
+    adata = labelled.adata
+    weights = labelled.get_gene_weights()
+    found = labelled.get_capsules().to_numpy().argmax(1)
+    counts = adata.X.toarray()
+    logs = np.log1p(counts / counts.sum(1, keepdims=True) * 1e3)
+    for capsule in range(3):
+        inside = found == capsule
+        difference = logs[inside].mean(0) - np.mean([logs[found == k].mean(0) for k in np.unique(found)], axis=0)
+        assert np.corrcoef(weights.iloc[:, capsule], difference)[0, 1] > 0.8
+
+
+def test_confidence_is_the_share_found_again():
+    adata = simulate(seed=3)
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, rng=0)
+    model.train(20, rng=0, progress=False)
+    rng = np.random.default_rng(1)
+    halves = []
+    first = adata.copy()
+    first.X.data = rng.binomial(adata.X.data.astype(int), 0.5).astype(np.float32)
+    second = adata.copy()
+    second.X = adata.X - first.X
+    for half in (first, second):
+        half.X.eliminate_zeros()
+        halves.append(half)
+    same = model.predict(halves[0]).to_numpy() == model.predict(halves[1]).to_numpy()
+    assert abs(model.get_confidence(halves[0]).mean() - same.mean()) < 0.03
+
+
+def test_the_number_of_types_can_be_told():
+    adata = simulate()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, config=CapsuleConfig(n_types=2), rng=0)
+    model.train(6, rng=0, progress=False)
+    assert model.get_capsules().shape[1] == 2
+
+
+def test_features_in_order():
+    adata = simulate()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, config=CapsuleConfig(kernel_size=10), rng=0)
+    model.train(rng=0, progress=False)
+    assert model.predict().nunique() >= 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(["unknown"], "has 0 labels"), (["a", "unknown"], "has 1 labels"), ([None, "b"], "missing for")],
+)
+def test_bad_labels(labels, message):
+    adata = simulate()[::10].copy()
+    adata.obs["label"] = np.resize(np.array(labels, dtype=object), adata.n_obs)
+    before = list(adata.obs)
+    with pytest.raises(ValueError, match=message):
+        CapsuleNet.setup_anndata(adata, labels_key="label")
+    assert list(adata.obs) == before
+    assert not adata.uns
+
+
+def test_typicality_needs_labels():
+    adata = simulate()[::10].copy()
+    CapsuleNet.setup_anndata(adata)
+    model = CapsuleNet(adata, rng=0)
+    model.train(2, rng=0, progress=False)
+    with pytest.raises(ValueError, match="labels_key"):
+        model.get_typicality()
+    with pytest.raises(ValueError, match="labels_key"):
+        model.predict(min_typicality=0.1)

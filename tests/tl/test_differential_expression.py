@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from anndata import AnnData
+from scipy import sparse
+
+import sctandem as td
+
+N_GENES, N_TRUE = 150, 15
+
+
+def cells(seed: int = 0, *, n_donors: int = 8, n_cells: int = 30, effect: float = 1.2, paired: bool = False) -> AnnData:
+    """Two types; the first genes are changed in type "T" of the treated."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(rng.normal(0.5, 0.8, N_GENES))
+    donor = np.repeat(np.arange(n_donors), 2 * n_cells)
+    kind = np.tile(["B", "T"], n_donors * n_cells)
+    treated = np.tile([False, False, True, True], n_donors * n_cells // 2) if paired else donor % 2 == 1
+    spread = 0.6 if paired else 0.1
+    rate = level * np.exp(rng.normal(0, spread, (n_donors, N_GENES)))[donor] * rng.gamma(4, 0.25, (len(donor), 1))
+    rate[np.ix_(kind == "T", np.arange(100, 130))] *= 4
+    sign = np.where(np.arange(N_TRUE) % 2, 1.0, -1.0)
+    rate[np.ix_(treated & (kind == "T"), np.arange(N_TRUE))] *= np.exp(effect * sign)
+    adata = AnnData(sparse.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = [f"g{i}" for i in range(N_GENES)]
+    adata.obs["donor"] = [f"d{i}" for i in donor]
+    adata.obs["condition"] = np.where(treated, "treated", "control")
+    adata.obs["lane"] = np.where(donor % 4 < 2, "one", "two")
+    adata.obs["type"] = kind
+    return adata
+
+
+def run(adata: AnnData, **options) -> pd.DataFrame:
+    options.setdefault("cell_types", "type")
+    td.tl.differential_expression(adata, "condition", "donor", **options)
+    return td.get.de(adata)
+
+
+@pytest.fixture(scope="module")
+def tested():
+    adata = cells()
+    run(adata)
+    return adata
+
+
+def test_finds_the_changed_genes_in_their_type_only(tested):
+    found = td.get.de(tested, q_value=0.05)
+    true = {f"g{i}" for i in range(N_TRUE)}
+    hits = found[found["state"] == "T"]
+    assert len(true & set(hits["gene"])) >= 13
+    assert len(set(hits["gene"]) - true) <= 2
+    assert (found["state"] == "B").sum() <= 1
+    sign = hits.set_index("gene")["log2fc"].reindex([f"g{i}" for i in range(N_TRUE)]).dropna()
+    assert all((value > 0) == (int(name[1:]) % 2 == 1) for name, value in sign.items())
+
+
+def test_table(tested):
+    table = td.get.de(tested)
+    assert list(table.columns)[:3] == ["gene", "state", "contrast"]
+    assert set(table["contrast"]) == {"treated vs control"}
+    assert (table["n_samples"] == 8).all()
+    assert ((table["ci_low"] <= table["log2fc"]) & (table["log2fc"] <= table["ci_high"])).all()
+    for _, part in table.groupby("state"):
+        assert part["p_value"].is_monotonic_increasing
+        n = len(part)
+        by_hand = np.minimum.accumulate((part["p_value"] * n / np.arange(1, n + 1))[::-1])[::-1]
+        np.testing.assert_allclose(part["q_value"], np.minimum(by_hand, 1))
+    counts = tested[tested.obs["type"] == "T"].to_df()
+    total = counts.groupby(tested.obs["donor"]).sum()
+    share = (total.T / total.sum(axis=1)).mean(axis=1) * total.sum(axis=1).mean()
+    means = table[table["state"] == "T"].set_index("gene")["base_mean"]
+    np.testing.assert_allclose(means, share[means.index], rtol=0.1)
+
+
+def test_scanpy_reads_it(tested):
+    frame = sc.get.rank_genes_groups_df(tested, "T", key="rank_genes_groups_deepde").set_index("names")
+    own = td.get.de(tested, state="T").set_index("gene")
+    np.testing.assert_allclose(frame["pvals"][own.index], own["p_value"])
+    np.testing.assert_allclose(frame["logfoldchanges"][own.index], own["log2fc"], rtol=1e-5)
+    assert frame["scores"].is_monotonic_decreasing
+    sc.pl.rank_genes_groups(tested, key="rank_genes_groups_deepde", show=False)
+
+
+def test_round_trip(tested, tmp_path):
+    tested.write_h5ad(tmp_path / "a.h5ad")
+    read = anndata.read_h5ad(tmp_path / "a.h5ad")
+    pd.testing.assert_frame_equal(td.get.de(read), td.get.de(tested), check_dtype=False)
+    for table in ("states", "samples"):
+        pd.testing.assert_frame_equal(read.uns["deepde"][table], tested.uns["deepde"][table], check_dtype=False)
+    assert sc.get.rank_genes_groups_df(read, "T", key="rank_genes_groups_deepde")["names"][0] in read.var_names
+
+
+def test_order_of_cells_and_storage_do_not_matter(tested):
+    other = cells()
+    other = other[np.random.default_rng(1).permutation(other.n_obs)].copy()
+    other.layers["counts"] = other.X.toarray()
+    other.X = None
+    pd.testing.assert_frame_equal(run(other, layer="counts"), td.get.de(tested), rtol=1e-5)
+
+
+def test_cells_twice_change_next_to_nothing(tested):
+    """Samples are the unit: the statistics of doubled cells are those of the cells, up to how the Poisson part is told."""
+    twice = anndata.concat([cells(), cells()], index_unique="-")
+    first = td.get.de(tested).set_index(["state", "gene"])["statistic"]
+    second = run(twice).set_index(["state", "gene"])["statistic"].reindex(first.index)
+    assert np.corrcoef(first, second)[0, 1] > 0.995
+    assert np.median(np.abs(first - second)) < 0.1
+    assert (np.abs(second) > 1.96).mean() == pytest.approx((np.abs(first) > 1.96).mean(), abs=0.03)
+
+
+def test_soft_weights_of_one_state_each_are_the_types(tested):
+    adata = cells()
+    adata.obsm["weights"] = pd.get_dummies(adata.obs["type"], dtype=float)
+    pd.testing.assert_frame_equal(run(adata, cell_types="weights"), td.get.de(tested))
+
+
+def test_pairs_are_used():
+    adata = cells(paired=True, effect=0.8)
+    paired = run(adata)
+    hits = paired[(paired["state"] == "T") & (paired["q_value"] < 0.05)]
+    assert hits["gene"].isin([f"g{i}" for i in range(N_TRUE)]).sum() >= 13
+    assert (paired["n_samples"] == 16).all()
+    pd.testing.assert_frame_equal(run(adata, design="~ donor + condition"), paired)
+    alone = run(adata, design="~ condition")
+    error = [table[table["state"] == "T"]["lfc_se"].median() for table in (paired, alone)]
+    assert error[0] < error[1]
+
+
+def test_reference_turns_the_sign(tested):
+    adata = cells()
+    turned = run(adata, reference="treated").set_index(["state", "gene"])
+    straight = td.get.de(tested).set_index(["state", "gene"])
+    assert set(turned["contrast"]) == {"control vs treated"}
+    np.testing.assert_allclose(turned["statistic"], -straight["statistic"].reindex(turned.index), atol=1e-3)
+
+
+def test_three_conditions():
+    adata = cells(n_donors=9)
+    adata.obs["condition"] = pd.Categorical.from_codes([int(d[1]) % 3 for d in adata.obs["donor"]], ["a", "b", "c"])
+    table = run(adata)
+    assert set(table["contrast"]) == {"b vs a", "c vs a"}
+    fields = adata.uns["rank_genes_groups_deepde"]["names"].dtype.names
+    assert fields == ("B b vs a", "B c vs a", "T b vs a", "T c vs a")
+
+
+def test_a_batch_is_a_covariate(tested):
+    table = run(cells(), design=("lane",))
+    hits = table[(table["state"] == "T") & (table["q_value"] < 0.05)]["gene"]
+    assert hits.isin([f"g{i}" for i in range(N_TRUE)]).sum() >= 12
+    assert len(table) == len(td.get.de(tested))
+
+
+def test_states_without_enough_cells_are_left_out_and_said():
+    adata = cells()
+    adata = adata[(adata.obs["type"] == "T") | adata.obs["donor"].isin(["d0", "d1", "d2"])].copy()
+    assert set(run(adata)["state"]) == {"T"}
+    verdict = adata.uns["deepde"]["states"].set_index("state")["verdict"]
+    assert verdict["T"] == "tested"
+    assert "too few samples" in verdict["B"]
+
+
+def test_copy_leaves_the_object(tested):
+    adata = cells()
+    copied = td.tl.differential_expression(adata, "condition", "donor", cell_types="type", copy=True)
+    assert not adata.uns
+    pd.testing.assert_frame_equal(td.get.de(copied), td.get.de(tested))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "match"),
+    [
+        (None, {"cell_types": "kind"}, KeyError, "neither in adata.obs, which has 'donor', 'condition'"),
+        (None, {"reference": "untreated"}, ValueError, "reference='untreated' is not in adata.obs\\['condition'\\]"),
+        (None, {"design": ("sex",)}, KeyError, "has no column 'sex'"),
+        (None, {"design": "~ lane + ("}, ValueError, "is not a formula that formulaic reads"),
+        (None, {"design": "~ lane"}, ValueError, "needs an intercept and 'condition' as a term of its own"),
+        (None, {"design": "~ 0 + lane + condition"}, ValueError, "needs an intercept"),
+        (None, {"design": ("type",)}, ValueError, "has several values in sample 'd0'"),
+        ("confound", {"design": ("lane",)}, ValueError, "confounds 'condition' with \\['lane\\[T.two\\]'\\]"),
+        (None, {"design": ("donor",)}, ValueError, "confounds 'condition' with"),
+        ("one sample", {}, ValueError, "has 1 sample in 'control'.*compare_cells"),
+        ("one condition", {}, ValueError, "has the values 'treated'; a comparison needs at least two"),
+        ("logs", {}, ValueError, "adata.X does not hold counts"),
+        ("names", {}, ValueError, "adata.var_names has 1 duplicated names"),
+    ],
+)
+def test_errors(change, options, error, match):
+    adata = cells(n_cells=6)
+    if change == "confound":
+        adata.obs["lane"] = np.where(adata.obs["condition"] == "treated", "two", "one")
+    elif change == "one sample":
+        adata = adata[adata.obs["donor"].isin(["d0", "d1", "d3"])].copy()
+    elif change == "one condition":
+        adata = adata[adata.obs["condition"] == "treated"].copy()
+    elif change == "logs":
+        adata.X = adata.X.log1p()
+    elif change == "names":
+        adata.var_names = ["g1", *adata.var_names[1:]]
+    with pytest.raises(error, match=match):
+        run(adata, **options)
+    assert "deepde" not in adata.uns
+
+
+def test_bad_weights():
+    adata = cells(n_cells=6)
+    adata.obsm["weights"] = np.full((adata.n_obs, 2), 0.9)
+    with pytest.raises(ValueError, match=r"adata.obsm\['weights'\] does not hold weights of states"):
+        run(adata, cell_types="weights")
+
+
+def test_reading(tested):
+    assert td.get.de(tested, "g1")["gene"].tolist() == ["g1", "g1"]
+    with pytest.raises(KeyError, match="has nothing for 'g999'"):
+        td.get.de(tested, "g999")
+    with pytest.raises(ValueError, match="state='NK' is not in adata.uns"):
+        td.get.de(tested, state="NK")
+    with pytest.raises(KeyError, match=r"run `td.tl.differential_expression"):
+        td.get.de(cells(n_cells=2))
+
+
+@pytest.mark.slow
+def test_states_of_the_model():
+    adata = cells(n_cells=40)
+    td.tl.differential_expression(adata, "condition", "donor", rng=0)
+    again = td.tl.differential_expression(cells(n_cells=40), "condition", "donor", rng=0, copy=True)
+    pd.testing.assert_frame_equal(td.get.de(adata), td.get.de(again))
+    assert adata.uns["deepde"]["params"]["seed"] == 0
+    assert td.get.de(adata, q_value=0.05)["gene"].isin([f"g{i}" for i in range(N_TRUE)]).mean() > 0.8
