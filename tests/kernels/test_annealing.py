@@ -142,13 +142,17 @@ def test_dip_under_a_chord_is_that_of_the_density(share):
     assert found > 0.25
 
 
-def test_shoulder_without_a_valley_is_seen():
+def test_shoulder_counts_in_order_but_is_no_valley():
     rng = np.random.default_rng(0)
     second = rng.random(100_000) < 0.1
     scores = rng.normal(size=len(second)) + np.where(second, 3.2, 0)
     density, edges = np.histogram(scores, np.arange(-1, 4.5, 0.5))
     assert (np.diff(density[edges[:-1] >= 0]) < 0).all()  # falls all the way over the second
-    assert density_dip(scores, second).sure > 0.1
+    dip = density_dip(scores, second)
+    assert dip.likely > 0.1
+    assert dip.sure < 0.1
+    draws = rng.normal(size=100_000)
+    assert density_dip(draws, draws > np.quantile(draws, 0.9)).likely < dip.likely / 2
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])

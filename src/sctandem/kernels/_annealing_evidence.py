@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 SURE = 1.64
 """Standard errors by which the depth of a valley is lowered."""
-SURE_OF_CHORDS = 3.0
-"""The same for the depth below a chord, where the deepest of thousands of chords is taken."""
-SLACK = 0.15
-"""Depth below a chord that bent gradients and long tails have too."""
 LEAST = 4
 """Points that either side needs."""
 _MOST_SHRUNK = 0.9
@@ -35,9 +31,9 @@ class Dip(NamedTuple):
     """How far the density between two groups falls below what one group allows, as a difference of logarithms."""
 
     likely: float
-    """Lowered by one standard error: what pairs are compared by."""
+    """Below a chord, lowered by one standard error: what pairs are compared by."""
     sure: float
-    """Lowered by as many as make a dip by chance unlikely."""
+    """Of a valley alone, lowered by as many as make it unlikely by chance: what clusters are parted by."""
 
 
 NO_DIP = Dip(-np.inf, -np.inf)
@@ -101,16 +97,17 @@ def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:
 
     Returns
     -------
-    The dip. Its sure depth is the larger of two bounds: that of a valley, ``log(peak / valley)`` where ``peak`` is the lower
-    of the highest densities on both sides, and that of the logarithm of the density below a chord of itself. Minus
-    infinity where the means are nearer than the bandwidth.
+    The dip: as likely, how far the logarithm of the density lies below a chord of itself; as sure, the depth of a valley,
+    ``log(peak / valley)`` where ``peak`` is the lower of the highest densities on both sides. Minus infinity where the
+    means are nearer than the bandwidth.
 
     Notes
     -----
     A density is log-concave where no chord of its logarithm lies above it; normal clouds, skewed ones with exponential tails
     and even gradients are. Two normals of one variance are not once they are more than two standard deviations apart,
     whatever their masses, while a valley is only seen if the smaller is not hidden on the flank of the larger: a chord is a
-    valley after the density was tilted by an exponential, which makes unequal masses equal.
+    valley after the density was tilted by an exponential, which makes unequal masses equal. So chords say which of two pairs is
+    rather one cluster; they do not part: bent and falling gradients and long tails lie below chords too.
     Normal kernel of Silverman's bandwidth. Density times the kernel's width counts points, whose variance is taken for
     Poisson's; the bounds grow with their number, so that few points are not cut by chance, and many not for nothing.
     """
@@ -130,7 +127,7 @@ def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:
     gap = _NEARNESS * left + (1 - _NEARNESS) * right - here
     left, here, right = (1 / at)[_CHORDS]
     error = np.sqrt(_NEARNESS**2 * left + (1 - _NEARNESS) ** 2 * right + here)
-    return Dip(float((gap - error).max()), float(max(valley, (gap - SURE_OF_CHORDS * error).max() - SLACK)))
+    return Dip(float((gap - error).max()), float(valley))
 
 
 def separation(points: Points, second: NDArray[np.bool_]) -> Dip:

@@ -63,7 +63,7 @@ def rare_clusters(
     max_points
         Badly explained points among which candidates are looked for; the worst where there are more.
     least
-        Evidence (see `separation`) by which a rare cluster is parted from the groups nearest to it.
+        Evidence (see `separation`) of a valley that parts a rare cluster from the groups nearest to it.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def rare_clusters(
     -----
     A point is badly explained where its free energy lies 2.5 robust standard deviations above the median of its group.
     These are annealed by themselves; the small clusters compete with those of the path for the points, and those that hold
-    `min_points` are put to the same test as all others, against *all* points of their nearest groups, since a test against
-    outliers alone would part any of them.
+    `min_points` need a valley between them and *all* points of their nearest groups, since a test against outliers alone would
+    part any of them.
     """
     home, excess = _excess(measured, path, group)
     doubtful = np.flatnonzero(excess > _DOUBTFUL)
@@ -129,7 +129,7 @@ def _compete(points: Points, path: AnnealingPath, found: AnnealingPath, n: int, 
 
 
 def _parted(measured: Measured, cells: Labels, home: Labels, means: Points, least: float) -> bool:
-    """Say whether a dip parts some points from all points of the nearest groups."""
+    """Say whether a valley parts some points from all points of the nearest groups."""
     points = measured.of(cells)
     distance = ((means - points.mean(axis=0)) ** 2).sum(axis=1)
     for g in np.argsort(distance)[:_RIVALS]:
