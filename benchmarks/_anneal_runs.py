@@ -21,7 +21,24 @@ PCA, VAE = "X_pca", "X_vae"
 BIC_NUMBERS = (3, 5, 8, 10, 13, 16, 20)
 
 
-def represented(name: str) -> AnnData:
+def represented(name: str, folder: Path | None = None) -> AnnData:
+    """Give a labelled set as `labels_and_spaces`, from `folder` where it is kept there, else made and kept."""
+    from anndata import AnnData
+
+    kept = folder / f"{name}.npz" if folder else None
+    if kept is None or not kept.exists():
+        adata = labels_and_spaces(name)
+        if kept is not None:
+            labels = adata.obs[LABEL].astype(str).to_numpy()
+            np.savez(kept, **{PCA: adata.obsm[PCA], VAE: adata.obsm[VAE], LABEL: labels})
+        return adata
+    with np.load(kept, allow_pickle=True) as found:
+        adata = AnnData(obsm={rep: found[rep] for rep in (PCA, VAE)})
+        adata.obs[LABEL] = found[LABEL]
+    return adata
+
+
+def labels_and_spaces(name: str) -> AnnData:
     """Read a labelled set, with principal components and the latent space of a count VAE that knows the batches."""
     from sctandem.model.base import CountVAEModel
 

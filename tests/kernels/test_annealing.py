@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from sctandem.kernels._annealing import anneal_path, annealing_step, critical_temperature, soft_memberships
-from sctandem.kernels._annealing_evidence import left_out_scores, separation, valley_depth
+from sctandem.kernels._annealing_evidence import NO_DIP, density_dip, left_out_scores, separation
 from sctandem.kernels._annealing_fit import anneal, within_metric
 from sctandem.kernels._annealing_tree import merge_by_evidence, split_tree
 
@@ -114,27 +114,71 @@ def test_left_out_scores_do_not_part_noise():
     )  # the discriminant that has seen its points parts them almost fully
 
 
-def test_valley_depth_grows_with_points_and_nears_that_of_the_densities():
+def test_dip_grows_with_points_and_nears_that_of_the_densities():
     rng = np.random.default_rng(0)
     depths = []
     for n in (100, 1000, 100_000):
         second = np.arange(n) % 2 == 0
-        depths.append(valley_depth(rng.normal(size=n) + np.where(second, 1.75, -1.75), second))
+        depths.append(density_dip(rng.normal(size=n) + np.where(second, 1.75, -1.75), second).sure)
     assert depths[0] < depths[1] < depths[2]
     # log of the density at a peak over that in the middle: -log(2 exp(-1.75^2 / 2)), smoothing lowers it somewhat
     assert depths[2] == pytest.approx(1.75**2 / 2 - np.log(2), abs=0.15)
 
 
-@pytest.mark.parametrize("shape", ["normal", "exponential", "uniform"])
-def test_one_peak_has_no_valley(shape):
-    draws = getattr(np.random.default_rng(0), shape if shape != "exponential" else "standard_exponential")(size=20_000)
-    draws = (draws - draws.mean()) / draws.std()
-    assert valley_depth(draws, draws > 0) < 0.05
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.05])
+def test_dip_under_a_chord_is_that_of_the_density(share):
+    rng = np.random.default_rng(0)
+    second = rng.random(400_000) < share
+    found = density_dip(rng.normal(size=len(second)) + np.where(second, 1.6, -1.6), second).likely
+    place = np.linspace(-1.6, 1.6, 81)
+    log = np.log((1 - share) * np.exp(-((place + 1.6) ** 2) / 2) + share * np.exp(-((place - 1.6) ** 2) / 2))
+    depth = max(
+        np.interp(place[j], place[[i, k]], log[[i, k]]) - log[j]
+        for i in range(81)
+        for k in range(i + 2, 81)
+        for j in range(i + 1, k)
+    )
+    assert found == pytest.approx(depth, rel=0.15)
+    assert found > 0.25
+
+
+def test_shoulder_counts_in_order_but_is_no_valley():
+    rng = np.random.default_rng(0)
+    second = rng.random(100_000) < 0.1
+    scores = rng.normal(size=len(second)) + np.where(second, 3.2, 0)
+    density, edges = np.histogram(scores, np.arange(-1, 4.5, 0.5))
+    assert (np.diff(density[edges[:-1] >= 0]) < 0).all()  # falls all the way over the second
+    dip = density_dip(scores, second)
+    assert dip.likely > 0.1
+    assert dip.sure < 0.1
+    draws = rng.normal(size=100_000)
+    assert density_dip(draws, draws > np.quantile(draws, 0.9)).likely < dip.likely / 2
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize(
+    ("shape", "n"), [("normal", 60), ("normal", 600), ("logistic", 600), ("standard_exponential", 6000)]
+)
+def test_one_log_concave_peak_has_no_dip(shape, n, share):
+    rng = np.random.default_rng(0)
+    depths = []
+    for _ in range(20):
+        draws = getattr(rng, shape)(size=n)
+        draws = draws / draws.std()
+        depths.append(density_dip(draws, draws > np.quantile(draws, share)).sure)
+    assert np.mean(np.array(depths) >= 0.1) <= 0.05
+
+
+def test_dip_does_not_depend_on_which_group_is_second():
+    rng = np.random.default_rng(0)
+    second = rng.random(500) < 0.3
+    scores = rng.normal(size=500) + 3 * second
+    np.testing.assert_allclose(density_dip(scores, second), density_dip(-scores, ~second), rtol=0.05, atol=0.02)
 
 
 def test_separation_of_too_few_points_is_none():
     points = np.random.default_rng(0).normal(size=(20, 3))
-    assert separation(points, np.arange(20) < 2) == -np.inf
+    assert separation(points, np.arange(20) < 2) == NO_DIP
 
 
 def test_merging_finds_the_clusters_that_were_cut():

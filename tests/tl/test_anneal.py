@@ -103,6 +103,10 @@ def with_rep(values: np.ndarray) -> AnnData:
         (cells, {"n_clusters": 900}, ValueError, "n_clusters=900 is more than the 800 cells"),
         (cells, {"n_clusters": 0}, ValueError, "n_clusters=0 is not"),
         (cells, {"n_clusters": 3, "temperature": 1.0}, ValueError, "both say where to stop"),
+        (cells, {"metric": "cosine"}, ValueError, "metric='cosine' is not one of 'within', 'given', 'kernel'"),
+        (cells, {"min_cells": 4}, ValueError, "min_cells=4 is not"),
+        (cells, {"min_cells": 20, "n_clusters": 3}, ValueError, "min_cells=20 looks for more clusters"),
+        (cells, {"min_cells": 20, "metric": "kernel"}, ValueError, "min_cells=20 looks for more clusters"),
         (cells, {"temperature": -1.0}, ValueError, "temperature=-1.0 is not"),
         (cells, {"key_added": "a/b"}, ValueError, "without a slash"),
         (lambda: with_rep(np.ones((20, 3))), {}, ValueError, "does not vary"),
@@ -134,3 +138,28 @@ def test_constant_columns_and_few_cells_are_no_trouble():
     few = with_rep(np.array([[0.0, 1.0], [5.0, 1.0], [0.1, 1.2]]))
     td.tl.anneal(few)
     assert few.obs["anneal"].nunique() == 1  # three cells are no evidence for two clusters
+
+
+def test_rare_cells_are_found_with_min_cells():
+    adata = cells(6000)
+    points = adata.obsm["X_pca"]
+    points[:20] = 7 * np.eye(10)[9] + np.random.default_rng(1).normal(size=(20, 10))
+    td.tl.anneal(adata, max_cells=1000, rng=0)
+    assert adata.obs["anneal"].nunique() == 4
+    td.tl.anneal(adata, max_cells=1000, min_cells=10, rng=0)
+    assert (adata.obs["anneal"] == "4").to_numpy().nonzero()[0].tolist() == list(range(20))
+    assert adata.uns["anneal"]["params"]["min_cells"] == 10
+    tree = adata.uns["anneal"]["tree"].set_index("cluster")
+    assert tree.loc["4", "n_cells"] >= 20
+
+
+def test_metric_kernel_finds_rings():
+    rng = np.random.default_rng(0)
+    ring, angle = rng.integers(2, size=1200), rng.random(1200) * 2 * np.pi
+    points = ((1 + ring) + 0.05 * rng.normal(size=1200))[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    adata = with_rep(points)
+    td.tl.anneal(adata, metric="kernel", rng=0)
+    assert adjusted_rand_score(adata.obs["anneal"], ring) == 1
+    assert adata.uns["anneal"]["params"]["metric"] == "kernel"
+    td.tl.anneal(adata, metric="given")
+    assert adjusted_rand_score(adata.obs["anneal"], ring) < 0.6

@@ -69,7 +69,7 @@ def annealing_step(
         shares, block_energy = _shares(block, centres, masses, temperature)
         mass += shares.sum(axis=0, dtype=np.float64)
         total += shares.T @ block
-        energy += block_energy
+        energy += float(block_energy.sum())
     moved = (total / np.maximum(mass, 1e-12)[:, None]).astype(np.float32)
     return moved, mass / len(points), energy / len(points)
 
@@ -91,6 +91,24 @@ def soft_memberships(points: Points, centres: Points, masses: Points, temperatur
         stop = start + BLOCK
         result[start:stop] = _shares(points[start:stop], centres, masses, temperature)[0]
     return result
+
+
+def point_energies(
+    points: Points, centres: Points, masses: Points, temperature: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Give the cluster of most membership and the free energy, ``-T log(sum_j p_j exp(-|x - y_j|^2 / T))``, of each point.
+
+    Parameters
+    ----------
+    points, centres, masses, temperature
+        As in `annealing_step`; all points are held at once.
+
+    Returns
+    -------
+    Clusters and energies.
+    """
+    shares, energies = _shares(points, centres, masses, temperature)
+    return shares.argmax(axis=1), energies
 
 
 def critical_temperature(
@@ -176,8 +194,10 @@ def anneal_path(
         now = max(cooling * now, coldest)
 
 
-def _shares(block: Points, centres: Points, masses: Points, temperature: float) -> tuple[NDArray[np.float32], float]:
-    """Give the memberships of a block, and the sum of its free energies."""
+def _shares(
+    block: Points, centres: Points, masses: Points, temperature: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Give the memberships of a block, and the free energies of its points."""
     block = np.asarray(block, dtype=np.float32)
     offset = np.log(np.maximum(masses, 1e-12)) - (centres.astype(np.float64) ** 2).sum(axis=1) / temperature
     logits = block @ (centres.T * np.float32(2 / temperature))
@@ -188,8 +208,7 @@ def _shares(block: Points, centres: Points, masses: Points, temperature: float) 
     total = logits.sum(axis=1, keepdims=True)
     logits /= total
     squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
-    energy = squares.sum() - temperature * (top.sum(dtype=np.float64) + np.log(total).sum(dtype=np.float64))
-    return logits, float(energy)
+    return logits, squares - temperature * (top + np.log(total))[:, 0].astype(np.float64)
 
 
 def _settle(

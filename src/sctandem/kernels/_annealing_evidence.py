@@ -1,8 +1,9 @@
-"""Whether two clusters are two: a valley between them, along an axis that was found without the cell that is placed on it."""
+"""Whether two clusters are two: a dip of the density between them, on an axis found without the point that is placed on it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     Points: TypeAlias = NDArray[np.floating]
 
 SURE = 1.64
-"""Standard errors by which the depth of a valley is lowered: one-sided confidence of 95 %."""
+"""Standard errors by which the depth of a valley is lowered."""
 LEAST = 4
 """Points that either side needs."""
 _MOST_SHRUNK = 0.9
@@ -20,6 +21,22 @@ _STEPS = 3
 """Steps of the grid in a bandwidth."""
 _WINDOW = 2 * np.sqrt(np.pi)
 """Width of the window that counts as many points as a normal kernel does, in bandwidths."""
+_ENDS = 33
+"""Places between the means at which chords begin, end and are looked at."""
+_CHORDS = np.array(list(combinations(range(_ENDS), 3))).T
+_NEARNESS = (_CHORDS[2] - _CHORDS[1]) / (_CHORDS[2] - _CHORDS[0])
+
+
+class Dip(NamedTuple):
+    """How far the density between two groups falls below what one group allows, as a difference of logarithms."""
+
+    likely: float
+    """Below a chord, lowered by one standard error: what pairs are compared by."""
+    sure: float
+    """Of a valley alone, lowered by as many as make it unlikely by chance: what clusters are parted by."""
+
+
+NO_DIP = Dip(-np.inf, -np.inf)
 
 
 def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -68,8 +85,8 @@ def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.flo
     return score / length * np.sqrt(max(n - 2, 1) / (1 - shrunk))
 
 
-def valley_depth(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> float:
-    """Give the depth of the deepest valley of a density, as far as its points make it sure.
+def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:
+    """Give the deepest dip of a density between the means of two groups, as far as its points make it sure.
 
     Parameters
     ----------
@@ -80,35 +97,41 @@ def valley_depth(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> floa
 
     Returns
     -------
-    Lower 95 % bound of ``log(peak / valley)``, where the valley lies between the means of the groups and ``peak`` is the
-    lower of the highest densities on both sides of it; 0 or less where one peak is as likely.
+    The dip: as likely, how far the logarithm of the density lies below a chord of itself; as sure, the depth of a valley,
+    ``log(peak / valley)`` where ``peak`` is the lower of the highest densities on both sides. Minus infinity where the
+    means are nearer than the bandwidth.
 
     Notes
     -----
+    A density is log-concave where no chord of its logarithm lies above it; normal clouds, skewed ones with exponential tails
+    and even gradients are. Two normals of one variance are not once they are more than two standard deviations apart,
+    whatever their masses, while a valley is only seen if the smaller is not hidden on the flank of the larger: a chord is a
+    valley after the density was tilted by an exponential, which makes unequal masses equal. So chords say which of two pairs is
+    rather one cluster; they do not part: bent and falling gradients and long tails lie below chords too.
     Normal kernel of Silverman's bandwidth. Density times the kernel's width counts points, whose variance is taken for
-    Poisson's; the bound grows with their number, so that few points are not cut by chance, and many not for nothing.
+    Poisson's; the bounds grow with their number, so that few points are not cut by chance, and many not for nothing.
     """
     sides = scores[~second], scores[second]
     spread = min(sides[0].std(), sides[1].std(), 1.5)
     width = max(0.9 * spread * min(len(side) for side in sides) ** -0.2, 0.05)
-    low, high = np.quantile(scores, [0.001, 0.999])
-    n_steps = int(np.clip(_STEPS * (high - low) / width, 256, 4096))
-    edges = np.linspace(low - 1.5 * width, high + 1.5 * width, n_steps + 1)
-    step = edges[1] - edges[0]
-    reach = int(4 * width / step) + 1
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
-    density = np.convolve(np.histogram(scores, edges)[0], kernel / kernel.sum(), mode="full")[reach : reach + n_steps]
-    counts = density * _WINDOW * width / step
-    peak = np.minimum(np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]) + 0.5
-    valley = counts + 0.5
-    depth = np.log(peak / valley) - SURE * np.sqrt(1 / peak + 1 / valley)
-    middle = (edges[:-1] + edges[1:]) / 2
-    between = (middle >= min(side.mean() for side in sides)) & (middle <= max(side.mean() for side in sides))
-    return float(np.max(depth, where=between, initial=-np.inf))
+    first, last = sorted(float(side.mean()) for side in sides)
+    if last - first < width:
+        return NO_DIP
+    middle, counts = _smoothed(scores, width)
+    peak = np.minimum(np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1])
+    depth = np.log(peak / counts) - SURE * np.sqrt(1 / peak + 1 / counts)
+    between = (middle >= first) & (middle <= last)
+    valley = np.max(depth, where=between, initial=-np.inf)
+    at = np.interp(np.linspace(first, last, _ENDS), middle, counts)
+    left, here, right = np.log(at)[_CHORDS]
+    gap = _NEARNESS * left + (1 - _NEARNESS) * right - here
+    left, here, right = (1 / at)[_CHORDS]
+    error = np.sqrt(_NEARNESS**2 * left + (1 - _NEARNESS) ** 2 * right + here)
+    return Dip(float((gap - error).max()), float(valley))
 
 
-def separation(points: Points, second: NDArray[np.bool_]) -> float:
-    """Give the evidence that two groups of points are two: see `valley_depth` of `left_out_scores`.
+def separation(points: Points, second: NDArray[np.bool_]) -> Dip:
+    """Give the evidence that two groups of points are two: see `density_dip` of `left_out_scores`.
 
     Parameters
     ----------
@@ -119,8 +142,20 @@ def separation(points: Points, second: NDArray[np.bool_]) -> float:
 
     Returns
     -------
-    The lower bound of the logarithm of peak over valley; minus infinity where a side has fewer than `LEAST` points.
+    The dip; minus infinity where a side has fewer than `LEAST` points.
     """
     if min(second.sum(), (~second).sum()) < LEAST:
-        return -np.inf
-    return valley_depth(left_out_scores(points, second), second)
+        return NO_DIP
+    return density_dip(left_out_scores(points, second), second)
+
+
+def _smoothed(scores: NDArray[np.float64], width: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give places, and the number of points that a normal kernel counts there, plus a half."""
+    low, high = np.quantile(scores, [0.001, 0.999])
+    n_steps = int(np.clip(_STEPS * (high - low) / width, 256, 4096))
+    edges = np.linspace(low - 1.5 * width, high + 1.5 * width, n_steps + 1)
+    step = edges[1] - edges[0]
+    reach = int(4 * width / step) + 1
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
+    density = np.convolve(np.histogram(scores, edges)[0], kernel / kernel.sum(), mode="full")[reach : reach + n_steps]
+    return (edges[:-1] + edges[1:]) / 2, density * _WINDOW * width / step + 0.5

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sctandem.kernels._annealing import BLOCK, AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing_lift import COLDEST, fit_lift
+from sctandem.kernels._annealing_rare import Measured, rare_clusters
 from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree
 from sctandem.kernels._groups import group_means
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Points: TypeAlias = NDArray[np.floating]
 
 LEAST_EVIDENCE = 0.1
-"""Depth of valley that parts two clusters: the density falls by a tenth, with a confidence of 95 %."""
+"""Depth of a dip that parts two clusters: the density falls by a tenth, as far as the points make it sure."""
 _FINE = 40
 """Clusters of a path at its end, unless more are asked for."""
 _POINTS_A_CLUSTER = 10
+_FEW = 50
+"""Points below which a small cluster is too small to be surely parted."""
+_OF_ONE = 0.3
+"""Where the path ends after a round that found one cluster. Its metric makes all points one round cloud of variance 1, of which the
+likeliest temperature is that of a single normal whatever it holds."""
+_LEAST_LIFTED = 0.01
+"""Least share of the points in a cluster of the feature space, in which a few isolated points are a group."""
 _FLOOR = 1e-3
 """Least variance of the metric, as a share of the largest."""
+
+
+class _Ends(NamedTuple):
+    """Where a path ends."""
+
+    n_clusters: int | None
+    temperature: float | None
+    fine: int
+    coldest: float | None = None
+    least_mass: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,8 @@ def anneal(
     temperature: float | None = None,
     n_rounds: int = 2,
     max_points: int = 8000,
+    min_points: int | None = None,
+    lift: bool = False,
     rng: np.random.Generator,
 ) -> Annealing:
     """Cluster points by deterministic annealing, with as many clusters as valleys part.
@@ -70,6 +93,11 @@ def anneal(
         Rounds of annealing; each after the first works in the metric in which the clusters of the one before are round.
     max_points
         Points on which clusters are found; of more, as many are drawn. All are assigned.
+    min_points
+        Also looks for clusters of at least so many points among all points that the clusters found explain badly: see
+        `rare_clusters`. Without effect where `n_clusters` or `temperature` is given, or with `lift`.
+    lift
+        Works in a kernel feature space, in one round: see `fit_lift`.
     rng
         Draws them.
 
@@ -86,21 +114,29 @@ def anneal(
     drawn = points
     if len(points) > max_points:
         drawn = points[np.sort(rng.choice(len(points), max_points, replace=False))]
-    centre = drawn.mean(axis=0, dtype=np.float64)
-    drawn = (drawn - centre).astype(np.float32)
-    metric = np.eye(drawn.shape[1])
-    measured = drawn
     fine = min(max(_FINE, 2 * (n_clusters or 0)), max(len(drawn) // _POINTS_A_CLUSTER, n_clusters or 1))
-    path, united, group = _one_round(measured, n_clusters, temperature, fine)
-    for _ in range(n_rounds - 1 if temperature is None else 0):
-        metric = within_metric(measured, group) @ metric
-        measured = drawn @ metric.astype(np.float32).T
-        path, united, group = _one_round(measured, n_clusters, temperature, fine)
+    ends = _Ends(n_clusters, temperature, fine)
+    place: Callable[[Points], NDArray[np.float32]]
+    if lift:
+        place = fit_lift(drawn, rng=rng).of
+        measured = place(drawn)
+        ends = ends._replace(coldest=COLDEST, least_mass=_LEAST_LIFTED)
+        path, united, group = _one_round(measured, ends)
+    else:
+        place, measured, path, united, group = _rounds(drawn, ends, n_rounds)
+    everything = Measured(points, place)
+    if min_points is not None and not lift and n_clusters is None and temperature is None:
+        large = _large(path, united, len(drawn))
+        few = path._replace(centres=path.centres[large], masses=path.masses[large] / path.masses[large].sum())
+        rare = rare_clusters(
+            everything, few, united[large], min_points=min_points, max_points=max_points, least=LEAST_EVIDENCE
+        )
+        if rare:
+            path, united, measured, group = _with_rare(everything, rare, few, united[large], measured, group)
     order = np.argsort(-np.bincount(group), kind="stable")
     rank = np.argsort(order)
     tree = split_tree(measured, rank[group])
-    memberships = _memberships(points, centre, metric, path, rank[united])
-    return Annealing(memberships, tree, path.phases, path.temperature)
+    return Annealing(_memberships(everything, path, rank[united]), tree, path.phases, path.temperature)
 
 
 def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -123,15 +159,35 @@ def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float6
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-def _one_round(
-    points: Points, n_clusters: int | None, temperature: float | None, fine: int
-) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
-    """Anneal, and unite what no valley parts; give the path, the group of each of its clusters and of each point."""
+def _rounds(
+    drawn: Points, ends: _Ends, n_rounds: int
+) -> tuple[
+    Callable[[Points], NDArray[np.float32]], NDArray[np.float32], AnnealingPath, NDArray[np.intp], NDArray[np.intp]
+]:
+    """Anneal in the metric of the points, then in those that the clusters ask for; give the map to the last, and what it found."""
+    centre = drawn.mean(axis=0, dtype=np.float64)
+    drawn = (drawn - centre).astype(np.float32)
+    metric = np.eye(drawn.shape[1])
+    measured = drawn
+    path, united, group = _one_round(measured, ends)
+    for _ in range(n_rounds - 1 if ends.temperature is None else 0):
+        metric = within_metric(measured, group) @ metric
+        measured = drawn @ metric.astype(np.float32).T
+        alone = group.max() == 0 and ends.n_clusters is None
+        path, united, group = _one_round(measured, ends._replace(coldest=_OF_ONE if alone else None))
+    turned = metric.astype(np.float32).T
+    return (lambda points: (points - centre).astype(np.float32) @ turned), measured, path, united, group
+
+
+def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
+    """Anneal, and unite what no dip parts; give the path, the group of each of its clusters and of each point."""
+    n_clusters, temperature, fine, coldest, least_mass = ends
     if temperature is not None:
         path = anneal_path(points, n_max=len(points), temperature=temperature, min_points=1)
     else:
-        coldest = 0.0 if n_clusters else None  # down to the number asked for
-        path = anneal_path(points, n_max=fine, temperature=coldest, min_points=min(5, len(points) // fine))
+        coldest = 0.0 if n_clusters else coldest  # down to the number asked for
+        least = max(min(5, len(points) // fine), 0 if n_clusters else int(least_mass * len(points)))
+        path = anneal_path(points, n_max=fine, temperature=coldest, min_points=least)
     labels = soft_memberships(points, path.centres, path.masses, path.temperature).argmax(axis=1)
     present = np.unique(labels)
     path = path._replace(centres=path.centres[present], masses=path.masses[present] / path.masses[present].sum())
@@ -143,15 +199,41 @@ def _one_round(
     return path, united, united[labels]
 
 
-def _memberships(
-    points: Points, centre: Points, metric: Points, path: AnnealingPath, group: NDArray[np.intp]
-) -> NDArray[np.float32]:
+def _large(path: AnnealingPath, united: NDArray[np.intp], n: int) -> NDArray[np.bool_]:
+    """Say which clusters of the path stay when rare ones are looked for.
+
+    One of few points that was united with others may be rare, with too few points drawn to show it: it goes, and its points are
+    badly explained then. Of every group the largest stays.
+    """
+    large = path.masses * n >= _FEW
+    for g in np.unique(united):
+        large[np.argmax(np.where(united == g, path.masses, 0))] = True
+    return large
+
+
+def _with_rare(
+    everything: Measured,
+    rare: list[NDArray[np.intp]],
+    path: AnnealingPath,
+    united: NDArray[np.intp],
+    measured: Points,
+    group: NDArray[np.intp],
+) -> tuple[AnnealingPath, NDArray[np.intp], Points, NDArray[np.intp]]:
+    """Add rare clusters to those of the path, and their points to those that clusters were found on."""
+    cells = [everything.of(rows) for rows in rare]
+    names = int(united.max()) + 1 + np.arange(len(rare))
+    masses = np.concatenate([path.masses, [len(rows) / len(everything.points) for rows in rare]])
+    centres = np.concatenate([path.centres, np.stack([points.mean(axis=0) for points in cells])])
+    path = path._replace(centres=centres, masses=masses / masses.sum())
+    group = np.concatenate([group, np.repeat(names, [len(rows) for rows in rare])])
+    return path, np.concatenate([united, names]), np.concatenate([measured, *cells]), group
+
+
+def _memberships(everything: Measured, path: AnnealingPath, group: NDArray[np.intp]) -> NDArray[np.float32]:
     """Add up the memberships of each group's clusters, for all points, a block at a time."""
     onto = np.zeros((len(group), int(group.max()) + 1), np.float32)
     onto[np.arange(len(group)), group] = 1
-    turned = metric.T.astype(np.float32)
-    result = np.empty((len(points), onto.shape[1]), np.float32)
-    for start in range(0, len(points), BLOCK):
-        block = (points[start : start + BLOCK] - centre).astype(np.float32) @ turned
-        result[start : start + BLOCK] = soft_memberships(block, path.centres, path.masses, path.temperature) @ onto
+    result = np.empty((len(everything.points), onto.shape[1]), np.float32)
+    for here, block in everything.blocks():
+        result[here] = soft_memberships(block, path.centres, path.masses, path.temperature) @ onto
     return result

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from sctandem.kernels._annealing import critical_temperature
-from sctandem.kernels._annealing_evidence import separation
+from sctandem.kernels._annealing_evidence import Dip, separation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,11 +30,11 @@ class SplitTree(NamedTuple):
     """Below which the node splits; NaN for a leaf."""
     n_points: NDArray[np.int64]
     evidence: NDArray[np.float64]
-    """For the split of the node: lower bound of log(peak / valley); NaN for a leaf."""
+    """For the split of the node: how deep the density surely dips between its sides, in logarithms; NaN for a leaf."""
 
 
 def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, least: float = np.inf) -> Labels:
-    """Unite the two groups that are least parted, again and again.
+    """Unite the two groups that are likely least parted, of those not surely parted, again and again.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
     labels = labels.copy()
     n_given = int(labels.max()) + 1
     united = np.arange(n_given)
-    known: dict[tuple[int, int], float] = {}
+    known: dict[tuple[int, int], Dip] = {}
     groups = list(range(n_given))
     members = {g: np.flatnonzero(labels == g) for g in groups}
     while len(groups) > max(n_groups, 1):
@@ -63,9 +63,10 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
             if (a, b) not in known:
                 cells = np.concatenate([members[a], members[b]])
                 known[a, b] = separation(points[cells], np.arange(len(cells)) >= len(members[a]))
-        a, b = min(pairs, key=lambda pair: known[pair])
-        if known[a, b] >= least:
+        unsure = [pair for pair in pairs if known[pair].sure < least]
+        if not unsure:
             break
+        a, b = min(unsure, key=lambda pair: known[pair].likely)
         new = max(members) + 1
         members[new] = np.concatenate([members[a], members[b]])
         united[(united == a) | (united == b)] = new
@@ -106,7 +107,7 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
         children[new] = (a, b) if len(members[a]) >= len(members[b]) else (b, a)
         members[new] = cells
         temperature[new] = max([known[a, b], *(temperature.get(c, 0.0) for c in (a, b))])
-        evidence[new] = separation(points[cells], np.arange(len(cells)) >= len(members[a]))
+        evidence[new] = separation(points[cells], np.arange(len(cells)) >= len(members[a])).sure
         nodes = [n for n in nodes if n not in {a, b}] + [new]
     order: list[tuple[int, int]] = [(nodes[0], -1)]
     for place, (node, _) in enumerate(order):  # grows while it is read: parents come first

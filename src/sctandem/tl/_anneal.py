@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sctandem.kernels._annealing_fit import Annealing
     from sctandem.kernels._annealing_tree import SplitTree
 
+_METRICS = ("within", "given", "kernel")
+
 
 def anneal(
     adata: AnnData,
@@ -33,7 +35,8 @@ def anneal(
     *,
     n_clusters: int | None = None,
     temperature: float | None = None,
-    n_rounds: int = 2,
+    min_cells: int | None = None,
+    metric: Literal["within", "given", "kernel"] = "within",
     max_cells: int = 8000,
     key_added: str = "anneal",
     rng: RNG = None,
@@ -54,16 +57,25 @@ def anneal(
     temperature
         Takes the clusters as the phases have parted them at this temperature, in squared units of `use_rep`, without asking
         whether valleys part them. Not together with `n_clusters`.
-    n_rounds
-        Rounds of annealing: each after the first measures distances so that the clusters of the one before are round. 1 keeps
-        the metric of `use_rep`.
+    min_cells
+        Also looks for rare clusters of at least so many cells, at least 5, among all the cells that the clusters explain
+        badly; 20 finds 50 cells of 100,000. `None` does not look. Not together with `n_clusters`, `temperature` or
+        ``metric="kernel"``.
+    metric
+        How distances are measured.
+
+        - ``"within"``: in a second round, so that the clusters of the first are round.
+        - ``"given"``: as in `use_rep`.
+        - ``"kernel"``: in a kernel feature space, for a few clusters that are connected but not convex, such as rings. Needs
+          empty space between them.
     max_cells
         Clusters are found on this many cells, drawn where there are more; all are assigned. Clusters with fewer than about
-        ten of these cells are not found.
+        ten of these cells are found with `min_cells` only.
     key_added
         Name of the result.
     rng
-        Seed of the draw; `None` draws one. Up to `max_cells` cells it changes nothing. Kept in ``params``.
+        Seed of the draw; `None` draws one. Up to `max_cells` cells it changes nothing unless ``metric="kernel"``, which draws
+        landmarks. Kept in ``params``.
     copy
         Return a copy with the result instead of writing it to `adata`.
 
@@ -92,7 +104,8 @@ def anneal(
     KeyError
         When `use_rep` is not there; lists what is.
     ValueError
-        When it is not finite, does not vary, or there are fewer cells than clusters. Nothing is written then.
+        When it is not finite, does not vary, there are fewer cells than clusters, or options contradict each other. Nothing
+        is written then.
 
     Notes
     -----
@@ -101,8 +114,10 @@ def anneal(
     to the temperature that is likeliest for what they leave. Of these the two are united, again and again, between which
     the density along their discriminant axis (found without the cell that is placed on it) shows no valley of a tenth at
     95 % confidence. Types that overlap so far that no valley is left between them stay one cluster; a long or skewed cloud is
-    not cut. Units of ``temperature`` in the tree: variances within clusters after more than one round, else those of
-    `use_rep`. Cost: seconds up to `max_cells`, then linear: a product with 40 centres a cell.
+    not cut. Rare clusters need such a valley between them and all the cells of the clusters nearest to them. Units of
+    ``temperature`` in the tree: variances within clusters with ``metric="within"``, kernel features with ``"kernel"``,
+    else those of `use_rep`. Runs on the processor, in single precision, in blocks of cells. Cost: seconds up to `max_cells`,
+    then linear: a product with 40 centres a cell, or with 1,000 landmarks.
 
     References
     ----------
@@ -123,9 +138,9 @@ def anneal(
     """
     points = _representation(adata, use_rep)
     check_key_added(key_added)
-    check_number(n_rounds, "n_rounds", low=1, whole=True)
     check_number(max_cells, "max_cells", low=100, whole=True)
     _check_overrules(n_clusters, temperature, min(len(points), max_cells))
+    _check_metric(metric, min_cells, overruled=n_clusters is not None or temperature is not None)
     seed = draw_seed(rng)
     # imported here: nothing else of the package needs it
     from sctandem.kernels._annealing_fit import anneal as fit
@@ -134,16 +149,18 @@ def anneal(
         points,
         n_clusters=n_clusters,
         temperature=temperature,
-        n_rounds=n_rounds,
+        n_rounds=2 if metric == "within" else 1,
         max_points=max_cells,
+        min_points=min_cells,
+        lift=metric == "kernel",
         rng=np.random.default_rng(seed),
     )
     if n_clusters is not None and found.memberships.shape[1] < n_clusters:
         msg = f"n_clusters={n_clusters}, but adata.obsm[{use_rep!r}] has only {found.memberships.shape[1]} clusters that part."
         raise ValueError(msg)
-    params = {"use_rep": use_rep, "n_rounds": n_rounds, "max_cells": max_cells, "seed": seed}
-    params |= {"n_clusters": n_clusters} if n_clusters is not None else {}
-    params |= {"temperature": float(temperature)} if temperature is not None else {}
+    params = {"use_rep": use_rep, "metric": metric, "max_cells": max_cells, "seed": seed}
+    given = {"n_clusters": n_clusters, "temperature": temperature, "min_cells": min_cells}
+    params |= {name: value for name, value in given.items() if value is not None}
     result = working_copy(adata, copy=copy)
     _write(result, AnnealKeys(key_added), found, {**params, "version": version("sctandem")})
     return result if copy else None
@@ -184,6 +201,19 @@ def _check_overrules(n_clusters: Any, temperature: Any, n_cells: int) -> None:
             raise ValueError(msg)
     if temperature is not None:
         check_positive(temperature, "temperature")
+
+
+def _check_metric(metric: Any, min_cells: Any, *, overruled: bool) -> None:
+    """Check how distances are measured, and whether rare clusters can be looked for."""
+    if metric not in _METRICS:
+        msg = f"metric={metric!r} is not one of {', '.join(map(repr, _METRICS))}."
+        raise ValueError(msg)
+    if min_cells is None:
+        return
+    check_number(min_cells, "min_cells", low=5, whole=True)
+    if overruled or metric == "kernel":
+        msg = f"min_cells={min_cells} looks for more clusters: not together with n_clusters, temperature or metric='kernel'."
+        raise ValueError(msg)
 
 
 def _write(adata: AnnData, keys: AnnealKeys, found: Annealing, params: dict[str, Any]) -> None:
