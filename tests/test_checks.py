@@ -211,13 +211,20 @@ def test_too_few_cells():
         _checks.check_n_cells(1, 2, "training")
 
 
-def test_working_copy(mdata, tmp_path):
+def test_working_copy(mdata):
     assert _checks.working_copy(mdata, copy=False) is mdata
     copied = _checks.working_copy(mdata, copy=True)
     assert copied is not mdata
     assert copied["gex"].X is not mdata["gex"].X
+
+
+def test_target_of_a_result(mdata, tmp_path):
+    _checks.check_target(mdata, "name", copy=True)
     mdata["gex"].write_h5ad(tmp_path / "x.h5ad")
     backed = anndata.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    _checks.check_target(backed, "name", copy=False)
     with pytest.raises(ValueError, match="copy=True needs the data in memory"):
-        _checks.working_copy(backed, copy=True)
+        _checks.check_target(backed, "name", copy=True)
     backed.file.close()
+    with pytest.raises(ValueError, match="without a slash"):
+        _checks.check_target(mdata, "a/b", copy=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,37 @@ def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None
     if not isinstance(value, expected):
         msg = f"{name} must be a {expected.__name__}, got {type(value).__name__}: {value!r:.80}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
+
+
+def check_slot_names(arguments: Mapping[str, Any]) -> None:
+    """Check those of the arguments that name a column, layer or slot: text, or `None` for none.
+
+    Parameters
+    ----------
+    arguments
+        By name; only those that end in `_key` or `layer` are looked at.
+
+    Raises
+    ------
+    TypeError
+        Names the argument and what was given.
+    """
+    for name, value in arguments.items():
+        if name.endswith(("_key", "layer")) and value is not None:
+            check_type(value, str, name, hint="It names one column or layer.")
+
+
+def check_path(value: Any, name: str) -> None:
+    """Check that an argument is a path, as text or as an object.
+
+    Raises
+    ------
+    TypeError
+        Names the argument and what was given.
+    """
+    if not isinstance(value, str | PathLike):
+        msg = f"{name} must be a path to a file, got {type(value).__name__}: {value!r:.80}"
+        raise TypeError(msg)
 
 
 def check_roles(modalities: Any) -> dict[str, str]:

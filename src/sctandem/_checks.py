@@ -16,8 +16,10 @@ from sctandem._check_arguments import (
     check_n_cells,
     check_number,
     check_option,
+    check_path,
     check_positive,
     check_roles,
+    check_slot_names,
     check_type,
     listed,
 )
@@ -39,10 +41,13 @@ __all__ = [
     "check_n_cells",
     "check_number",
     "check_option",
+    "check_path",
     "check_positive",
     "check_roles",
     "check_same_cells",
     "check_slot",
+    "check_slot_names",
+    "check_target",
     "check_type",
     "check_unique",
     "holds_counts",
@@ -365,17 +370,24 @@ def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -
     return mapping[key]
 
 
-def working_copy(data: Any, *, copy: bool) -> Any:
-    """Return the object that a function writes to: `data` itself, or its copy.
+def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
+    """Check where a result is to go, before it is computed: the name of the slot, and whether the object can be copied.
 
     Raises
     ------
+    TypeError
+        When `key_added` is not text.
     ValueError
-        When a copy is asked for of an object that is backed by a file.
+        When `key_added` has a slash, or a copy is asked for of an object that is backed by a file.
     """
-    if not copy:
-        return data
-    if data.isbacked:
+    check_key_added(key_added)
+    if copy and data.isbacked:
         msg = "copy=True needs the data in memory, but they are backed by a file: read them without `backed`."
         raise ValueError(msg)
+
+
+def working_copy(data: Any, *, copy: bool) -> Any:
+    """Return the object that a function writes to: `data` itself, or its copy. `check_target` comes first."""
+    if not copy:
+        return data
     return copy_mudata(data) if isinstance(data, MuData) else data.copy()

@@ -168,3 +168,9 @@ def test_genes_are_matched_by_what_finds_more():
         ValueError, match=r"The data have var_names: 'p', 'q', 'r', \.\.\.; .* name: 'A', 'B', 'C'; gene_id: 'ENSG0.2'"
     ):
         match_genes(genes, {"var_names": pd.Index(list("pqrs"))})
+
+
+@pytest.mark.parametrize("genes", [3, ["genes.bed"]])
+def test_what_is_no_annotation(genes):
+    with pytest.raises(TypeError, match="genes must be a path to a file, got (int|list)"):
+        read_genes(genes)

@@ -285,3 +285,17 @@ def test_hdf5_that_is_cut_short_or_no_mudata_is_named(tmp_path, pair):
         ValueError, match=r"rna\.h5mu is no MuData, .* it holds an AnnData, one modality: call it \.h5ad"
     ):
         td.io.read_multiome(tmp_path / "rna.h5mu")
+
+
+def test_modalities_are_for_h5mu_alone(tmp_path):
+    for name in ("a.h5", "a.h5ad"):
+        (tmp_path / name).write_text("")
+    for given in (("a.h5",), ("a.h5ad", "a.h5ad")):
+        with pytest.raises(ValueError, match=r"modalities=\{'rna': 'gex'\} names the modalities of an .h5mu; 'a.h5"):
+            td.io.read_multiome(*(tmp_path / name for name in given), modalities={"rna": "gex"})
+
+
+@pytest.mark.parametrize("path", [3, None, ["a.h5"]])
+def test_what_is_no_path(path, tmp_path):
+    with pytest.raises(TypeError, match=r"path must be a path to a file, got (int|NoneType|list)"):
+        td.io.read_multiome(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mudata
 import numpy as np
 import pytest
 import torch
@@ -245,3 +246,42 @@ def test_log_normalise_is_log1p_of_counts_per_ten_thousand(rng):
     library = counts.sum(1).astype(float)
     found = log_normalise(sparse.csr_matrix(counts), library).toarray()
     np.testing.assert_allclose(found, np.log1p(1e4 * counts / np.maximum(library, 1)[:, None]), rtol=1e-6)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr("sctandem.model._tape.TAPEConfig", lambda: CONFIG)  # the default
+
+
+def no_training(*_args, **_kwargs):
+    pytest.fail("trained before the arguments were checked")
+
+
+def test_too_few_heldout_cells_of_a_model_trained_here_are_for_train_size(quick, caplog):
+    mdata = td.datasets.simulate_multiome(60, 40, 400, rng=0)
+    td.pp.gene_windows(mdata)
+    td.tl.predict_expression(mdata, train_size=0.9, rng=0)
+    (told,) = [record.getMessage() for record in caplog.records if "too few" in record.getMessage()]
+    assert told.endswith("(10 are needed); lower train_size=0.9.")
+    assert mdata.uns["tape"]["params"]["scored"] is False
+
+
+@pytest.mark.parametrize("function", [td.tl.predict_expression, td.tl.peak_gene_links])
+def test_what_is_wrong_with_the_users_object_is_said_before_the_training(function, monkeypatch, tmp_path):
+    monkeypatch.setattr(td.model.TAPE, "train", no_training)
+    mdata = td.datasets.simulate_multiome(60, 40, 400, rng=0)
+    mdata.uns["mine"] = {}
+    with pytest.raises(
+        KeyError, match=r"mdata.uns has no 'w'; run `td.pp.gene_windows\(mdata, .*key_added='w'\)`.*'mine'"
+    ):
+        function(mdata, windows_key="w")
+    td.pp.gene_windows(mdata)
+    mdata.write_h5mu(tmp_path / "m.h5mu")
+    backed = mudata.read_h5mu(tmp_path / "m.h5mu", backed="r")
+    try:
+        with pytest.raises(ValueError, match="copy=True needs the data in memory"):
+            function(backed, copy=True)
+    finally:
+        backed.file.close()
+    with pytest.raises(TypeError, match="is a list, not a MuData"):
+        function([1], copy=True)

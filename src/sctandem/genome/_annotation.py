@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sctandem._checks import check_path
 from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def read_genes(genes: str | Path | pd.DataFrame) -> pd.DataFrame:
     if isinstance(genes, pd.DataFrame):
         table, source = _from_table(genes), "the table of genes"
     else:
+        check_path(genes, "genes")
         path = Path(genes)
         if not path.is_file():
             msg = f"genes={str(genes)!r} is not a file."

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import sparse
 
-from sctandem._checks import check_modalities, check_unique
+from sctandem._checks import check_modalities, check_path, check_unique
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem._keys import PeakColumns
 from sctandem.genome import parse_intervals, peak_coordinates
@@ -59,13 +59,15 @@ def read_multiome(
 
     Raises
     ------
+    TypeError
+        For a path that is neither text nor a path.
     FileNotFoundError
         For a path where there is no file.
     KeyError
         When an `.h5mu` has no modality of that name; lists those that are there.
     ValueError
         For other kinds of files, feature types that are missing, peaks without coordinates, a pair of files the wrong way
-        round or with the same features, and when the two modalities do not hold the same cells: says how many they share.
+        round or with the same features, `modalities` for files that have none, and when the two modalities do not hold the same cells: says how many they share.
 
     Notes
     -----
@@ -85,6 +87,9 @@ def read_multiome(
     (20, 300)
     """
     first = _existing(path)
+    if modalities is not None and first.suffix != ".h5mu":
+        msg = f"modalities={modalities!r} names the modalities of an .h5mu; {first.name!r} has none: leave it out."
+        raise ValueError(msg)
     if atac_path is not None:
         second = _existing(atac_path)
         for given in (first, second):
@@ -106,6 +111,7 @@ def read_multiome(
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file that is there."""
+    check_path(path, "path")
     found = Path(path).expanduser()
     if found.is_dir():
         inside = sorted(entry.name for entry in found.iterdir() if entry.suffix in {".h5", ".h5mu", ".h5ad"})

@@ -19,7 +19,7 @@ from scvi.data.fields import (
 )
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_type
+from sctandem._checks import check_n_cells, check_slot_names, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
 from sctandem.kernels import align_batches
@@ -163,6 +163,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_slot_names(given)
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),

@@ -12,7 +12,7 @@ from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_number, check_positive, check_type
+from sctandem._checks import check_n_cells, check_number, check_positive, check_slot_names, check_type
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin, WarmStartMixin
@@ -114,6 +114,8 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_type(sample_key, str, "sample_key")
+        check_slot_names(given)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),

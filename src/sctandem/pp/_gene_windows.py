@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
-    check_key_added,
     check_modalities,
     check_number,
     check_same_cells,
+    check_target,
     check_unique,
     working_copy,
 )
@@ -120,8 +120,8 @@ def gene_windows(
 
     36,601 genes and 108,377 peaks take about two seconds and 200 MB.
     """
-    check_key_added(key_added)
     named = check_modalities(mdata, modalities)
+    check_target(mdata, key_added, copy=copy)
     check_number(upstream, "upstream", whole=True)
     check_number(downstream, "downstream", whole=True)
     rna, atac = _measured(mdata, named)
@@ -159,7 +159,8 @@ def _measured(mdata: MuData, named: dict[str, str]) -> tuple[AnnData, AnnData]:
 def _annotation(rna: AnnData, genes: str | Path | pd.DataFrame | None, slot: str) -> tuple[str, pd.DataFrame]:
     """Read the annotation; return what to call it in messages and its rows."""
     if genes is not None:
-        return ("the table of genes" if isinstance(genes, pd.DataFrame) else Path(genes).name), read_genes(genes)
+        table = read_genes(genes)
+        return ("the table of genes" if isinstance(genes, pd.DataFrame) else Path(genes).name), table
     if find_columns(rna.var) is None and "interval" not in rna.var.columns:
         shown = ", ".join(map(str, rna.var.columns)) or "no columns"
         msg = (

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_key_added, check_modalities, check_unique, working_copy
+from sctandem._checks import check_modalities, check_target, check_unique, working_copy
 from sctandem._keys import SequenceKeys
 from sctandem.genome import peak_coordinates
 from sctandem.genome import sequence_features as describe
@@ -75,8 +75,8 @@ def sequence_features(
     -----
     The table takes 4 bytes per peak and feature: 55 MB for 100,000 peaks at the default `k`, 205 MB at 5.
     """
-    check_key_added(key_added)
     named = check_modalities(mdata, modalities, required=("atac",))
+    check_target(mdata, key_added, copy=copy)
     atac = mdata.mod[named["atac"]]
     check_unique(atac.var_names, f"mdata[{named['atac']!r}].var_names")
     table = describe(peak_coordinates(atac), fasta, k=k)

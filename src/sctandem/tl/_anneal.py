@@ -8,10 +8,10 @@ import pandas as pd
 
 from sctandem._checks import (
     check_adata,
-    check_key_added,
     check_n_cells,
     check_number,
     check_positive,
+    check_target,
     listed,
     working_copy,
 )
@@ -137,7 +137,7 @@ def anneal(
     3
     """
     points = _representation(adata, use_rep)
-    check_key_added(key_added)
+    check_target(adata, key_added, copy=copy)
     check_number(max_cells, "max_cells", low=100, whole=True)
     _check_overrules(n_clusters, temperature, min(len(points), max_cells))
     _check_metric(metric, min_cells, overruled=n_clusters is not None or temperature is not None)

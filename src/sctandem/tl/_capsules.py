@@ -12,10 +12,10 @@ from sctandem._checks import (
     check_adata,
     check_counts,
     check_key,
-    check_key_added,
     check_layer,
     check_n_cells,
     check_positive,
+    check_target,
     check_type,
     check_unique,
     layer_slot,
@@ -146,7 +146,7 @@ def capsules(
     2
     """
     check_adata(adata)
-    check_key_added(key_added)
+    check_target(adata, key_added, copy=copy)
     keys = CapsuleKeys(key_added)
     counts = {"layer": layer, "batch_key": batch_key, "size_factor_key": size_factor_key}
     _check_choices(labels, n_capsules, model, adata.n_obs, keys)
@@ -155,7 +155,7 @@ def capsules(
     own = model is not None and model.adata is adata and not any(counts.values())
     counts = {name: known.get(name) if value is None else value for name, value in counts.items()}
     bare = _bare(adata, labels, **counts)
-    result = working_copy(adata, copy=copy)  # before the training: it says what cannot be copied
+    result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
     if model is None:
         params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from sctandem._checks import (
     check_adata,
     check_counts,
-    check_key_added,
     check_layer,
+    check_target,
     check_unique,
     layer_slot,
     working_copy,
@@ -131,7 +131,7 @@ def differential_expression(
     ['0', '1', '2', '3', '4']
     """
     check_adata(adata)
-    check_key_added(key_added)
+    check_target(adata, key_added, copy=copy)
     # imported here: nothing else of the package needs them
     from sctandem.tl._de_samples import find_samples, state_weights, sum_cells
     from sctandem.tl._de_states import assess_states

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sctandem._checks import check_adata, check_key_added, check_number, working_copy
+from sctandem._checks import check_adata, check_number, check_target, working_copy
 from sctandem._keys import AssociationKeys
 from sctandem.tl._text_rows import text_rows
 
@@ -133,7 +133,7 @@ def gene_associations(
     ['0', '1', '2', '3']
     """
     check_adata(adata)
-    check_key_added(key_added)
+    check_target(adata, key_added, copy=copy)
     check_number(fdr, "fdr", low=0, high=1)
     # imported here: nothing else of the package needs them
     from sctandem.kernels._count_scores import CountScores, fit_count_model

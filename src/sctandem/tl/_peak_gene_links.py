@@ -4,11 +4,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from sctandem._checks import (
-    check_key_added,
     check_modalities,
     check_mudata,
     check_positive,
     check_roles,
+    check_target,
     check_type,
     working_copy,
 )
@@ -106,7 +106,7 @@ def peak_gene_links(
     ['peak', 'gene', 'distance', 'weight', 'sign', 'pvalue', 'fdr']
     """
     check_mudata(mdata)
-    check_key_added(key_added)
+    check_target(mdata, key_added, copy=copy)
     check_positive(n_permutations, "n_permutations", whole=True)
     given = check_roles(modalities)
     seed = draw_seed(rng)

@@ -10,13 +10,13 @@ from anndata import AnnData
 
 from sctandem._checks import (
     check_counts,
-    check_key_added,
     check_layer,
     check_modalities,
     check_mudata,
     check_number,
     check_roles,
     check_same_cells,
+    check_target,
     check_type,
     holds_counts,
     layer_slot,
@@ -138,17 +138,22 @@ def predict_expression(
     (300, 60)
     """
     check_number(train_size, "train_size", low=0.1, high=1)
-    check_key_added(key_added)
+    check_mudata(mdata)
+    check_target(mdata, key_added, copy=copy)
     if model is not None:
         from sctandem.model import TAPE
 
         check_type(model, TAPE, "model")
     rna, atac = _names(mdata, model, modalities)
     seed = draw_seed(rng)
+    too_few = "train with train_size < 1"
     if model is None:
         model = train_tape(
             mdata, modalities, train_size=train_size, windows_key=windows_key, sequence_key=sequence_key, seed=seed
         )
+        too_few = f"lower train_size={train_size:g}"
+    elif model.adata is not mdata:
+        too_few += _collision(mdata, model)
     keys = PredictionKeys(key_added)
     chromatin = mdata if atac == model.modalities["atac"] else _renamed(mdata, atac, model.modalities["atac"])
     predicted = model.predict_expression(chromatin)
@@ -162,7 +167,7 @@ def predict_expression(
             raise ValueError(msg)
         predicted = predicted[genes] if not genes.equals(predicted.columns) else predicted
         if holds_counts(mdata.mod[rna], model.setup_args["rna_layer"]):
-            table = _score(mdata, chromatin, model, rna=rna, heldout=heldout, keys=keys, seed=seed)
+            table = _score(mdata, chromatin, model, rna=rna, heldout=heldout, keys=keys, seed=seed, too_few=too_few)
 
     result = working_copy(mdata, copy=copy)
     if rna not in result.mod:  # without X: a prediction is not to be taken for counts
@@ -201,7 +206,6 @@ def _write_skill(rna: AnnData, table: pd.DataFrame | None, keys: PredictionKeys)
 def _names(mdata: MuData, model: TAPE | None, modalities: Mapping[str, str] | None) -> tuple[str, str]:
     """Find the modalities, and check that all of them and the object have the same cells in the same order."""
     given = {**(model.modalities if model is not None else {}), **check_roles(modalities)}
-    check_mudata(mdata)
     # chromatin alone is enough for a model, unless the user says that there is RNA as well
     alone = given.get("rna", "rna") not in mdata.mod and "rna" not in (modalities or {})
     roles = ("atac",) if alone else ("rna", "atac")
@@ -248,14 +252,14 @@ def _expression(
     return log_normalise(counts[:, adata.var_names.get_indexer(genes)], library), library
 
 
-def _collision(mdata: MuData, model: TAPE, heldout: np.ndarray) -> str:
+def _collision(mdata: MuData, model: TAPE) -> str:
     """Say that cells of another object may only be called like the training cells."""
-    known = int((~heldout).sum())
-    if known == 0 or mdata is model.adata:
+    known = int(mdata.obs_names.isin(model.train_cells_).sum())
+    if known == 0:
         return ""
     return (
-        f" {known} of the {mdata.n_obs} cells have names of cells that the model was trained on and are taken for these. Where "
-        "they are others (barcodes repeat between samples), make the names differ, such as by the sample in front."
+        f". {known} of the {mdata.n_obs} cells have names of cells that the model was trained on and are taken for these. Where "
+        "they are others (barcodes repeat between samples), make the names differ, such as by the sample in front"
     )
 
 
@@ -268,18 +272,19 @@ def _score(
     heldout: np.ndarray,
     keys: PredictionKeys,
     seed: int,
+    too_few: str,
 ) -> pd.DataFrame | None:
-    """Score the held-out cells, or say why not."""
+    """Score the held-out cells, or say why not: `too_few` is what to do where too few are held out."""
     genes = mdata.mod[rna].var_names
     cells = np.flatnonzero(heldout)
     measured, library = _expression(mdata, rna, model, cells, genes)
     cells, measured, library = cells[library > 0], measured[library > 0], library[library > 0]
     if cells.size < MIN_CELLS:
         logger.warning(
-            "%d held-out cells with counts: too few to score the prediction (%d are needed); train with train_size < 1.%s",
+            "%d held-out cells with counts: too few to score the prediction (%d are needed); %s.",
             cells.size,
             MIN_CELLS,
-            _collision(mdata, model, heldout),
+            too_few,
         )
         return None
     n_chosen = int(mdata.obs_names[cells].isin(model.chosen_on_).sum())

@@ -11,12 +11,12 @@ from scipy.stats import false_discovery_control, pearsonr
 from sctandem._checks import (
     check_counts,
     check_key,
-    check_key_added,
     check_layer,
     check_modalities,
     check_n_cells,
     check_positive,
     check_slot,
+    check_target,
     check_unique,
     layer_slot,
     working_copy,
@@ -160,7 +160,7 @@ def programme_skill(
     """
     name = check_modalities(mdata, modalities, required=("rna",))["rna"]
     check_positive(n_random, "n_random", whole=True)
-    check_key_added(key_added)
+    check_target(mdata, key_added, copy=copy)
     how = mdata.uns.get(key, {}).get("params", {})
     layer, size_factor_key = layer or how.get("rna_layer"), size_factor_key or how.get("size_factor_key")
     prediction = PredictionKeys(key)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from anndata import AnnData
 
-from sctandem._checks import check_modalities
+from sctandem._checks import check_modalities, check_slot
 from sctandem._compat import new_mudata
-from sctandem._keys import UNKNOWN
+from sctandem._keys import UNKNOWN, GeneWindowKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,8 @@ def train_tape(
     from sctandem.model import TAPE
 
     names = check_modalities(mdata, modalities)
+    named = "" if windows_key == GeneWindowKeys().key else f", key_added={windows_key!r}"
+    windows = check_slot(mdata.uns, windows_key, "mdata.uns", f"td.pp.gene_windows(mdata, genes=...{named})")
     parts = {
         name: AnnData(mdata.mod[name].X, obs=mdata.mod[name].obs.copy(), var=mdata.mod[name].var)
         for name in names.values()
@@ -58,7 +60,7 @@ def train_tape(
     for key in chromatin.varm:
         parts[names["atac"]].varm[key] = chromatin.varm[key]
     bare = new_mudata(parts)
-    bare.uns.update({key: value for key, value in mdata.uns.items() if key == windows_key})
+    bare.uns[windows_key] = windows
     TAPE.setup_mudata(bare, modalities=modalities, windows_key=windows_key, sequence_key=sequence_key)
     model = TAPE(bare)
     model.train(train_size=train_size, rng=seed)

@@ -10,6 +10,7 @@ from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
+from sctandem._checks import check_slot_names
 from sctandem._random import torch_seeded
 from sctandem.data import as_csr
 from sctandem.model.base._files import FilesMixin
@@ -116,6 +117,7 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_slot_names(given)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
