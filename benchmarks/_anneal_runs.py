@@ -32,7 +32,7 @@ def represented(name: str, folder: Path | None = None) -> AnnData:
             labels = adata.obs[LABEL].astype(str).to_numpy()
             np.savez(kept, **{PCA: adata.obsm[PCA], VAE: adata.obsm[VAE], LABEL: labels})
         return adata
-    with np.load(kept, allow_pickle=True) as found:
+    with np.load(kept) as found:
         adata = AnnData(obsm={rep: found[rep] for rep in (PCA, VAE)})
         adata.obs[LABEL] = found[LABEL]
     return adata
