@@ -80,7 +80,7 @@ def test_bad_signatures(group, signature, problem):
 
 def test_names_of_results_are_checked(tmp_path, monkeypatch):
     (tmp_path / "keyed.py").write_text(
-        "def good(mdata, key_added='x'):\n    check_key_added(key_added)\n\n\n"
+        "def good(mdata, key_added='x', copy=False):\n    check_target(mdata, key_added, copy=copy)\n\n\n"
         "def bad(mdata, key_added='x'):\n    mdata[key_added] = 1\n\n\n"
         "def other(mdata):\n    return 1\n"
     )
@@ -88,7 +88,7 @@ def test_names_of_results_are_checked(tmp_path, monkeypatch):
     keyed = importlib.import_module("keyed")
     assert conventions.key_added_problems(keyed.good) == []
     assert conventions.key_added_problems(keyed.other) == []
-    assert conventions.key_added_problems(keyed.bad) == ["does not call check_key_added(key_added)"]
+    assert conventions.key_added_problems(keyed.bad) == ["does not call check_target(data, key_added, copy=copy)"]
 
 
 def test_self_is_not_a_parameter():

@@ -115,8 +115,8 @@ def key_added_problems(function: Callable) -> list[str]:
     """Check that a function that names its result checks the name before anything else is done with it."""
     if "key_added" not in inspect.signature(function).parameters:
         return []
-    called = "check_key_added(key_added)" in inspect.getsource(function)
-    return [] if called else ["does not call check_key_added(key_added)"]
+    called = re.search(r"check_target\(\w+, key_added, copy=copy\)", inspect.getsource(function))
+    return [] if called else ["does not call check_target(data, key_added, copy=copy)"]
 
 
 # --- docstrings -------------------------------------------------------------------------------------------------------

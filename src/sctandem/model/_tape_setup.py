@@ -9,7 +9,7 @@ import pandas as pd
 from scvi import REGISTRY_KEYS
 from scvi.data import fields
 
-from sctandem._checks import article, check_slot_names
+from sctandem._checks import article, check_slot_names, check_type
 from sctandem._compat import ModelLayout
 from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs
 from sctandem.model.base._manager import ModelManager, forget_copied
@@ -134,6 +134,8 @@ class TAPESetupMixin:
             For values that are not counts, repeated names, one modality in two roles, or modalities whose cells differ.
         """
         given = dict(locals())
+        for name in ("windows_key", "sequence_key"):
+            check_type(given[name], str, name)
         check_slot_names(given)
         loading = given.pop("source_registry") is not None
         names, columns = check_inputs(
