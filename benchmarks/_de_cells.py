@@ -1,4 +1,4 @@
-"""Peers that are not pseudobulk: scVI, whose unit is the cell and which gives probabilities, and memento, which bootstraps cells."""
+"""A peer that is not pseudobulk: scVI, whose unit is the cell and which gives probabilities."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from benchmarks._de_data import DONOR, GROUP, TYPE, control_cells, grouped, splits, thinned
 from benchmarks._de_runs import discoveries
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
-SCVI, MEMENTO = "scVI", "memento"
+SCVI = "scVI"
 EPOCHS = 40
-#: Part of the molecules that the chemistry (10x version 1) captures, and draws of the bootstrap.
-CAPTURED, DRAWS = 0.07, 2000
 
 
 def by_scvi(adata: AnnData, seed: int) -> dict[str, pd.Series]:
@@ -41,25 +38,7 @@ def by_scvi(adata: AnnData, seed: int) -> dict[str, pd.Series]:
     return found
 
 
-def by_memento(adata: AnnData, seed: int) -> dict[str, pd.Series]:
-    """Give by type which genes memento reports at 5 % (Benjamini-Hochberg), donors as replicates; genes that it leaves out are not."""
-    import numpy as np
-    from memento.wrappers import binary_test_1d
-    from scipy.stats import false_discovery_control
-
-    np.random.seed(seed)  # noqa: NPY002 - its bootstrap draws from there
-    found = {}
-    for name in sorted(adata.obs[TYPE].unique()):
-        part = adata[(adata.obs[TYPE] == name).to_numpy()].copy()
-        part.obs["treated"] = (part.obs[GROUP] == "B").astype(int)
-        table = binary_test_1d(part, CAPTURED, "treated", 1, num_boot=DRAWS, verbose=0, replicates=[DONOR])
-        p = table.set_index("gene")["de_pval"].fillna(1.0)
-        chosen = pd.Series(false_discovery_control(p.to_numpy()) < 0.05, index=p.index)
-        found[name] = chosen.reindex(adata.var_names, fill_value=False)
-    return found
-
-
-METHODS = {SCVI: by_scvi, MEMENTO: by_memento}
+METHODS = {SCVI: by_scvi}
 
 
 def null(method: str, number: int) -> list[dict[str, Any]]:

@@ -18,7 +18,9 @@ from benchmarks import (
     de,
 )
 from benchmarks.peers import _pseudobulk as peers
-from scipy import stats
+from scipy import sparse, stats
+
+import sctandem as td
 
 OURS = _de_targets.OURS
 DESIGN = np.column_stack([np.ones(8), np.repeat([0.0, 1.0], 4)])
@@ -228,3 +230,50 @@ def test_figure_of_calibration(tmp_path):
     assert (middle < high).all()
     _de_figure.draw({"null": runs}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def six_donors() -> AnnData:
+    """Cells of two types and six donors of uneven size."""
+    rng = np.random.default_rng(0)
+    number = [40, 60, 50, 45, 70, 55]
+    donor = np.repeat([f"d{i}" for i in range(6)], number)
+    counts = rng.poisson(np.exp(rng.normal(1.5, 0.4, 80)), (len(donor), 80)).astype(np.float32)
+    adata = AnnData(sparse.csr_matrix(counts))
+    adata.obs[_de_data.DONOR], adata.obs[_de_data.TYPE] = donor, rng.choice(["B", "T"], len(donor))
+    return adata
+
+
+def test_thinned_genes_are_those_that_are_called_true():
+    found, truth = _de_data.thinned(six_donors(), 3, 0.5, 0)
+    assert truth.sum().to_dict() == {"B": 8, "T": 8}
+    high = (found.obs[_de_data.GROUP] == "B").to_numpy()
+    assert found.obs.groupby(_de_data.GROUP)[_de_data.DONOR].nunique().to_dict() == {"A": 3, "B": 3}
+    for name in truth:
+        of_type = (found.obs[_de_data.TYPE] == name).to_numpy()
+        means = [np.asarray(found.X[of_type & group].mean(0)).ravel() for group in (high, ~high)]
+        change = np.abs(np.log2(means[0] / means[1]))
+        assert change[truth[name]].min() > 0.6
+        assert change[~truth[name]].max() < 0.6
+
+
+def test_peers_are_given_the_sums_that_ours_tests(monkeypatch):
+    given = {}
+
+    def peer(counts, design):
+        given[len(given)] = counts, design
+        return peers.moderated_t(counts, design)
+
+    monkeypatch.setattr(_de_runs, "BULK", {"peer": peer})
+    adata, _ = _de_data.thinned(six_donors(), 3, 0.5, 1)
+    table = _de_runs.assessed(adata)
+    high = adata.obs.drop_duplicates(_de_data.DONOR).set_index(_de_data.DONOR)[_de_data.GROUP] == "B"
+    for (counts, design), name in zip(given.values(), ["B", "T"], strict=True):
+        genes = table.loc[(table["type"] == name) & (table["method"] == "peer"), "gene"]
+        part = adata[(adata.obs[_de_data.TYPE] == name).to_numpy(), genes.to_numpy()]
+        sums = part.to_df().groupby(part.obs[_de_data.DONOR].to_numpy()).sum()
+        order = [donor for row in counts for donor in sums.index if np.array_equal(sums.loc[donor], row)]
+        assert sorted(order) == sorted(sums.index)
+        np.testing.assert_array_equal(design[:, -1], high[order].astype(float))
+    ours = td.get.de(adata).set_index(["state", "gene"])["p_value"]
+    mine = table[table["method"] == OURS].set_index(["type", "gene"])["p"]
+    np.testing.assert_array_equal(mine.to_numpy(), ours[mine.index].to_numpy())

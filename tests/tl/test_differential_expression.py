@@ -138,11 +138,28 @@ def test_reference_turns_the_sign(tested):
     np.testing.assert_allclose(turned["statistic"], -straight["statistic"].reindex(turned.index), atol=1e-3)
 
 
+def raised(adata: AnnData, where: np.ndarray, genes: slice, by: float) -> None:
+    """Multiply counts of some genes in some cells."""
+    counts = adata.X.toarray()
+    counts[where, genes] = np.random.default_rng(5).poisson(counts[where, genes] * by)
+    adata.X = sparse.csr_matrix(counts)
+
+
 def test_three_conditions():
-    adata = cells(n_donors=9)
-    adata.obs["condition"] = pd.Categorical.from_codes([int(d[1]) % 3 for d in adata.obs["donor"]], ["a", "b", "c"])
+    adata = cells(n_donors=9, effect=0)
+    level = np.array([int(d[1]) % 3 for d in adata.obs["donor"]])
+    adata.obs["condition"] = pd.Categorical.from_codes(level, ["a", "b", "c"])
+    raised(adata, level == 1, slice(0, 8), 3.5)
+    raised(adata, level == 2, slice(20, 28), 3.5)
     table = run(adata)
     assert set(table["contrast"]) == {"b vs a", "c vs a"}
+    for contrast, first in (("b vs a", 0), ("c vs a", 20)):
+        hits = table[(table["contrast"] == contrast) & (table["q_value"] < 0.05) & (table["log2fc"] > 0.5)]
+        true = {f"g{i}" for i in range(first, first + 8)}
+        for state in ("B", "T"):
+            found = set(hits.loc[hits["state"] == state, "gene"])
+            assert len(found & true) >= 6
+            assert len(found - true) <= 2
     fields = adata.uns["rank_genes_groups_deepde"]["names"].dtype.names
     assert fields == ("B b vs a", "B c vs a", "T b vs a", "T c vs a")
 
@@ -152,6 +169,19 @@ def test_a_batch_is_a_covariate(tested):
     hits = table[(table["state"] == "T") & (table["q_value"] < 0.05)]["gene"]
     assert hits.isin([f"g{i}" for i in range(N_TRUE)]).sum() >= 12
     assert len(table) == len(td.get.de(tested))
+
+
+def test_a_confounded_batch_is_taken_off():
+    adata = cells(effect=0)
+    lane = adata.obs["donor"].isin(["d1", "d3", "d5", "d0"]).to_numpy()  # three treated donors and one control
+    adata.obs["lane"] = np.where(lane, "one", "two")
+    raised(adata, lane, slice(40, 43), 4.0)
+    of_lane = [f"g{i}" for i in range(40, 43)]  # too few to be found as a hidden factor
+    with_lane, without = (run(adata.copy(), design=design) for design in (("lane",), ()))
+    strength = [t[t["gene"].isin(of_lane)]["log2fc_raw"].abs().mean() for t in (with_lane, without)]
+    assert strength[0] < 0.5
+    assert strength[1] > 0.7
+    assert (with_lane["q_value"] < 0.05).sum() <= 2
 
 
 def test_states_without_enough_cells_are_left_out_and_said():

@@ -78,7 +78,7 @@ def differential_expression(
         (Benjamini-Hochberg within state and contrast), ``base_mean`` (counts a sample at the average depth), ``n_samples``.
     `adata.uns[key_added]["states"]` : :class:`pandas.DataFrame`
         A row a state and contrast: ``state``, ``contrast``, ``n_genes``, ``n_samples``, ``prior_df`` (degrees of freedom
-        that other genes lend), ``spread`` (by which statistics were divided; above 1 where the samples are correlated) and ``verdict``
+        that other genes lend), ``spread`` (by which statistics were divided; often 0.8 to 1, above 1 where samples are correlated) and ``verdict``
         (``"tested"``, or why not).
     `adata.uns[key_added]["samples"]` : :class:`pandas.DataFrame`
         A row a sample and state: ``sample``, ``state``, ``n_cells``, ``counts``, ``used``.
