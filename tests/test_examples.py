@@ -80,7 +80,7 @@ def test_readme_example_runs():
     (block,) = readme_blocks()
     small = block.replace("simulate_multiome(rng=0)", "simulate_multiome(300, 60, 600, rng=0)")
     assert small != block
-    quick = small.replace("model.train()", "model.train(max_epochs=3)")
+    quick = small.replace("model.train(train_size=0.8, rng=0)", "model.train(3, train_size=0.8, rng=0)")
     assert quick != small
     scope: dict = {}
     exec(quick, scope)

@@ -20,6 +20,11 @@ def listed(names: Any, limit: int = 10) -> str:
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
 
 
+def article(noun: str) -> str:
+    """Put the indefinite article before a name."""
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def check_option(value: Any, options: Sequence[Any], name: str) -> None:
     """Check that an argument is one of the values it may have.
 

@@ -12,6 +12,7 @@ from mudata import MuData
 
 from sctandem._blocks import matrix_blocks, value_blocks
 from sctandem._check_arguments import (
+    article,
     check_key_added,
     check_n_cells,
     check_number,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "article",
     "check_adata",
     "check_counts",
     "check_key",
@@ -193,11 +195,6 @@ def check_adata(adata: Any) -> None:
     check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
 
 
-def article(noun: str) -> str:
-    """Put the indefinite article before a name."""
-    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
-
-
 def check_modalities(
     mdata: MuData, modalities: Mapping[str, str] | None = None, *, required: Sequence[str] = ("rna", "atac")
 ) -> dict[str, str]:
@@ -272,6 +269,12 @@ def check_same_cells(mdata: MuData, names: Sequence[str]) -> None:
             continue
         check_unique(other, f"mdata[{name!r}].obs_names")
         shared = len(first.intersection(other))
+        if not shared:
+            msg = (
+                f"mdata[{names[0]!r}] and mdata[{name!r}] have no cell in common: their names are like {first[0]!r} and "
+                f"{other[0]!r}. Make the names alike where they differ by a suffix or prefix, and build the MuData again."
+            )
+            raise ValueError(msg)
         fault = (
             "the same cells in another order"
             if shared == len(first) == len(other)
@@ -364,7 +367,8 @@ def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -
         Names the function to run first.
     """
     if key not in mapping:
-        named = [name for name in mapping if name is not None]  # anndata 0.13 lists X among the layers, as None
+        # anndata 0.13 lists X among the layers, as None; the marks of scvi-tools are no results
+        named = [name for name in mapping if name is not None and not str(name).startswith("_scvi")]
         msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(named)}."
         raise KeyError(msg)
     return mapping[key]

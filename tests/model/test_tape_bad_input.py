@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 from tape import SMALL, trained
 
+import sctandem as td
 from sctandem._compat import copy_mudata, new_mudata
 from sctandem.model import TAPE
 
@@ -354,3 +355,23 @@ def test_cells_that_are_not_there(tape, arguments, error, match):
 @pytest.mark.parametrize("modalities", ["rna", ["rna", "atac"], {"rna": 3}, {("rna",): "x"}])
 def test_modalities_that_are_no_mapping(mdata, modalities):
     refused(mdata, TypeError, "modalities must be a dictionary from roles to names", modalities=modalities)
+
+
+def test_exchanged_modalities_are_told():
+    mdata = td.datasets.simulate_multiome(60, 40, 400, rng=0)
+    td.pp.gene_windows(mdata)
+    exchanged = new_mudata({"rna": mdata["atac"].copy(), "atac": mdata["rna"].copy()})
+    exchanged.uns["gene_windows"] = mdata.uns["gene_windows"]
+    TAPE.setup_mudata(exchanged)
+    with pytest.raises(ValueError, match="given as chromatin: are the two exchanged"):
+        TAPE(exchanged)
+
+
+def test_barcodes_that_differ_by_a_suffix(mdata):
+    other = mdata["atac"].copy()
+    other.obs_names = [f"{name}-1" for name in other.obs_names]
+    refused(
+        new_mudata({"rna": mdata["rna"], "atac": other}),
+        ValueError,
+        "have no cell in common: their names are like .*-1",
+    )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from scipy import sparse
 
 import sctandem as td
@@ -125,3 +126,18 @@ def test_bad_input(mdata):
         td.pl.predicted_expression(mdata, "CD14", size_factor_key="n")
     with pytest.raises(KeyError, match=r"layers has no 'other'; run `sctandem.tl.predict_expression"):
         td.pl.predicted_expression(mdata, "CD14", key="other")
+
+
+def test_measured_and_predicted_are_relative_to_the_same_genes():
+    mdata = td.datasets.simulate_multiome(60, 40, 400, rng=0)
+    rna = mdata["rna"]
+    rna.layers["tape"] = np.ones((60, 40), dtype=np.float32)
+    mdata.uns["tape"] = {"params": {"heldout_genes": np.array(rna.var_names[:10], dtype=str)}}
+    gene = rna.var_names[20]
+    counts = rna.X.toarray()
+    expected = np.sort(counts[:, 20] / counts[:, 10:].sum(1) * 1e4)
+    figure = td.pl.predicted_expression(mdata, gene)
+    means = figure.axes[0].collections[1].get_offsets()[:, 0]
+    assert means.mean() == pytest.approx(expected.mean(), rel=1e-5)
+    assert abs((counts[:, 20] / counts.sum(1) * 1e4).mean() / expected.mean() - 1) > 0.05
+    plt.close(figure)

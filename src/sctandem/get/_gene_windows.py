@@ -45,7 +45,7 @@ def gene_windows(mdata: MuData, gene: str | Sequence[str] | None = None, *, key:
     ['gene', 'peak', 'distance', 'width', 'chrom', 'tss', 'strand']
     """
     keys = GeneWindowKeys(key)
-    result = read_result(mdata, key, "sctandem.pp.gene_windows(mdata, genes)")
+    result = read_result(mdata, key, "td.pp.gene_windows(mdata)")
     slot = f"mdata.uns[{key!r}]"
     pairs = rows_of_genes(result[keys.pairs], keys.gene, gene, slot=slot).reset_index(drop=True)
     place = result[keys.genes][[keys.chrom, keys.tss, keys.strand]]

@@ -51,6 +51,29 @@ def per_10k(matrix: Any, columns: np.ndarray, totals: np.ndarray | None = None) 
     return np.divide(values * 1e4, size[:, None], out=np.zeros_like(values), where=size[:, None] > 0)
 
 
+def sum_of_columns(matrix: Any, chosen: np.ndarray) -> np.ndarray:
+    """Add up some features in each cell.
+
+    Parameters
+    ----------
+    matrix
+        As for `per_10k`.
+    chosen
+        Which features, a mask.
+
+    Returns
+    -------
+    (cells,), float64.
+    """
+    sums = np.zeros(matrix.shape[0])
+    for where, block in matrix_blocks(matrix):
+        if isinstance(matrix, CSCDataset):
+            sums += np.asarray(block[:, chosen[where]].sum(axis=1)).ravel()
+        else:
+            sums[where] = np.asarray(block[:, chosen].sum(axis=1)).ravel()
+    return sums
+
+
 def cell_groups(mdata: MuData, groupby: str | None, names: Sequence[str]) -> pd.Series:
     """Return the group of each cell as a categorical, from ``mdata.obs`` or the ``obs`` of one of the modalities.
 

@@ -222,15 +222,21 @@ def _windows(mdata: MuData, rna: AnnData, atac: AnnData, key: str) -> tuple[Wind
     """Read the windows of `pp.gene_windows` and the chromosome code of each gene (-1 where unknown)."""
     keys = GeneWindowKeys(key)
     named = "" if key == GeneWindowKeys().key else f", key_added={key!r}"
-    slot = check_slot(mdata.uns, keys.key, "mdata.uns", f"pp.gene_windows(mdata, genes=...{named})")
+    slot = check_slot(mdata.uns, keys.key, "mdata.uns", f"td.pp.gene_windows(mdata{named})")
     pairs, genes = slot[keys.pairs], slot[keys.genes]
     gene = rna.var_names.get_indexer(pd.Index(pairs[keys.gene].astype(str)))
     peak = atac.var_names.get_indexer(pd.Index(pairs[keys.peak].astype(str)))
     here = (gene >= 0) & (peak >= 0)
+    if not here.any() and set(pairs[keys.gene].astype(str)) <= set(atac.var_names):
+        msg = (
+            f"the genes of mdata.uns[{keys.key!r}] are in the modality that was given as chromatin: are the two exchanged? "
+            "modalities={'rna': <genes>, 'atac': <peaks>}."
+        )
+        raise ValueError(msg)
     if not here.any():
         msg = (
             f"mdata.uns[{keys.key!r}] names none of the genes and peaks of this object; "
-            "run sctandem.pp.gene_windows again after subsetting."
+            "run td.pp.gene_windows again after subsetting."
         )
         raise ValueError(msg)
     windows = Windows.build(

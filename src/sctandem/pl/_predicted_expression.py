@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from sctandem._checks import check_layer, check_modalities, check_slot, holds_counts
 from sctandem._keys import PredictionKeys
 from sctandem.get._select import close_names
-from sctandem.get._values import cell_groups, dense, per_10k
+from sctandem.get._values import cell_groups, dense, per_10k, sum_of_columns
 from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, colors_of_groups, plain
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def predicted_expression(
     layer
         Layer that holds the measured counts; by default ``X``.
     size_factor_key
-        Column of ``obs`` with the library size of each cell; by default the sum of its counts.
+        Column of ``obs`` with the library size of each cell; by default the sum of its counts, without the genes that the model
+        held out, as for the prediction.
     modalities
         From the role ``"rna"`` to the name of the modality in `mdata`. By default the same.
     key
@@ -97,8 +98,13 @@ def predicted_expression(
     colors = colors_of_groups(mdata, groupby, groups, [name])
     shown, which = _cells(mdata, rna, keys)
     columns = rna.var_names.get_indexer(chosen)
+    counts = check_layer(rna, layer, f"mdata[{name!r}]")
     sizes = _sizes(mdata, rna, size_factor_key, name)
-    measured = per_10k(check_layer(rna, layer, f"mdata[{name!r}]"), columns, sizes)
+    heldout = how.get("heldout_genes", [])
+    if sizes is None and len(heldout):  # the prediction is relative to the others
+        inside = ~rna.var_names.isin(heldout)
+        sizes = sum_of_columns(counts, inside)
+    measured = per_10k(counts, columns, sizes)
     expected = dense(predicted[:, columns])
 
     n_columns = 2 if len(chosen) == 4 else min(3, len(chosen))

@@ -91,7 +91,8 @@ def predict_expression(
     `None`, or with `copy=True` the copy. Sets the following fields:
 
     `mdata["rna"].layers[key_added]` : :class:`numpy.ndarray` (dtype `float32`)
-        Expected counts per 10,000, cells x genes (see :meth:`~sctandem.model.TAPE.predict_expression`). An object without
+        Expected counts per 10,000 of the library, cells x genes (see :meth:`~sctandem.model.TAPE.predict_expression`), which without
+        `size_factor_key` is the sum over the genes that the model did not hold out (``params["heldout_genes"]``). An object without
         RNA gets a new modality ``rna``; its ``X`` stays empty (`None`), as nothing was measured.
     `mdata.obs[f"{key_added}_heldout"]` : :class:`pandas.Series` (dtype `bool`)
         Cells that the model was not fitted to, told by their names, which must differ between objects. The others were
@@ -188,6 +189,8 @@ def predict_expression(
         "version": version("sctandem"),
     }
     setup = model.setup_args
+    if len(model.heldout_genes):  # library sizes, to which the layer is relative, leave them out
+        params["heldout_genes"] = np.array(model.heldout_genes, dtype=str)
     params |= {name: setup[name] for name in ("rna_layer", "size_factor_key") if setup[name] is not None}
     result.uns[keys.key] = {keys.params: params}
     return result if copy else None

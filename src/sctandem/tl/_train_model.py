@@ -51,7 +51,7 @@ def train_tape(
 
     names = check_modalities(mdata, modalities)
     named = "" if windows_key == GeneWindowKeys().key else f", key_added={windows_key!r}"
-    windows = check_slot(mdata.uns, windows_key, "mdata.uns", f"td.pp.gene_windows(mdata, genes=...{named})")
+    windows = check_slot(mdata.uns, windows_key, "mdata.uns", f"td.pp.gene_windows(mdata{named})")
     parts = {
         name: AnnData(mdata.mod[name].X, obs=mdata.mod[name].obs.copy(), var=mdata.mod[name].var)
         for name in names.values()
