@@ -46,8 +46,8 @@ def without_labels(cells: Cells, seed: int) -> tuple[np.ndarray, np.ndarray, dic
 
 
 def transductive(task: Task) -> Answer:
-    """Train with the counts of all cells, those that are asked for without a label."""
-    counts = task.cells.counts()
+    """Train with the counts of all cells and genes, the cells that are asked for without a label."""
+    counts = task.cells.all_counts()
     counts.obs[KNOWN] = np.where(task.known, task.cells.labels, UNKNOWN)
     model = make(counts, task.seed, depth=task.cells.depth, batch=BATCH if BATCH in counts.obs else None, labels=True)
     times = train(model, task.seed)
@@ -55,11 +55,11 @@ def transductive(task: Task) -> Answer:
 
 
 def inductive(task: Task) -> Answer:
-    """Train on the labelled cells alone, genes chosen on them; the model sees the others when it has been trained.
+    """Train on the labelled cells alone, with the genes that five of them have; the model sees the others when it has been trained.
 
     A batch that was not in the training has no place in the model: where one is held out, no batches are registered.
     """
-    counts = task.cells.counts(task.known)
+    counts = task.cells.all_counts(task.known)
     counts.obs[KNOWN] = np.where(task.known, task.cells.labels, UNKNOWN)
     batch = BATCH if BATCH in counts.obs and not task.new_batch else None
     model = make(counts[task.known].copy(), task.seed, depth=task.cells.depth, batch=batch, labels=True)

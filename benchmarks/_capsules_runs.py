@@ -38,6 +38,7 @@ LABELLERS = {
     "capsules": Entry("CapsuleNet", _capsules_own.transductive, own=True),
     "capsules_inductive": Entry("CapsuleNet, held-out cells not seen in training", _capsules_own.inductive, own=True),
     "lr": Entry("logistic regression", _label_methods.logistic_regression),
+    "lr_median": Entry("logistic regression, median depth", _label_methods.logistic_regression_at_median),
     "knn": Entry("kNN on PCA", _label_methods.neighbours),
     "celltypist": Entry("CellTypist", _label_methods.celltypist),
     "scanvi": Entry("scANVI", _scvi_models.scanvi),

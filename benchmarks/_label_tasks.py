@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KNOWN, UNKNOWN = "known", "unknown"
 N_FOLDS = 5
+FEWEST_CELLS = 5
 PCA = "X_pca"
 
 
@@ -59,17 +60,34 @@ class Cells:
         counts.X = counts.X.astype(np.float32)
         return counts
 
+    def all_counts(self, cells: np.ndarray | None = None) -> AnnData:
+        """Give the counts of all genes that five cells have, of some cells or of all."""
+        seen = self.adata.X if cells is None else self.adata.X[cells]
+        counts = self.adata[:, np.asarray((seen > 0).sum(axis=0)).ravel() >= FEWEST_CELLS].copy()
+        counts.X = counts.X.astype(np.float32)
+        return counts
+
+    def logs(self, target: float | None) -> sparse.csr_matrix:
+        """Give log1p of the counts at a depth, or at the median depth, cells x genes, all genes."""
+        counts = self.adata.X.tocsr().astype(np.float64)
+        depth = np.asarray(counts.sum(axis=1)).ravel() if self.depth is None else self.adata.obs[self.depth].to_numpy()
+        depth = np.asarray(depth, dtype=float)
+        return counts.multiply((np.median(depth) if target is None else target) / depth[:, None]).tocsr().log1p()
+
     @cached_property
     def logged(self) -> sparse.csr_matrix:
         """Expression as log1p of counts per 10,000, cells x genes, all genes."""
-        counts = self.adata.X.tocsr().astype(np.float64)
-        depth = np.asarray(counts.sum(axis=1)).ravel() if self.depth is None else self.adata.obs[self.depth].to_numpy()
-        return counts.multiply(1e4 / np.asarray(depth, dtype=float)[:, None]).tocsr().log1p()
+        return self.logs(1e4)
 
     @cached_property
     def rotated(self) -> np.ndarray:
         """Give all genes in as many coordinates as there are cells; see `rotate`."""
         return rotate(self.logged)[0]
+
+    @cached_property
+    def rotated_at_median(self) -> np.ndarray:
+        """Give the same at the median depth in place of 10,000."""
+        return rotate(self.logs(None))[0]
 
 
 def rotate(features: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,7 @@ METHODS = (
     "capsules_inductive",
     "pca",
     "lr",
+    "lr_median",
     "knn",
     "celltypist",
     "scvi",
@@ -77,7 +78,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         nargs="+",
         choices=(*METHODS, *WHEN_ASKED),
         default=METHODS,
-        help="clusters: capsules, pca, scvi; labels and novelty: capsules, capsules_inductive, lr, knn, celltypist (labels), "
+        help="clusters: capsules, pca, scvi; labels and novelty: capsules, capsules_inductive, lr, lr_median, knn, celltypist (labels), "
         "scanvi; cost: capsules (and scVI, in turn), scvi_complete (only when asked for)",
     )
     parser.add_argument("--models", type=Path, help="folder in which scVI's trained models are kept and found again")

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit
 from scipy.stats import chi2, kstest
 
 from sctandem.kernels._label_regions import (
     fit_regions,
-    fit_temperature,
-    label_probabilities,
     labelled_share,
     region_distances,
     typicality,
@@ -18,23 +15,6 @@ def labelled_points(seed: int = 0, n: int = 1500) -> tuple[np.ndarray, np.ndarra
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=n)
     return 6 * np.eye(3, 4)[labels] + rng.normal(size=(n, 4)), labels
-
-
-def test_temperature_brings_back_the_odds_that_labels_were_drawn_with():
-    rng = np.random.default_rng(0)
-    odds = rng.normal(0, 2, (20_000, 2))
-    odds[:, 1] = -odds[:, 0]
-    right = rng.random(20_000) < expit(odds[:, 0] - odds[:, 1])
-    target = np.where(right, 0, 1)
-    sharp = expit(3 * odds)  # lengths that say three times as much as is true
-    assert abs(fit_temperature(sharp, target) - 3) < 0.15
-    found = label_probabilities(sharp, 3.0)
-    np.testing.assert_allclose(found[:, 0], expit(odds[:, 0] - odds[:, 1]), atol=1e-4)
-    np.testing.assert_allclose(found.sum(1), 1)
-
-
-def test_without_cells_the_temperature_is_one():
-    assert fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int)) == 1.0
 
 
 def test_distance_is_that_of_the_normal_of_the_nearest_label():

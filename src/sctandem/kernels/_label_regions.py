@@ -1,73 +1,19 @@
-"""Where labelled cells lie: probabilities that are as often right as they say, and how typical a cell is of its label."""
+"""Where labelled cells lie, and how typical a cell is of its label."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logit, softmax
 from sklearn.neighbors import NearestNeighbors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_EPS = 1e-6
 _PRIOR_CELLS = 60
 """Cells of a label at which its own covariance weighs as much as the common one."""
 _NEIGHBOURS = 30
 _MOST_NEIGHBOURS = 300
-
-
-def label_probabilities(lengths: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Turn the lengths of label capsules into probabilities that add up to 1.
-
-    Parameters
-    ----------
-    lengths
-        Cells x labels, in [0, 1).
-    temperature
-        Above 1 for flatter probabilities; see `fit_temperature`.
-
-    Returns
-    -------
-    Cells x labels: the softmax of the log odds of the lengths over the temperature.
-    """
-    return softmax(_log_odds(lengths) / temperature, axis=1)
-
-
-def fit_temperature(lengths: NDArray[np.floating], target: NDArray[np.integer]) -> float:
-    """Find the temperature under which the labels of cells that were not trained on are likeliest.
-
-    Parameters
-    ----------
-    lengths
-        Cells x labels.
-    target
-        Label of each cell.
-
-    Returns
-    -------
-    The temperature, between 0.05 and 20; 1 without cells.
-
-    References
-    ----------
-    Guo et al., On calibration of modern neural networks, ICML (2017).
-    """
-    if len(target) == 0:
-        return 1.0
-    odds = _log_odds(lengths)
-
-    def loss(log_temperature: float) -> float:
-        logs = log_softmax(odds / np.exp(log_temperature), axis=1)
-        return -float(logs[np.arange(len(target)), target].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))
-
-
-def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the log odds of lengths, finite at 0 and 1."""
-    return logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
 
 
 class LabelRegions(NamedTuple):

@@ -12,11 +12,10 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
+from sctandem.kernels._label_experts import fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
     fit_regions,
-    fit_temperature,
-    label_probabilities,
     labelled_share,
     typicality,
 )
@@ -33,9 +32,13 @@ _MOST_CELLS = 10_000
 
 
 class CapsulesLabelsMixin(CapsulesReadMixin):
-    """Labels, how sure they are, and whether a cell is like any that has a label."""
+    """Labels, how sure they are, and whether a cell is like any that has a label.
 
-    #: What was learned after the training: the scale of the probabilities, and where labelled cells lie.
+    Labels are told by their capsules and by a regression on the logarithms of the counts, weighed by the labelled cells that
+    neither was fitted to.
+    """
+
+    #: What was learned after the training: the weights of the experts on labels, and where labelled cells lie.
     calibration_: dict[str, Any]
 
     def _calibrate(self, rng: np.random.Generator) -> None:
@@ -46,12 +49,24 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         code = self._label_codes()
         known = np.flatnonzero(code >= 0)
         held_out = np.isin(known, np.asarray(self.validation_indices))
+        n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
-        regions = fit_regions(poses, code[known], held_out, len(self.label_names))
+        regions = fit_regions(poses, target, held_out, n_labels)
+        logs = self._logs(known)
+        judged, used = fit_regressions(logs, target, held_out, n_labels)
+        self.module.set_direct(used.weights, used.intercepts)
+        weights = fit_expert_weights(lengths[held_out], judged.logits(logs[held_out]), target[held_out])
         self.calibration_ |= {
-            "temperature": fit_temperature(lengths[held_out], code[known][held_out]),
+            "expert_weights": np.array(weights),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
         }
+
+    def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
+        """Give the logarithms that the module reads, float32, cells x features."""
+        logs = self._counts[cells].astype(np.float32)
+        factor = float(self.module.depth) / np.maximum(self._depths()[cells], 1e-6)
+        logs.data = np.log1p(logs.data * np.repeat(factor, np.diff(logs.indptr)).astype(np.float32))
+        return logs
 
     def _reproducibility(self, rng: np.random.Generator) -> dict[str, Any]:
         """Learn how often half of the molecules of a cell put it where the other half does, by the lead of its capsule."""
@@ -159,14 +174,14 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             codes = presence.to_numpy().argmax(1)
             found = pd.Categorical.from_codes(codes, list(presence.columns))
             return presence if soft else pd.Series(found, index=presence.index, name="capsules")
-        lengths = self._read("labels", adata, indices, batch_size)
+        lengths, logits = self._read_all(["labels", "direct"], adata, indices, batch_size)
+        values = label_probabilities(lengths, logits, tuple(self.calibration_["expert_weights"]))
         cells = self._names(adata, indices)
         if soft:
-            values = label_probabilities(lengths, self.calibration_["temperature"])
             return pd.DataFrame(values, index=cells, columns=names)
         state = self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY)
         unknown = str(state["unlabeled_category"])
-        codes = lengths.argmax(1)
+        codes = values.argmax(1)
         if min_typicality > 0:
             typical = self.get_typicality(adata, indices=indices, batch_size=batch_size).to_numpy()
             codes = np.where(typical < min_typicality, len(names), codes)

@@ -122,6 +122,7 @@ class CapsuleModule(BaseModuleClass):
         )
         self.types = self.cell.split(1)
         self.labels = self.cell.split(n_labels, noise=_SPLIT_NOISE) if n_labels else None
+        self.direct = _without_gradient(SparseLinear(n_genes, n_labels)) if n_labels else None
         self.loadings = nn.Parameter(0.05 * torch.randn(n_genes, self.config.d_pose))
         self.batch_effect = nn.Parameter(torch.zeros(n_genes, n_batch))
         self.log_share = nn.Parameter(torch.zeros(n_genes))
@@ -176,6 +177,20 @@ class CapsuleModule(BaseModuleClass):
             Mean pose of the cells with each label, labels x dimensions.
         """
         self.labels = self._towards(centres, self.n_labels)
+
+    @torch.no_grad()
+    def set_direct(self, weights: ArrayLike, intercepts: ArrayLike) -> None:
+        """Set the regression of the labels on the logarithms, which is not trained with the capsules.
+
+        Parameters
+        ----------
+        weights
+            Genes x labels.
+        intercepts
+            (labels,).
+        """
+        self.direct.weight.copy_(torch.as_tensor(np.asarray(weights)))
+        self.direct.bias.copy_(torch.as_tensor(np.asarray(intercepts)))
 
     def _towards(self, centres: ArrayLike | None, n_upper: int) -> TypeCapsules:
         """Make capsules like that of the cell, whose votes start towards given poses."""
@@ -246,7 +261,7 @@ class CapsuleModule(BaseModuleClass):
         -------
         `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
         `programmes` (lengths of the primary capsules), `library` (log of the depth), and with labels `labels` (lengths of
-        the label capsules).
+        the label capsules), and outside of the training `direct` (their logits by the regression).
         """
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
         size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
@@ -261,7 +276,11 @@ class CapsuleModule(BaseModuleClass):
             "programmes": lower.norm(dim=-1),
             "library": size.clamp_min(1e-6).log(),
         }
-        return found if self.labels is None else {**found, "labels": self.labels(lower).presence}
+        if self.labels is not None:
+            found["labels"] = self.labels(lower).presence
+            if not self.training:
+                found["direct"] = self.direct(logs)
+        return found
 
     @auto_move_data
     def generative(self, pose: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
@@ -337,3 +356,10 @@ class CapsuleModule(BaseModuleClass):
             distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
             loss = loss + self.config.aligned_weight * distance.mean()
         return loss
+
+
+def _without_gradient(layer: SparseLinear) -> SparseLinear:
+    """Let a layer start at 0, to be set and not trained."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter).requires_grad_(requires_grad=False)
+    return layer

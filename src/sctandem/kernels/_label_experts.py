@@ -1,0 +1,158 @@
+"""Labels by two experts: capsules and a regression, weighed by what they say of cells that neither was fitted to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logit, softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+_EPS = 1e-6
+_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse strengths of the penalty that are tried, the strongest first: each fit starts from the one before."""
+_FEWEST = 20
+"""Held-out cells below which neither penalty nor weights are chosen."""
+_DEFAULT_PENALTY, _DEFAULT_WEIGHTS = 1e-1, (0.5, 0.5)
+_UNSEEN = -15.0
+"""Logit of a label that no cell had."""
+
+
+class Regression(NamedTuple):
+    """A multinomial regression."""
+
+    weights: NDArray[np.float32]
+    """Features x labels."""
+    intercepts: NDArray[np.float32]
+    """(labels,)."""
+
+    def logits(self, features: sparse.csr_matrix) -> NDArray[np.float64]:
+        """Give the logit of each label, cells x labels."""
+        return np.asarray(features @ self.weights, dtype=np.float64) + self.intercepts
+
+
+def fit_regressions(
+    features: sparse.csr_matrix, labels: NDArray[np.integer], held_out: NDArray[np.bool_], n_labels: int
+) -> tuple[Regression, Regression]:
+    """Fit labels by multinomial regression, with the penalty under which held-out cells are likeliest.
+
+    Parameters
+    ----------
+    features
+        Logarithms of the counts of labelled cells, cells x features.
+    labels
+        Label of each, 0, 1, ...
+    held_out
+        Cells that choose the penalty; where there are fewer than 20, it is 0.1.
+    n_labels
+        Number of labels.
+
+    Returns
+    -------
+    The regression without the held-out cells, by which it is judged, and the one with all, which is used.
+    """
+    shown = ~held_out
+    if held_out.sum() < _FEWEST:
+        return _fit(features[shown], labels[shown], n_labels, (_DEFAULT_PENALTY,))[-1], _fit(
+            features, labels, n_labels, (_DEFAULT_PENALTY,)
+        )[-1]
+    tried = _fit(features[shown], labels[shown], n_labels, _PENALTIES)
+    losses = [_loss(one.logits(features[held_out]), labels[held_out]) for one in tried]
+    best = int(np.argmin(losses))
+    return tried[best], _fit(features, labels, n_labels, _PENALTIES[: best + 1])[-1]
+
+
+def _fit(
+    features: sparse.csr_matrix, labels: NDArray[np.integer], n_labels: int, penalties: tuple[float, ...]
+) -> list[Regression]:
+    """Fit with one penalty after the other."""
+    fits = []
+    present = np.unique(labels)
+    model = LogisticRegression(max_iter=200, tol=1e-3, warm_start=True)
+    for penalty in penalties:
+        weights = np.zeros((features.shape[1], n_labels), dtype=np.float32)
+        intercepts = np.full(n_labels, _UNSEEN, dtype=np.float32)
+        if len(present) == 1:
+            intercepts[present] = 0
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # held-out cells say whether it will do
+                model.set_params(C=penalty).fit(features, labels)
+            two = len(present) == 2  # scikit-learn gives one logit for two labels: that of the second
+            where = present[1:] if two else present
+            weights[:, where], intercepts[present] = model.coef_.T, 0 if two else model.intercept_
+            if two:
+                intercepts[where] = model.intercept_
+        fits.append(Regression(weights, intercepts))
+    return fits
+
+
+def fit_expert_weights(
+    lengths: NDArray[np.floating], logits: NDArray[np.floating], target: NDArray[np.integer]
+) -> tuple[float, float]:
+    """Find how much the log odds of capsules and the logits of a regression count, so that held-out labels are likeliest.
+
+    Parameters
+    ----------
+    lengths
+        Lengths of the label capsules, cells x labels, in [0, 1).
+    logits
+        Logits of the regression, cells x labels.
+    target
+        Label of each cell.
+
+    Returns
+    -------
+    Weight of the capsules and of the regression, 0 or more; one half each with fewer than 20 cells. They also set how sure the
+    probabilities are, as a temperature does.
+
+    References
+    ----------
+    Hinton, Training products of experts by minimizing contrastive divergence, Neural Computation 14 (2002);
+    Guo et al., On calibration of modern neural networks, ICML (2017).
+    """
+    if len(target) < _FEWEST:
+        return _DEFAULT_WEIGHTS
+    odds = _log_odds(lengths)
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return _loss(weights[0] * odds + weights[1] * logits, target)
+
+    found = minimize(loss, _DEFAULT_WEIGHTS, method="L-BFGS-B", bounds=[(0, 20), (0, 20)]).x
+    return float(found[0]), float(found[1])
+
+
+def label_probabilities(
+    lengths: NDArray[np.floating], logits: NDArray[np.floating], weights: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Unite what capsules and regression say of the labels.
+
+    Parameters
+    ----------
+    lengths, logits
+        As for `fit_expert_weights`, whose result `weights` is.
+    weights
+        Of the two.
+
+    Returns
+    -------
+    Cells x labels, adding up to 1.
+    """
+    return softmax(weights[0] * _log_odds(lengths) + weights[1] * logits, axis=1)
+
+
+def _loss(logits: NDArray[np.float64], target: NDArray[np.integer]) -> float:
+    """Give the mean log loss."""
+    return -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean())
+
+
+def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the log odds of lengths, finite at 0 and 1."""
+    return logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
