@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TEXT = """\
 Five sets whose types come from outside the expression (for paul15 from an earlier clustering), all methods at their defaults. CapsuleNet
-and scVI are given the counts of 2,000 variable genes and the batches; on symphony, a selection of genes, CapsuleNet takes the depth of the
+and scVI are given the counts of 2,000 variable genes and the batches (with labels CapsuleNet is given all genes); on symphony, a selection of genes, CapsuleNet takes the depth of the
 cells from the whole library and scVI, as it does by default, from these genes. Principal components are 30, of log1p CP10k.
 Values are means ± standard deviations over seeds.
 
@@ -23,7 +23,8 @@ Values are means ± standard deviations over seeds.
 cell is labelled once while it is held out, and accuracy, macro F1 and ECE (expected calibration error of the top probability, 15 bins
 of equal width) are those of all cells together. The counts of the held-out cells, without labels, are in the training of CapsuleNet and
 scANVI; *not seen in training* says that they are not, that genes are chosen without them, and that batches are registered only where none is
-held out. scANVI starts from a scVI that saw all cells and no labels. Logistic regression takes log1p CP10k of all genes, its penalty is chosen by the
+held out. scANVI starts from a scVI that saw all cells and no labels. Logistic regression takes log1p CP10k of all genes, or log1p of the counts at the median depth (*median depth*), which CapsuleNet's own regression sees as
+well; its penalty is chosen by the
 log loss in threefold cross-validation on the training cells, as is by accuracy the number of neighbours on the principal components of all cells.
 CellTypist trains and annotates by its own functions; its regressions, a type against all others, are made by lines of this benchmark with the same
 minimum, because newer scikit-learn no longer has the option that it asks for; its probabilities do not add up to 1.

@@ -16,7 +16,7 @@ OWN = {
     "capsules_inductive": "CapsuleNet, not seen",
 }
 CLUSTER_PEERS = {"pca_leiden": "PCA + Leiden", "scvi_leiden": "scVI + Leiden"}
-LABEL_PEERS = {"lr": "logistic regression", "scanvi": "scANVI"}
+LABEL_PEERS = {"lr": "logistic regression", "lr_median": "logistic regression, median depth", "scanvi": "scANVI"}
 MARGIN, SETS_BETTER, ECE, AUROC, SIZE, TIME = 0.05, 4, 0.03, 0.85, 1 / 2, 1 / 8
 N_GENES = 2000
 
