@@ -48,6 +48,7 @@ def label_row(method: str, accuracy: float, macro_f1: float, ece: float) -> dict
 
 def test_targets_of_labels_ask_for_the_better_peer():
     rows = [label_row("capsules", 0.9, 0.8, 0.02), label_row("lr", 0.9, 0.7, 0.2), label_row("scanvi", 0.8, 0.81, 0.2)]
+    rows.append(label_row("lr_median", 0.85, 0.75, 0.2))
     found = answers(_capsules_targets.labels_above(rows, "capsules", "zheng"))
     assert list(found.values()) == ["yes", "no", "yes"]
     assert list(answers(_capsules_targets.labels_above(rows[:2], "capsules", "zheng")).values()) == ["-", "-", "yes"]
