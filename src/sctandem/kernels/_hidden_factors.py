@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 #: Sizes of effects that are told apart, in standard errors of a contrast; 0 is that of genes without an effect.
 SIZES = np.array([0, 0.5, 1, 2, 4, 8, 16, 32])
@@ -37,13 +38,46 @@ def shared_part(contrast: np.ndarray, residual: np.ndarray) -> np.ndarray:
     gene is therefore taken for the sum of two parts: noise and hidden factors, normal with one covariance of contrast and residuals for
     all genes, and an effect times the direction in which samples respond. Sizes of effects are a mixture with many at 0. Shares,
     covariance and direction are the likeliest (expectation and maximisation). The residual part of the direction is at most as long as
-    that along the contrast: what lies mostly in the residuals is no effect. It is 0 unless the genes speak for another: their
-    likelihood must rise by more than half the logarithm of their number a dimension (Schwarz's criterion).
+    that along the contrast: what lies mostly in the residuals is no effect.
+
+    The genes must speak for such a direction: with it their likelihood must rise by more than half the logarithm of their number a
+    dimension (Schwarz's criterion). Otherwise the robust regression over all genes stands.
     """
     both = np.column_stack([contrast, residual])
-    same, plain = _decompose(both, 0.0)
-    own, better = _decompose(both, LONGEST)
-    return own if better - plain > 0.5 * residual.shape[1] * np.log(len(both)) else same
+    _, same = _decompose(both, 0.0)
+    coefficients, own = _decompose(both, LONGEST)
+    if own - same > 0.5 * residual.shape[1] * np.log(len(both)):
+        return coefficients
+    return common_slope(contrast, residual)
+
+
+def common_slope(contrast: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Regress the contrasts of the genes robustly on their residuals.
+
+    Parameters
+    ----------
+    contrast
+        (genes,), of unit variance.
+    residual
+        Genes x dimensions, of unit variance.
+
+    Returns
+    -------
+    Coefficients, (dimensions,), which genes with an effect of their own do not sway as long as they are not most of them, or their
+    effects do not follow their residuals.
+    """
+    n, m = residual.shape
+    coefficients = np.zeros(m)
+    for _ in range(30):
+        rest = contrast - residual @ coefficients
+        scale = max(float(np.median(np.abs(rest))) / stats.norm.ppf(0.75), 1e-8)
+        weight = np.where(np.abs(rest) < 4 * scale, (1 - (rest / (4 * scale)) ** 2) ** 2, 0)
+        weighted = residual * weight[:, None]
+        new = np.linalg.solve(weighted.T @ residual + PRIOR_GENES * np.eye(m), weighted.T @ contrast)
+        if np.abs(new - coefficients).max() < 1e-10:
+            return new
+        coefficients = new
+    return coefficients
 
 
 def _decompose(both: np.ndarray, longest: float) -> tuple[np.ndarray, float]:

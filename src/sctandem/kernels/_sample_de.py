@@ -19,6 +19,9 @@ from sctandem.kernels._sample_correlation import (
 
 #: Fewest genes a dimension at which samples are taken to be correlated and null statistics to have a spread of their own.
 GENES_PER_DIMENSION = 10
+#: Fewest residual dimensions from which hidden factors are taken off. With one, that of two donors in two conditions, a hidden factor
+#: looks like one donor responding more than the other, and taking it off calibrates nothing.
+FEWEST_DIMENSIONS = 2
 #: Largest spread of null statistics that is believed, three standard deviations of its prior above 1. What hidden factors leave after
 #: their removal lies below; a wider middle is genes with effects, which dividing it out would hide and shrink.
 LARGEST_SPREAD = float(np.exp(3 * SPREAD_PRIOR))
@@ -129,7 +132,7 @@ def assess_column(
         What is known of the variance of each gene beside its mean, genes x covariates: from other states, from cells.
     hidden_factors
         Whether to remove what the samples have in common over genes, and to measure the spread of null statistics. Neither is done
-        with fewer than ten genes a residual dimension.
+        with fewer than ten genes a residual dimension; nothing is removed where there is only one dimension.
 
     Returns
     -------
@@ -161,6 +164,7 @@ def assess_column(
             covariance = sample_covariance(residual, moderation.expected)
             squares = np.einsum("gm,mk,gk->g", residual, np.linalg.inv(covariance), residual, optimize=True)
             moderation = moderate(squares / free, free, known)
+    if enough and free >= FEWEST_DIMENSIONS:
         scale = np.sqrt(moderation.expected)
         removed = residual @ shared_part(contrast / scale, residual / scale[:, None])
     rest = contrast - removed
