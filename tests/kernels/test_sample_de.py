@@ -5,9 +5,10 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from sctandem.kernels._hidden_factors import shared_part
 from sctandem.kernels._moderation import inverse_trigamma, moderate, natural_spline, variance_prior
 from sctandem.kernels._nb_glm import deviances, dispersion_trend, fit_nb, size_factors
-from sctandem.kernels._sample_correlation import null_spread, sample_covariance, shared_part
+from sctandem.kernels._sample_correlation import null_spread, sample_covariance
 from sctandem.kernels._sample_de import LARGEST_SPREAD, assess_column, fit_state
 from sctandem.kernels._shrink import shrink_effects
 
@@ -133,6 +134,26 @@ def test_shared_part_is_recovered_beside_effects():
     np.testing.assert_allclose(shared_part(contrast, residual), true, atol=0.06)
 
 
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.8])
+def test_shared_part_is_that_of_genes_without_an_effect(part):
+    rng = np.random.default_rng(0)
+    true, response = np.array([0.5, -0.3, 0, 0.2]), np.array([0, 0.3, -0.2, 0.1])
+    residual = rng.normal(size=(3000, 4))
+    contrast = residual @ true + rng.normal(size=3000)
+    effect = rng.normal(0, 5, 3000) * (rng.random(3000) < part)
+    found = shared_part(contrast + effect, residual + np.outer(effect, response))
+    np.testing.assert_allclose(found, true, atol=0.08)
+
+
+def test_a_wide_hidden_factor_is_no_effect():
+    rng = np.random.default_rng(0)
+    loading = rng.standard_t(3, 3000) * 2  # some genes follow it far more than others
+    residual = rng.normal(size=(3000, 4)) + np.outer(loading, [0.9, -0.6, 0.5, 0.3])
+    contrast = rng.normal(size=3000) + 0.5 * loading
+    rest = contrast - residual @ shared_part(contrast, residual)
+    assert np.std(rest) < 1.15  # 2.0 before
+
+
 @pytest.mark.parametrize("true", [0.8, 1.0, 1.5])
 def test_spread_of_null_statistics(true):
     rng = np.random.default_rng(0)
@@ -186,6 +207,24 @@ def test_effects_of_most_genes_are_neither_hidden_nor_shrunken():
     assert 0.7 < np.std(z) < 1.2
     found = stats.false_discovery_control(test.p_value) < 0.05
     assert found[np.abs(true) > 0.4].mean() > 0.9
+
+
+@pytest.mark.parametrize(("n", "paired"), [(2, True), (4, False)])
+def test_effects_that_donors_show_more_or_less_are_kept(n, paired):
+    agreement, slopes = [], []
+    donor, treated = np.tile(np.arange(n), 2), np.repeat([0.0, 1], n)
+    own = [donor == k for k in range(1, n)] if paired else []
+    design = np.column_stack([np.ones(2 * n), *own, treated]).astype(float)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        true = rng.normal(0, 0.7, 1200) * (rng.random(1200) < 0.8)
+        shift = rng.normal(0, 0.15, (2 * n, 1200)) + np.outer(treated * np.linspace(0.7, 1.3, n)[donor], true)
+        counts = rng.poisson(np.exp(rng.uniform(3, 7, 1200) + shift)).astype(float)
+        effect = assess_column(fit_state(counts, design), design.shape[1] - 1).effect
+        agreement.append(stats.spearmanr(effect, true).statistic)
+        slopes.append(np.polyfit(true, effect, 1)[0])
+    assert np.mean(agreement) > 0.93
+    assert np.mean(slopes) == pytest.approx(1, abs=0.1)
 
 
 def test_order_of_genes_and_samples_does_not_matter():

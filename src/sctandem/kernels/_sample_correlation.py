@@ -1,4 +1,4 @@
-"""What correlates samples: hidden factors that many genes share, and the spread of the statistics that is left."""
+"""What correlates samples: the covariance that many genes share, and the spread of the statistics that is left."""
 
 from __future__ import annotations
 
@@ -74,35 +74,6 @@ def sample_covariance(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
         covariance *= m / np.trace(covariance)
         covariance = (n * covariance + SHRINKAGE * m * np.eye(m)) / (n + SHRINKAGE * m)
     return covariance
-
-
-def shared_part(contrast: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Return how much of each residual coordinate the contrasts of the genes have in common.
-
-    Parameters
-    ----------
-    contrast
-        (genes,), of unit variance.
-    residual
-        Genes x dimensions, of unit variance.
-
-    Returns
-    -------
-    Coefficients, (dimensions,): a robust regression over genes, which genes with an effect of their own do not sway as long as
-    they are not most of them.
-    """
-    n, m = residual.shape
-    coefficients = np.zeros(m)
-    for _ in range(30):
-        rest = contrast - residual @ coefficients
-        scale = max(float(np.median(np.abs(rest))) / stats.norm.ppf(0.75), 1e-8)
-        weight = np.where(np.abs(rest) < 4 * scale, (1 - (rest / (4 * scale)) ** 2) ** 2, 0)
-        weighted = residual * weight[:, None]
-        new = np.linalg.solve(weighted.T @ residual + SHRINKAGE * np.eye(m), weighted.T @ contrast)
-        if np.abs(new - coefficients).max() < 1e-10:
-            return new
-        coefficients = new
-    return coefficients
 
 
 def null_spread(scores: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from sctandem.kernels._hidden_factors import shared_part
 from sctandem.kernels._moderation import moderate, natural_spline
 from sctandem.kernels._nb_glm import NBFit, dispersion_trend, fit_nb, size_factors
 from sctandem.kernels._sample_correlation import (
@@ -14,11 +15,13 @@ from sctandem.kernels._sample_correlation import (
     null_spread,
     residual_coordinates,
     sample_covariance,
-    shared_part,
 )
 
 #: Fewest genes a dimension at which samples are taken to be correlated and null statistics to have a spread of their own.
 GENES_PER_DIMENSION = 10
+#: Fewest residual dimensions from which hidden factors are taken off. With one, that of two donors in two conditions, a hidden factor
+#: looks like one donor responding more than the other, and taking it off calibrates nothing.
+FEWEST_DIMENSIONS = 2
 #: Largest spread of null statistics that is believed, three standard deviations of its prior above 1. What hidden factors leave after
 #: their removal lies below; a wider middle is genes with effects, which dividing it out would hide and shrink.
 LARGEST_SPREAD = float(np.exp(3 * SPREAD_PRIOR))
@@ -129,7 +132,7 @@ def assess_column(
         What is known of the variance of each gene beside its mean, genes x covariates: from other states, from cells.
     hidden_factors
         Whether to remove what the samples have in common over genes, and to measure the spread of null statistics. Neither is done
-        with fewer than ten genes a residual dimension.
+        with fewer than ten genes a residual dimension; nothing is removed where there is only one dimension.
 
     Returns
     -------
@@ -139,10 +142,10 @@ def assess_column(
     -----
     The signed root of the likelihood ratio is a coordinate of the gene in the space of the samples, beside its residual
     coordinates. What correlates samples (a hidden factor: sex, stress, composition) is common to many genes: their residual
-    coordinates have a common covariance, by which residuals are weighed (generalised least squares), and the contrasts of the genes follow
-    their residuals in a common way, which a robust regression over genes finds and which is taken off. No degrees of freedom are
-    spent on it, since it is estimated from all genes. It presumes that most genes have no effect that follows the residuals
-    of the others. Variances are moderated by the mean of the gene and by `covariates`.
+    coordinates have a common covariance, by which residuals are weighed (generalised least squares), and the contrasts of genes
+    without an effect follow their residuals in a common way, which is estimated and taken off. No degrees of freedom are
+    spent on it, since it is estimated from all genes. Effects may follow the residuals in a way of their own, since
+    donors respond more or less, and stay: see :func:`~sctandem.kernels._hidden_factors.shared_part`. Variances are moderated by the mean of the gene and by `covariates`.
     """
     reduced = np.delete(state.design, column, axis=1)
     free, n_genes = state.free, state.counts.shape[1]
@@ -161,6 +164,7 @@ def assess_column(
             covariance = sample_covariance(residual, moderation.expected)
             squares = np.einsum("gm,mk,gk->g", residual, np.linalg.inv(covariance), residual, optimize=True)
             moderation = moderate(squares / free, free, known)
+    if enough and free >= FEWEST_DIMENSIONS:
         scale = np.sqrt(moderation.expected)
         removed = residual @ shared_part(contrast / scale, residual / scale[:, None])
     rest = contrast - removed
