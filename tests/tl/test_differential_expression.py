@@ -184,6 +184,25 @@ def test_a_confounded_batch_is_taken_off():
     assert (with_lane["q_value"] < 0.05).sum() <= 2
 
 
+def test_a_number_is_one_column_of_the_design():
+    adata = cells(n_donors=12, effect=0)
+    age = {f"d{i}": value for i, value in enumerate([20, 31, 25, 44, 60, 52, 33, 47, 29, 58, 41, 36])}
+    adata.obs["age"] = adata.obs["donor"].map(age).astype(float)
+    slope = np.exp(0.06 * (adata.obs["age"].to_numpy() - 40))
+    counts = adata.X.toarray()
+    counts[:, 40:43] = np.random.default_rng(2).poisson(counts[:, 40:43] * slope[:, None])
+    adata.X = sparse.csr_matrix(counts)
+    with_age, without = (run(adata.copy(), design=design) for design in (("age",), ()))
+    genes = ["g40", "g41", "g42"]
+    error = [table[table["gene"].isin(genes)].set_index(["state", "gene"])["lfc_se"] for table in (with_age, without)]
+    width = [(t["log2fc_raw"] / t["statistic"]).abs()[t["gene"].isin(genes)].median() for t in (with_age, without)]
+    assert len(error[0]) == 6
+    assert width[0] < 0.7 * width[1]
+    whole = adata.copy()
+    whole.obs["age"] = whole.obs["age"].astype(int)
+    pd.testing.assert_frame_equal(run(whole, design=("age",)), with_age)
+
+
 def test_states_without_enough_cells_are_left_out_and_said():
     adata = cells()
     adata = adata[(adata.obs["type"] == "T") | adata.obs["donor"].isin(["d0", "d1", "d2"])].copy()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -236,3 +238,26 @@ def test_control_donors_differ_in_no_association(shared_data):
         assert len(table) > 1000
         assert 0.02 < (table["change_p_value"] < 0.05).mean() < 0.09
         assert (table["change_q_value"] < 0.05).sum() <= 5
+
+
+def test_genes_that_are_gone_since_the_differential_expression_are_told(found):
+    first = td.get.de(found)["gene"].iloc[:3].tolist()
+    adata = found[:, ~found.var_names.isin(first)].copy()
+    with pytest.raises(ValueError, match=r"has not 3 of the genes of the differential expression"):
+        td.tl.gene_associations(adata)
+
+
+def test_names_that_are_numbers_are_found():
+    adata = cells()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata warns of such names
+        adata.var_names = pd.Index(np.arange(adata.n_vars))
+    td.tl.differential_expression(adata, "condition", "donor", cell_types="type")
+    td.tl.gene_associations(adata)
+    again = cells()
+    td.tl.differential_expression(again, "condition", "donor", cell_types="type")
+    td.tl.gene_associations(again)
+    by_number, by_name = (td.get.gene_associations(one) for one in (adata, again))
+    renamed = {str(i): name for i, name in enumerate(again.var_names)}
+    assert len(by_name) > 50
+    assert by_number["gene_a"].map(renamed).tolist() == by_name["gene_a"].tolist()

@@ -185,7 +185,15 @@ def _enough(adata: AnnData, names: pd.Index, hint: str) -> np.ndarray:
     if len(names) < MIN_GENES:
         msg = f"there are {len(names)} genes, at least {MIN_GENES} are needed. {hint}"
         raise ValueError(msg)
-    return np.sort(adata.var_names.get_indexer(names))
+    where = adata.var_names.astype(str).get_indexer(names.astype(str))
+    if (where < 0).any():
+        absent = names[where < 0]
+        msg = (
+            f"adata.var_names has not {len(absent)} of the genes of the differential expression, such as {listed(absent, 3)}: "
+            "run td.tl.differential_expression again after subsetting, or name genes with genes=."
+        )
+        raise ValueError(msg)
+    return np.sort(where)
 
 
 def _in_memory(matrix: Any) -> sparse.csr_matrix:

@@ -158,7 +158,8 @@ def _of_samples(adata: AnnData, name: str, numbers: np.ndarray, table: pd.DataFr
     if values.isna().any():
         msg = f"adata.obs[{name!r}] is missing in sample {table[sample_key].iloc[int(values.isna().argmax())]!r}."
         raise ValueError(msg)
-    return values.to_numpy() if column.dtype.kind in "iuf" else values.astype(str).to_numpy()
+    # numbers stay numbers: formulaic makes a category of each value of an object column
+    return values.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else values.astype(str).to_numpy()
 
 
 def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
