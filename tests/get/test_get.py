@@ -36,7 +36,7 @@ def test_gene_windows(mdata):
     with pytest.raises(KeyError, match=r"mdata.uns\['gene_windows'\] has nothing for 'C'; it holds 2 genes: 'A', 'B'"):
         td.get.gene_windows(mdata, "C")
     with pytest.raises(
-        KeyError, match=r"mdata.uns has no 'other'; run `sctandem.pp.gene_windows\(mdata, genes\)` first"
+        KeyError, match=r"mdata.uns has no 'other'; run `td.pp.gene_windows\(mdata\)` first"
     ):
         td.get.gene_windows(mdata, key="other")
 

@@ -224,7 +224,7 @@ def made(mdata, **options):
 
 def test_missing_windows(mdata):
     del mdata.uns["gene_windows"]
-    with pytest.raises(KeyError, match=r"mdata\.uns has no 'gene_windows'; run `pp\.gene_windows"):
+    with pytest.raises(KeyError, match=r"mdata\.uns has no 'gene_windows'; run `td\.pp\.gene_windows"):
         made(mdata)
 
 
@@ -239,7 +239,7 @@ def test_windows_of_other_genes(mdata):
     mdata["rna"].var_names = [f"X{i}" for i in range(60)]
     renamed = new_mudata({"rna": mdata["rna"], "atac": mdata["atac"]})
     renamed.uns["gene_windows"] = mdata.uns["gene_windows"]
-    with pytest.raises(ValueError, match=r"run sctandem\.pp\.gene_windows again after subsetting"):
+    with pytest.raises(ValueError, match=r"run td\.pp\.gene_windows again after subsetting"):
         made(renamed)
 
 

@@ -227,7 +227,7 @@ def _windows(mdata: MuData, rna: AnnData, atac: AnnData, key: str) -> tuple[Wind
     gene = rna.var_names.get_indexer(pd.Index(pairs[keys.gene].astype(str)))
     peak = atac.var_names.get_indexer(pd.Index(pairs[keys.peak].astype(str)))
     here = (gene >= 0) & (peak >= 0)
-    if not here.any() and set(pairs[keys.gene].astype(str)) <= set(atac.var_names):
+    if len(pairs) and not here.any() and set(pairs[keys.gene].astype(str)) <= set(atac.var_names):
         msg = (
             f"the genes of mdata.uns[{keys.key!r}] are in the modality that was given as chromatin: are the two exchanged? "
             "modalities={'rna': <genes>, 'atac': <peaks>}."
