@@ -35,9 +35,7 @@ def test_gene_windows(mdata):
     assert td.get.gene_windows(mdata, ["B", "A"]).gene.tolist() == ["A", "A", "B"]
     with pytest.raises(KeyError, match=r"mdata.uns\['gene_windows'\] has nothing for 'C'; it holds 2 genes: 'A', 'B'"):
         td.get.gene_windows(mdata, "C")
-    with pytest.raises(
-        KeyError, match=r"mdata.uns has no 'other'; run `td.pp.gene_windows\(mdata\)` first"
-    ):
+    with pytest.raises(KeyError, match=r"mdata.uns has no 'other'; run `td.pp.gene_windows\(mdata\)` first"):
         td.get.gene_windows(mdata, key="other")
 
 

@@ -85,7 +85,9 @@ def test_windows_of_another_name(mdata, tmp_path):
     loaded.train(3, rng=0, progress=False)
     np.testing.assert_array_equal(loaded.predict_expression(), expected)
     TAPE.setup_mudata(mdata, windows_key="narrow")
-    with pytest.raises(KeyError, match=r"mdata\.uns has no 'narrow'; run `td\.pp\.gene_windows\(.*key_added='narrow'\)"):
+    with pytest.raises(
+        KeyError, match=r"mdata\.uns has no 'narrow'; run `td\.pp\.gene_windows\(.*key_added='narrow'\)"
+    ):
         TAPE(mdata, config=SMALL)
 
 

@@ -172,7 +172,7 @@ def anneal_path(
     """
     points = np.ascontiguousarray(points, dtype=np.float32)
     centres = points.mean(axis=0, dtype=np.float64)[None].astype(np.float32)
-    masses = np.ones(1)
+    masses: Points = np.ones(1)
     start = critical_temperature(points)[0]
     now = max(1.001 * start, temperature or 0.0)
     coldest = _COLDEST * start if temperature is None else max(temperature, _LOWEST * start)
@@ -211,9 +211,7 @@ def _shares(
     return logits, squares - temperature * (top + np.log(total))[:, 0].astype(np.float64)
 
 
-def _settle(
-    points: Points, centres: Points, masses: Points, temperature: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+def _settle(points: Points, centres: Points, masses: Points, temperature: float) -> tuple[Points, Points, float]:
     """Step until the free energy stays where it is."""
     before = np.inf
     energy = np.inf
@@ -227,7 +225,7 @@ def _settle(
 
 def _split(
     points: Points, centres: Points, masses: Points, temperature: float, n_max: int, min_points: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+) -> tuple[Points, Points]:
     """Give two centres to each cluster whose critical temperature lies above `temperature`, while there is room."""
     shares = soft_memberships(points, centres, masses, temperature)
     critical = []

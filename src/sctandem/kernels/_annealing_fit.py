@@ -194,8 +194,8 @@ def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.i
     labels = np.searchsorted(present, labels)
     united = np.arange(len(present))
     if temperature is None:
-        least = np.inf if n_clusters else LEAST_EVIDENCE
-        united = merge_by_evidence(points, labels, n_groups=n_clusters or 1, least=least)
+        evidence = np.inf if n_clusters else LEAST_EVIDENCE
+        united = merge_by_evidence(points, labels, n_groups=n_clusters or 1, least=evidence)
     return path, united, united[labels]
 
 

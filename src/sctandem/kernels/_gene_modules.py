@@ -64,8 +64,8 @@ def shared_structure(found: Dependence) -> SharedStructure:
     """
     n_genes = len(found.correlation)
     above = np.triu_indices(n_genes, 1)
-    noise = found.variance[above]
-    noise = float(np.median(noise[noise > 0])) if (noise > 0).any() else 1.0
+    variance = found.variance[above]
+    noise = float(np.median(variance[variance > 0])) if (variance > 0).any() else 1.0
     values, vectors = np.linalg.eigh(found.correlation)
     kept, size = shrink_spikes(values, n_genes * noise)
     vectors = vectors[:, kept]

@@ -188,7 +188,15 @@ class CapsuleModule(BaseModuleClass):
             Genes x labels.
         intercepts
             (labels,).
+
+        Raises
+        ------
+        ValueError
+            When the module has no labels.
         """
+        if self.direct is None:
+            msg = "the module was made without labels: n_labels=0."
+            raise ValueError(msg)
         self.direct.weight.copy_(torch.as_tensor(np.asarray(weights)))
         self.direct.bias.copy_(torch.as_tensor(np.asarray(intercepts)))
 
@@ -278,7 +286,7 @@ class CapsuleModule(BaseModuleClass):
         }
         if self.labels is not None:
             found["labels"] = self.labels(lower).presence
-            if not self.training:
+            if self.direct is not None and not self.training:
                 found["direct"] = self.direct(logs)
         return found
 
@@ -361,5 +369,6 @@ class CapsuleModule(BaseModuleClass):
 def _without_gradient(layer: SparseLinear) -> SparseLinear:
     """Let a layer start at 0, to be set and not trained."""
     for parameter in layer.parameters():
-        nn.init.zeros_(parameter).requires_grad_(requires_grad=False)
+        nn.init.zeros_(parameter)
+        parameter.requires_grad = False
     return layer

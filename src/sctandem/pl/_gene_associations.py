@@ -100,7 +100,7 @@ def gene_associations(
         where = np.array(list(circle.values()))
         size = 10 + 40 * degree[list(circle)].to_numpy() / degree.max()
         shade = color if module_name else NEUTRAL
-        ax.scatter(*where.T, s=size, color=shade, edgecolors="white", linewidths=0.6, zorder=2)
+        ax.scatter(where[:, 0], where[:, 1], s=size, color=shade, edgecolors="white", linewidths=0.6, zorder=2)
         _write_names(ax, circle, where.mean(0), set(degree.index[:n_names]))
         _write(ax, module_name or "no module", where.mean(0), TEXT, weight="bold")
     _legend(ax, table, keys)
@@ -156,7 +156,7 @@ def _write_names(ax: Axes, circle: dict[str, np.ndarray], centre: np.ndarray, na
 def _write(ax: Axes, text: str, place: np.ndarray, size: float, **style: Any) -> None:
     """Write a text that stands out from lines."""
     style = {"ha": "center", "va": "center"} | style
-    written = ax.text(*place, text, fontsize=size, color=INK, zorder=3, **style)
+    written = ax.text(place[0], place[1], text, fontsize=size, color=INK, zorder=3, **style)
     written.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
 
 
