@@ -190,7 +190,7 @@ def anneal_path(
         # at a fixed point the squared distances to the centres add up to what the centres leave
         left = (spread - masses @ (centres.astype(np.float64) ** 2).sum(axis=1)) / points.shape[1]
         if len(centres) >= n_max or now <= coldest or (temperature is None and now <= 2 * left):
-            return AnnealingPath(centres, masses, now, np.array(phases))
+            return AnnealingPath(centres, np.asarray(masses, dtype=np.float64), now, np.array(phases))
         now = max(cooling * now, coldest)
 
 
