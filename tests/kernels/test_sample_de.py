@@ -217,13 +217,13 @@ def test_effects_that_donors_show_more_or_less_are_kept(n, paired):
     design = np.column_stack([np.ones(2 * n), *own, treated]).astype(float)
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        true = rng.normal(0, 0.7, 1200) * (rng.random(1200) < 0.6)
+        true = rng.normal(0, 0.7, 1200) * (rng.random(1200) < 0.8)
         shift = rng.normal(0, 0.15, (2 * n, 1200)) + np.outer(treated * np.linspace(0.7, 1.3, n)[donor], true)
         counts = rng.poisson(np.exp(rng.uniform(3, 7, 1200) + shift)).astype(float)
         effect = assess_column(fit_state(counts, design), design.shape[1] - 1).effect
         agreement.append(stats.spearmanr(effect, true).statistic)
         slopes.append(np.polyfit(true, effect, 1)[0])
-    assert np.mean(agreement) > 0.93
+    assert np.mean(agreement) > 0.9  # below 0.65 where the effect is taken for a hidden factor
     assert np.mean(slopes) == pytest.approx(1, abs=0.1)
 
 
