@@ -223,7 +223,7 @@ def test_effects_that_donors_show_more_or_less_are_kept(n, paired):
         effect = assess_column(fit_state(counts, design), design.shape[1] - 1).effect
         agreement.append(stats.spearmanr(effect, true).statistic)
         slopes.append(np.polyfit(true, effect, 1)[0])
-    assert np.mean(agreement) > 0.93
+    assert np.mean(agreement) > 0.9  # below 0.65 where the effect is taken for a hidden factor
     assert np.mean(slopes) == pytest.approx(1, abs=0.1)
 
 
