@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,10 @@ def read(
     import sctandem as td
     from sctandem.genome._coordinates import find_columns
 
-    mdata = td.io.read_multiome(path, modalities={"rna": rna, "atac": atac})
+    named = Path(path).suffix == ".h5mu"
+    if named:
+        check_names(path, rna, atac)
+    mdata = td.io.read_multiome(path, modalities={"rna": rna, "atac": atac} if named else None)
     expression = mdata["rna"]
     if layer is not None:
         if layer not in expression.layers:
@@ -42,6 +46,27 @@ def read(
         )
         raise ValueError(msg)
     return mdata
+
+
+def check_names(path: str, rna: str, atac: str) -> None:
+    """Refuse names that no modality of an `.h5mu` has, all at once; a file that is no `.h5mu` is left to its reader."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return
+    with h5py.File(path) as file:
+        there = sorted(file.get("mod", {}))
+    roles = (("RNA=", rna, "the expression"), ("ATAC=", atac, "the accessibility"))
+    absent = [(option, name, what) for option, name, what in roles if name not in there]
+    if not absent:
+        return
+    msg = (
+        f"{path} has no modality {' and none '.join(f'{name!r} for {what}' for _, name, what in absent)}; it has "
+        f"{', '.join(map(repr, there)) or 'none'}. Name what holds {' and '.join(what for *_, what in absent)}: make demo "
+        f"DATA={Path(path).name} {' '.join(f'{option}...' for option, *_ in absent)} "
+        f"({', '.join('--' + option[:-1].lower() for option, *_ in absent)} on the command line)."
+    )
+    raise ValueError(msg)
 
 
 def check_column(mdata: MuData, column: str | None, option: str) -> None:
