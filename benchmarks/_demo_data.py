@@ -13,6 +13,7 @@ from benchmarks.peers._common import log1p_cp10k
 
 if TYPE_CHECKING:
     from mudata import MuData
+    from scipy import sparse
 
 PREFERRED = ("cell_type", "celltype", "cell_types", "annotation", "leiden", "louvain", "cluster", "clusters")
 MOST_GROUPS = 20
@@ -36,9 +37,10 @@ def read(
     expression = mdata["rna"]
     if layer is not None:
         if layer not in expression.layers:
-            msg = f"the expression has no layer {layer!r}; it has {list(expression.layers)}. Say another with --layer."
+            msg = f"the expression has no layer {layer!r}; it has {list(expression.layers)}. Say another with LAYER= (--layer)."
             raise KeyError(msg)
         expression.X = expression.layers[layer].copy()
+    check_that_counts(path, mdata, layer)
     if genes is None and find_columns(expression.var) is None and "interval" not in expression.var:
         msg = (
             f"{path} does not say where its genes lie: rna.var has {list(expression.var.columns) or 'no columns'}. Give an "
@@ -67,6 +69,43 @@ def check_names(path: str, rna: str, atac: str) -> None:
         f"({', '.join('--' + option[:-1].lower() for option, *_ in absent)} on the command line)."
     )
     raise ValueError(msg)
+
+
+def check_that_counts(path: str, mdata: MuData, layer: str | None) -> None:
+    """Refuse what is not counts before anything is computed from it, and say which layers hold some."""
+    from sctandem._checks import check_counts
+
+    expression = mdata["rna"]
+    try:
+        check_counts(expression.X, "the expression")
+    except ValueError as error:
+        where = "X" if layer is None else f"the layer {layer!r}"
+        holding = [name for name in expression.layers if _counts(expression.layers[name])]
+        msg = (
+            f"{path}: {where} of {str(error).partition('. ')[0]}. The model learns from raw counts; the expression has "
+            f"{'the layers ' + ', '.join(map(repr, expression.layers)) if len(expression.layers) else 'no layers'}"
+        )
+        if holding:
+            msg += f". Counts are in {', '.join(map(repr, holding))}: make demo DATA=... LAYER={holding[0]} (--layer {holding[0]} on the command line)."
+        else:
+            msg += ", and none with counts. Write the counts to a layer of it and name that with LAYER= (--layer)."
+        raise ValueError(msg) from None
+    try:
+        check_counts(mdata["atac"].X, "the accessibility")
+    except ValueError as error:
+        msg = f"{path}: X of {str(error).partition('. ')[0]}. The model learns from raw counts of the peaks: write them to its X."
+        raise ValueError(msg) from None
+
+
+def _counts(matrix: sparse.csr_matrix | np.ndarray) -> bool:
+    """Whether a matrix holds counts."""
+    from sctandem._checks import check_counts
+
+    try:
+        check_counts(matrix, "")
+    except ValueError:
+        return False
+    return True
 
 
 def check_column(mdata: MuData, column: str | None, option: str) -> None:

@@ -52,10 +52,10 @@ class Teller:
             self._told, self._state, self._stage = self._since, "", ""
             self._line(f"[{self._since - self._begin:4.0f} s] {step}")
 
-    def finish(self) -> None:
-        """End the last step."""
+    def finish(self, *, failed: bool = False) -> None:
+        """End the last step; one that failed is not done."""
         with self._lock:
-            self._finish()
+            self._finish("failed after" if failed else "done in")
 
     def say(self, text: str) -> None:
         """Pass on what a step printed."""
@@ -87,10 +87,10 @@ class Teller:
                 self._told = now
                 self._line(f"{INDENT}{self._step} goes on: {seconds:.0f} s{'; ' * bool(self._state)}{self._state}")
 
-    def _finish(self) -> None:
+    def _finish(self, how: str = "done in") -> None:
         seconds = time.perf_counter() - self._since
         if self._step is not None and seconds >= LONG:
-            self._line(f"{INDENT}done in {seconds:.0f} s")
+            self._line(f"{INDENT}{how} {seconds:.0f} s")
         elif self._live:
             self._line("", end="")
         self._step = None
@@ -130,10 +130,12 @@ def execute(notebook: NotebookNode, folder: Path, teller: Teller) -> None:
     thread.start()
     ended, stopped = threading.Event(), threading.Event()
     future = asyncio.run_coroutine_threadsafe(_execute(notebook, folder, teller, ended=ended, stopped=stopped), loop)
+    failed = True
     try:
         while not ended.wait(1):
             teller.beat()
         future.result(FAREWELL)
+        failed = False
     finally:
         stopped.set()
         future.cancel()
@@ -142,7 +144,7 @@ def execute(notebook: NotebookNode, folder: Path, teller: Teller) -> None:
         thread.join(FAREWELL)
         if not loop.is_running():
             loop.close()
-        teller.finish()
+        teller.finish(failed=failed)
 
 
 async def _execute(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import subprocess
 
 import h5py
+import nbformat.v4 as nbf
 import numpy as np
 import pytest
-from benchmarks import _demo_data, demo
+from benchmarks import _demo_data, _demo_run, demo
+from nbclient.exceptions import CellExecutionError
 
 import sctandem as td
 from sctandem._compat import new_mudata
@@ -82,3 +86,47 @@ def test_a_file_of_cell_ranger_is_read(tmp_path):
         features["interval"] = np.array([b"chr1:2000-3000", b"chr1:1000-1500"])
     read = _demo_data.read(str(path))
     assert (read["rna"].n_vars, read["atac"].n_vars, read.n_obs) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("layers", [{}, {"lognorm": 0.5}, {"lognorm": 0.5, "raw": 1.0}])
+def test_what_is_not_counts_is_told_on_reading_with_the_layers(layers, mdata, tmp_path):
+    path = tmp_path / "normalised.h5mu"
+    counts = mdata["rna"].X.copy()
+    mdata["rna"].X = counts * 0.5
+    del mdata["rna"].layers
+    for name, factor in layers.items():
+        mdata["rna"].layers[name] = counts * factor
+    mdata.write_h5mu(path)
+    with pytest.raises(ValueError, match=r"X of the expression does not hold counts \(for example \d") as caught:
+        _demo_data.read(str(path))
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    if "raw" in layers:
+        assert "has the layers 'lognorm', 'raw'. Counts are in 'raw': make demo DATA=... LAYER=raw (--layer raw" in said
+        read = _demo_data.read(str(path), layer="raw")
+        np.testing.assert_array_equal(read["rna"].X.toarray(), counts.toarray())
+        with pytest.raises(ValueError, match="the layer 'lognorm' of the expression does not hold counts"):
+            _demo_data.read(str(path), layer="lognorm")
+    else:
+        assert ("the layers 'lognorm', and none" if layers else "no layers, and none with counts") in said
+        assert "name that with LAYER= (--layer)" in said
+    with pytest.raises(KeyError, match="LAYER="):
+        _demo_data.read(str(path), layer="absent")
+
+
+def test_accessibility_that_is_not_counts_is_told_on_reading(mdata, tmp_path):
+    path = tmp_path / "tfidf.h5mu"
+    mdata["atac"].X = mdata["atac"].X * 0.3
+    mdata.write_h5mu(path)
+    with pytest.raises(ValueError, match="X of the accessibility does not hold counts .* write them to its X"):
+        _demo_data.read(str(path))
+
+
+@pytest.mark.parametrize("code", ["raise ValueError('bad')", "1"])
+def test_a_step_that_failed_is_not_done(code, tmp_path, monkeypatch):
+    monkeypatch.setattr(_demo_run, "LONG", 0)
+    notebook = nbf.new_notebook(cells=[nbf.new_code_cell(code, metadata={"step": "Data"})])
+    stream = io.StringIO()
+    with contextlib.suppress(CellExecutionError):
+        _demo_run.execute(notebook, tmp_path, _demo_run.Teller(stream))
+    assert ("failed after" in stream.getvalue(), "done in" in stream.getvalue()) == (code != "1", code == "1")
