@@ -57,7 +57,8 @@ def _cells(settings: Settings) -> Iterator[tuple[str, str, str]]:
     what = "a simulated multiome, whose regulation is known" if settings.simulated else "your multiome"
     yield (
         "# Expression from chromatin",
-        f"TAPE learns from {what} to predict the expression of each gene from the accessibility of its peaks, and which peaks "
+        ("**DRAFT: the numbers mean nothing.** " if settings.DRAFT else "")
+        + f"TAPE learns from {what} to predict the expression of each gene from the accessibility of its peaks, and which peaks "
         "drive which genes. It is judged on cells and genes that it never saw, beside simple answers. Everything in this folder "
         "comes from this notebook.",
         "\n".join(f"{name} = {value!r}" for name, value in asdict(settings).items()),
@@ -204,26 +205,26 @@ links""",
         "in each group of cells." + (" Triangles mark the peaks that truly drive it." if settings.simulated else ""),
         """gene, fdr = _demo_figures.gene_to_show(mdata)
 figure = _demo_figures.links_of_gene(mdata, gene, groupby, fdr=fdr)
-figure.savefig("links.png", dpi=200)""",
+_demo_figures.save(figure, "links.png", draft=DRAFT)""",
     )
     yield (
         "## Figure 2: predicted against measured",
         "Held-out cells, the six genes that are predicted best.",
         """figure = td.pl.predicted_expression(mdata, groupby=groupby, size_factor_key=SIZE_FACTOR)
-figure.savefig("predicted_expression.png", dpi=200)""",
+_demo_figures.save(figure, "predicted_expression.png", draft=DRAFT)""",
     )
     yield (
         "## Figure 3: skill gene by gene",
         "",
         """figure = _demo_figures.skill_per_gene(heldout)
-figure.savefig("skill_per_gene.png", dpi=200)""",
+_demo_figures.save(figure, "skill_per_gene.png", draft=DRAFT)""",
     )
     if settings.simulated:
         yield (
             "## Figure 4: links against the truth",
             "",
             """figure = _demo_figures.precision_recall(scored)
-figure.savefig("links_precision_recall.png", dpi=200)""",
+_demo_figures.save(figure, "links_precision_recall.png", draft=DRAFT)""",
         )
     else:
         yield (
@@ -233,7 +234,7 @@ figure.savefig("links_precision_recall.png", dpi=200)""",
             """sets = _demo_data.programmes(mdata, groupby, size_factor=SIZE_FACTOR)
 td.tl.programme_skill(mdata, sets, size_factor_key=SIZE_FACTOR, rng=0)
 display(td.get.programme_skill(mdata).round(3))
-td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
+td.pl.programme_skill(mdata)._demo_figures.save(figure, "programmes.png", draft=DRAFT)""",
         )
     tables = [
         '"Held-out cells: ours against simple answers": skill',
@@ -249,7 +250,7 @@ td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
         f"""tables = {{
 {listed}}}
 notes = [_demo_tables.note_on_rmse(skill), _demo_data.note_on_sizes(mdata, SIZE_FACTOR), *_demo_data.cautions(mdata)]
-_demo_tables.write(tables, "tables.txt", notes=notes)
+_demo_tables.write(tables, "tables.txt", notes=notes, draft=DRAFT)
 mdata.write_h5mu("demo.h5mu")
 print(f"at most {{peak_memory_mb() / 1000:.1f}} GB of memory")""",
     )

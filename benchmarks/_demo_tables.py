@@ -28,6 +28,7 @@ NEIGHBOURS = (10, 20, 50, 100, 200)
 LEVELS = (0.01, 0.05, 0.1, 0.2)
 NEEDS_COUNTS = "needs the gene's counts"
 OURS, CEILING = "TAPE", "true rates (ceiling)"
+DRAFT = "DRAFT: the numbers mean nothing"
 HIDDEN, LEARNED, ALL = "hidden in training", "learned from", "all genes"
 
 
@@ -182,11 +183,12 @@ def verdict_table(mdata: MuData, hidden: Collection[str] = ()) -> pd.DataFrame:
     return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
 
 
-def write(tables: dict[str, pd.DataFrame], path: str, *, notes: list[str]) -> None:
-    """Write tables with their titles as text, and notes below them."""
+def write(tables: dict[str, pd.DataFrame], path: str, *, notes: list[str], draft: bool = False) -> None:
+    """Write tables with their titles as text, and notes below them; a draft says first that it is one."""
+    head = f"{DRAFT}; run it without --draft.\n\n" if draft else ""
     text = "\n\n".join(f"{title}\n\n{table.to_string()}" for title, table in tables.items())
     below = "\n\n".join(textwrap.fill(note, 110) for note in notes)
-    Path(path).write_text(f"{text}\n\n{below}\n")
+    Path(path).write_text(f"{head}{text}\n\n{below}\n")
 
 
 def _without(data: peers.TrainData, hidden: np.ndarray) -> peers.TrainData:

@@ -249,7 +249,7 @@ def test_notebook_runs_code_that_compiles():
         for cell in code:
             compile(cell.source, "cell", "exec")
         assert code[0].metadata["tags"] == ["parameters"]
-        assert len(re.findall(r'savefig\("(\w+\.png)"', "\n".join(cell.source for cell in code))) == 4
+        assert len(re.findall(r'save\(.*, "(\w+\.png)", draft=DRAFT\)', "\n".join(cell.source for cell in code))) == 4
 
 
 @pytest.mark.parametrize("data", [None, "my.h5mu"])
