@@ -221,14 +221,10 @@ def test_steps_are_told_with_what_they_print_and_how_long_they_take(live, monkey
     teller.finish()
     teller.beat()
     lines = re.sub(r"[^\n]*\r\x1b\[K", "", stream.getvalue()).split("\n")
-    middle = [] if live else ["Training: window networks ...", "Training goes on: 40 s; Reading windows: 20%"]
-    assert [line.strip() for line in lines] == [
-        "[   0 s] Training",
-        *middle,
-        "800 cells to learn from",
-        "done in 40 s",
-        "",
-    ]
+    first = "Training: states of the cells from their chromatin ..."
+    middle = [] if live else [first, "Training: window networks ...", "Training goes on: 40 s; Reading windows: 20%"]
+    expected = ["[   0 s] Training", *middle, "800 cells to learn from", "done in 40 s", ""]
+    assert [line.strip() for line in lines] == expected
     assert ("40 s  Reading windows: 20%" in stream.getvalue()) == live
 
 
