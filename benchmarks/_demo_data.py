@@ -12,6 +12,8 @@ from benchmarks.peers import TrainData
 from benchmarks.peers._common import log1p_cp10k
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mudata import MuData
     from scipy import sparse
 
@@ -137,15 +139,19 @@ def choose_groups(mdata: MuData, column: str | None = None) -> str:
     return column
 
 
-def note_on_sizes(mdata: MuData, size_factor: str | None) -> str:
+def note_on_sizes(mdata: MuData, size_factor: str | None, hidden: Collection[str] = ()) -> str:
     """Say what the counts of a cell are divided by, and warn where this is likely to be wrong."""
     if size_factor is not None:
         return f"Library sizes are read from {size_factor!r}."
     n_genes = mdata["rna"].n_vars
+    which = "of the genes that are not held out" if len(hidden) else "of the cells"
     if n_genes >= FEW_GENES or "truth" in mdata.uns:
-        return "Library sizes are the total counts of the cells."
+        return f"Library sizes are the total counts {which}."
+    which = (
+        f"over the {n_genes - len(hidden):,} genes that are not held out" if len(hidden) else f"over {n_genes:,} genes"
+    )
     return (
-        f"Library sizes are the total counts over {n_genes:,} genes. If these are a selection, name a column that holds the "
+        f"Library sizes are the total counts {which}. If these are a selection, name a column that holds the "
         "totals over all genes: make demo DATA=... SIZE_FACTOR=column."
     )
 
@@ -184,11 +190,11 @@ def cautions(mdata: MuData) -> list[str]:
     return said
 
 
-def library_size(mdata: MuData, size_factor: str | None) -> np.ndarray:
-    """Give the library size of each cell."""
+def library_size(mdata: MuData, size_factor: str | None, hidden: Collection[str] = ()) -> np.ndarray:
+    """Give the library size of each cell: as in the model, totals leave the hidden genes out."""
     rna = mdata["rna"]
     if size_factor is None:
-        return np.asarray(rna.X.sum(axis=1), dtype=np.float64).ravel()
+        return np.asarray(rna.X[:, ~rna.var_names.isin(list(hidden))].sum(axis=1), dtype=np.float64).ravel()
     table = rna.obs if size_factor in rna.obs else mdata.obs
     return table[size_factor].to_numpy(dtype=np.float64)
 
@@ -214,13 +220,13 @@ def genes_to_hide(mdata: MuData) -> tuple[list[str], list[str]]:
     return sorted(chosen, key=_chromosome_order), placed.index[placed["chrom"].astype(str).isin(chosen)].tolist()
 
 
-def train_data(mdata: MuData, cells: np.ndarray, *, size_factor: str | None) -> TrainData:
+def train_data(mdata: MuData, cells: np.ndarray, *, size_factor: str | None, hidden: Collection[str] = ()) -> TrainData:
     """Give what the baselines may see of the training cells."""
     rna, atac = mdata["rna"], mdata["atac"]
     return TrainData(
         counts=rna.X[cells],
         atac=atac.X[cells],
-        library_size=library_size(mdata, size_factor)[cells],
+        library_size=library_size(mdata, size_factor, hidden)[cells],
         genes=rna.var_names,
         peaks=atac.var_names,
         pairs=mdata.uns["gene_windows"]["pairs"],

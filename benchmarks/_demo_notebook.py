@@ -108,8 +108,7 @@ _demo_data.check_column(mdata, SIZE_FACTOR, "--size-factor")"""
 groupby = _demo_data.choose_groups(mdata, GROUPBY)
 rna, atac = mdata["rna"], mdata["atac"]
 print(f"{mdata.n_obs:,} cells, {rna.n_vars:,} genes, {atac.n_vars:,} peaks; groups by {groupby!r}:")
-print(", ".join(f"{group} ({n:,})" for group, n in mdata.obs[groupby].value_counts(sort=False).items()))
-print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR))"""
+print(", ".join(f"{group} ({n:,})" for group, n in mdata.obs[groupby].value_counts(sort=False).items()))"""
     yield "## Data", text, code
     yield (
         "## Windows",
@@ -120,6 +119,7 @@ chromosomes, hidden = _demo_data.genes_to_hide(mdata)
 windows = mdata.uns["gene_windows"]["genes"]
 print(f"{len(windows):,} of {rna.n_vars:,} genes are placed; {windows.n_peaks.median():.0f} peaks a window (median)")
 print(f"hidden: {len(hidden)} genes of {', '.join(chromosomes)}" if hidden else "too few genes to hide any")
+print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR, hidden))
 for caution in _demo_data.cautions(mdata):
     print(caution)""",
     )
@@ -150,7 +150,7 @@ print(f"{{len(model.train_indices):,}} cells to learn from, {{len(model.validati
         "whether the prediction is worth more than its mean and than the nearest cells. A gene whose prediction is no better "
         "than its mean should be used as if it were its mean. *Better than kNN* means: smaller errors than both, significantly so "
         "(false discovery rate 5 %) after a shift of all predictions of a gene to the reference's mean, and a positive gain. Hidden "
-        "genes get no verdict.",
+        "genes get no verdict; in the file they are *not scored*.",
         """td.tl.predict_expression(mdata, model, rng=0)
 display(_demo_tables.verdict_table(mdata, hidden))
 td.get.expression_skill(mdata).sort_values("pearson", ascending=False).head(10).round(3)""",
@@ -171,9 +171,10 @@ def _results(settings: Settings) -> Iterator[tuple[str, str, str]]:
         "Log-normalised counts of held-out cells. *Learned from*: genes that the model was trained on. *Hidden*: genes of whole "
         "chromosomes, of which the model saw only the windows, where any were hidden; the mean, neighbours and ridge regression "
         "cannot predict a gene without its counts. The distance-weighted gene score predicts the former by one line a gene, the latter by one line for "
-        "all genes. Pearson and AUROC (of detection) are means over genes, RMSE is over all values. "
+        "all genes. Pearson and AUROC (of detection) are means over genes, RMSE is over all values, in the same unit: log1p of counts per 10,000. "
         + (
-            "The ceiling is what knowing the true rates would give: the rest is sampling noise."
+            "The ceiling is what knowing the true rates would give: the rest is sampling noise. It has no RMSE (n/a), because the "
+            "logarithm of a mean is not the mean of logarithms."
             if settings.simulated
             else ""
         ),
@@ -249,7 +250,8 @@ td.pl.programme_skill(mdata)._demo_figures.save(figure, "programmes.png", draft=
         "",
         f"""tables = {{
 {listed}}}
-notes = [_demo_tables.note_on_rmse(skill), _demo_data.note_on_sizes(mdata, SIZE_FACTOR), *_demo_data.cautions(mdata)]
+notes = [*_demo_tables.legend(skill), *_demo_tables.legend_of_verdicts(mdata, hidden), _demo_tables.note_on_rmse(skill)]
+notes += [_demo_data.note_on_sizes(mdata, SIZE_FACTOR, hidden), *_demo_data.cautions(mdata)]
 _demo_tables.write(tables, "tables.txt", notes=notes, draft=DRAFT)
 mdata.write_h5mu("demo.h5mu")
 print(f"at most {{peak_memory_mb() / 1000:.1f}} GB of memory")""",
