@@ -27,9 +27,9 @@ LONG, PATIENCE = 5, 30
 BAR = {"TQDM_NCOLS": "62", "TQDM_NROWS": "20"}
 #: What is told instead of the names of bars of progress, where no bar can move.
 STAGES = {"Reading windows": "window networks", "Training": "epochs over the cells"}
-#: What a step does before its first bar, and after each bar, while there is none to look at.
+#: What a step does before its first bar, and after a bar, where no other follows at once.
 FIRST = {"Training": "states of the cells from their chromatin"}
-NEXT = {"Reading windows": "weights of the peaks in every window", "Training": "the last touches"}
+NEXT = {"Reading windows": "weights of the peaks in every window"}
 #: Seconds to wait for the end of the notebook's own process.
 FAREWELL = 15
 #: What the page would fetch from elsewhere: require.js, MathJax, Mermaid. No output of the notebook needs them.
