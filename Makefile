@@ -10,6 +10,9 @@ GENES ?=
 GROUPBY ?=
 BATCH ?=
 SIZE_FACTOR ?=
+RNA ?=
+ATAC ?=
+LAYER ?=
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -31,7 +34,8 @@ help:
 	@echo "make clean                removes the environments and what was built"
 	@echo "Options: PYTHON=/path/to/python3 for the environment; ARGS=\"...\" goes to pytest (\"-k name\") and the demo"
 	@echo "Your file: GENES=genes.gtf (or .bed) where it does not say where the genes lie, GROUPBY=cell_type, BATCH=donor,"
-	@echo "           SIZE_FACTOR=total_counts (library sizes, where its genes are a selection); python -m benchmarks.demo --help"
+	@echo "           SIZE_FACTOR=total_counts (library sizes, where its genes are a selection), RNA=gex ATAC=peaks (names of its"
+	@echo "           modalities, where they are not rna and atac), LAYER=counts (where X of the expression does not hold counts)"
 
 # A stamp a step: made again only when what it depends on has changed.
 $(VENV)/.made:
@@ -51,7 +55,8 @@ $(VENV)/.group-%: $(VENV)/.package
 
 demo: $(VENV)/.group-demo
 	"$(BIN)/python" -m benchmarks.demo $(if $(DATA),--data "$(DATA)") --out demo$(if $(GENES), --genes "$(GENES)")$(if \
-	$(GROUPBY), --groupby "$(GROUPBY)")$(if $(BATCH), --batch "$(BATCH)")$(if $(SIZE_FACTOR), --size-factor "$(SIZE_FACTOR)") $(ARGS)
+	$(GROUPBY), --groupby "$(GROUPBY)")$(if $(BATCH), --batch "$(BATCH)")$(if $(SIZE_FACTOR), --size-factor "$(SIZE_FACTOR)")$(if \
+	$(RNA), --rna "$(RNA)")$(if $(ATAC), --atac "$(ATAC)")$(if $(LAYER), --layer "$(LAYER)") $(ARGS)
 
 test: $(VENV)/.group-test
 	"$(BIN)/python" $(FAST) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,10 @@ from benchmarks.peers import TrainData
 from benchmarks.peers._common import log1p_cp10k
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mudata import MuData
+    from scipy import sparse
 
 PREFERRED = ("cell_type", "celltype", "cell_types", "annotation", "leiden", "louvain", "cluster", "clusters")
 MOST_GROUPS = 20
@@ -28,13 +32,17 @@ def read(
     import sctandem as td
     from sctandem.genome._coordinates import find_columns
 
-    mdata = td.io.read_multiome(path, modalities={"rna": rna, "atac": atac})
+    named = Path(path).suffix == ".h5mu"
+    if named:
+        check_names(path, rna, atac)
+    mdata = td.io.read_multiome(path, modalities={"rna": rna, "atac": atac} if named else None)
     expression = mdata["rna"]
     if layer is not None:
         if layer not in expression.layers:
-            msg = f"the expression has no layer {layer!r}; it has {list(expression.layers)}. Say another with --layer."
+            msg = f"the expression has no layer {layer!r}; it has {list(expression.layers)}. Say another with LAYER= (--layer)."
             raise KeyError(msg)
         expression.X = expression.layers[layer].copy()
+    check_that_counts(path, mdata, layer)
     if genes is None and find_columns(expression.var) is None and "interval" not in expression.var:
         msg = (
             f"{path} does not say where its genes lie: rna.var has {list(expression.var.columns) or 'no columns'}. Give an "
@@ -42,6 +50,64 @@ def read(
         )
         raise ValueError(msg)
     return mdata
+
+
+def check_names(path: str, rna: str, atac: str) -> None:
+    """Refuse names that no modality of an `.h5mu` has, all at once; a file that is no `.h5mu` is left to its reader."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return
+    with h5py.File(path) as file:
+        there = sorted(file.get("mod", {}))
+    roles = (("RNA=", rna, "the expression"), ("ATAC=", atac, "the accessibility"))
+    absent = [(option, name, what) for option, name, what in roles if name not in there]
+    if not absent:
+        return
+    msg = (
+        f"{path} has no modality {' and none '.join(f'{name!r} for {what}' for _, name, what in absent)}; it has "
+        f"{', '.join(map(repr, there)) or 'none'}. Name what holds {' and '.join(what for *_, what in absent)}: make demo "
+        f"DATA={Path(path).name} {' '.join(f'{option}...' for option, *_ in absent)} "
+        f"({', '.join('--' + option[:-1].lower() for option, *_ in absent)} on the command line)."
+    )
+    raise ValueError(msg)
+
+
+def check_that_counts(path: str, mdata: MuData, layer: str | None) -> None:
+    """Refuse what is not counts before anything is computed from it, and say which layers hold some."""
+    from sctandem._checks import check_counts
+
+    expression = mdata["rna"]
+    try:
+        check_counts(expression.X, "the expression")
+    except ValueError as error:
+        where = "X" if layer is None else f"the layer {layer!r}"
+        holding = [name for name in expression.layers if _counts(expression.layers[name])]
+        msg = (
+            f"{path}: {where} of {str(error).partition('. ')[0]}. The model learns from raw counts; the expression has "
+            f"{'the layers ' + ', '.join(map(repr, expression.layers)) if len(expression.layers) else 'no layers'}"
+        )
+        if holding:
+            msg += f". Counts are in {', '.join(map(repr, holding))}: make demo DATA=... LAYER={holding[0]} (--layer {holding[0]} on the command line)."
+        else:
+            msg += ", and none with counts. Write the counts to a layer of it and name that with LAYER= (--layer)."
+        raise ValueError(msg) from None
+    try:
+        check_counts(mdata["atac"].X, "the accessibility")
+    except ValueError as error:
+        msg = f"{path}: X of {str(error).partition('. ')[0]}. The model learns from raw counts of the peaks: write them to its X."
+        raise ValueError(msg) from None
+
+
+def _counts(matrix: sparse.csr_matrix | np.ndarray) -> bool:
+    """Whether a matrix holds counts."""
+    from sctandem._checks import check_counts
+
+    try:
+        check_counts(matrix, "")
+    except ValueError:
+        return False
+    return True
 
 
 def check_column(mdata: MuData, column: str | None, option: str) -> None:
@@ -73,15 +139,19 @@ def choose_groups(mdata: MuData, column: str | None = None) -> str:
     return column
 
 
-def note_on_sizes(mdata: MuData, size_factor: str | None) -> str:
+def note_on_sizes(mdata: MuData, size_factor: str | None, hidden: Collection[str] = ()) -> str:
     """Say what the counts of a cell are divided by, and warn where this is likely to be wrong."""
     if size_factor is not None:
         return f"Library sizes are read from {size_factor!r}."
     n_genes = mdata["rna"].n_vars
+    which = "of the genes that are not held out" if len(hidden) else "of the cells"
     if n_genes >= FEW_GENES or "truth" in mdata.uns:
-        return "Library sizes are the total counts of the cells."
+        return f"Library sizes are the total counts {which}."
+    which = (
+        f"over the {n_genes - len(hidden):,} genes that are not held out" if len(hidden) else f"over {n_genes:,} genes"
+    )
     return (
-        f"Library sizes are the total counts over {n_genes:,} genes. If these are a selection, name a column that holds the "
+        f"Library sizes are the total counts {which}. If these are a selection, name a column that holds the "
         "totals over all genes: make demo DATA=... SIZE_FACTOR=column."
     )
 
@@ -120,11 +190,11 @@ def cautions(mdata: MuData) -> list[str]:
     return said
 
 
-def library_size(mdata: MuData, size_factor: str | None) -> np.ndarray:
-    """Give the library size of each cell."""
+def library_size(mdata: MuData, size_factor: str | None, hidden: Collection[str] = ()) -> np.ndarray:
+    """Give the library size of each cell: as in the model, totals leave the hidden genes out."""
     rna = mdata["rna"]
     if size_factor is None:
-        return np.asarray(rna.X.sum(axis=1), dtype=np.float64).ravel()
+        return np.asarray(rna.X[:, ~rna.var_names.isin(list(hidden))].sum(axis=1), dtype=np.float64).ravel()
     table = rna.obs if size_factor in rna.obs else mdata.obs
     return table[size_factor].to_numpy(dtype=np.float64)
 
@@ -150,13 +220,13 @@ def genes_to_hide(mdata: MuData) -> tuple[list[str], list[str]]:
     return sorted(chosen, key=_chromosome_order), placed.index[placed["chrom"].astype(str).isin(chosen)].tolist()
 
 
-def train_data(mdata: MuData, cells: np.ndarray, *, size_factor: str | None) -> TrainData:
+def train_data(mdata: MuData, cells: np.ndarray, *, size_factor: str | None, hidden: Collection[str] = ()) -> TrainData:
     """Give what the baselines may see of the training cells."""
     rna, atac = mdata["rna"], mdata["atac"]
     return TrainData(
         counts=rna.X[cells],
         atac=atac.X[cells],
-        library_size=library_size(mdata, size_factor)[cells],
+        library_size=library_size(mdata, size_factor, hidden)[cells],
         genes=rna.var_names,
         peaks=atac.var_names,
         pairs=mdata.uns["gene_windows"]["pairs"],

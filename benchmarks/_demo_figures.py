@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from benchmarks._demo_tables import OURS
+from benchmarks._demo_tables import DRAFT, OURS
 from benchmarks.peers import GeneScore
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 INK, OURS_COLOR, BETTER, WORSE = "#333333", "#009E73", "#009E73", "#9A9A9A"
 LINE_COLORS = (OURS_COLOR, "#0072B2", "#E69F00", "#999999")
 TEXT, SMALL = 9, 8
+STAMP = {"color": "#D55E00", "alpha": 0.5, "ha": "center", "va": "center", "zorder": 100}
+
+
+def save(figure: Figure, path: str, *, draft: bool) -> None:
+    """Write a figure; that of a draft says across it that it is one."""
+    if draft:
+        figure.text(0.5, 0.5, DRAFT.replace(": ", "\n", 1), fontsize=20, rotation=20, **STAMP)
+    figure.savefig(path, dpi=200)
 
 
 def gene_to_show(mdata: MuData) -> tuple[str, float]:

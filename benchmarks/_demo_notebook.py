@@ -57,7 +57,8 @@ def _cells(settings: Settings) -> Iterator[tuple[str, str, str]]:
     what = "a simulated multiome, whose regulation is known" if settings.simulated else "your multiome"
     yield (
         "# Expression from chromatin",
-        f"TAPE learns from {what} to predict the expression of each gene from the accessibility of its peaks, and which peaks "
+        ("**DRAFT: the numbers mean nothing.** " if settings.DRAFT else "")
+        + f"TAPE learns from {what} to predict the expression of each gene from the accessibility of its peaks, and which peaks "
         "drive which genes. It is judged on cells and genes that it never saw, beside simple answers. Everything in this folder "
         "comes from this notebook.",
         "\n".join(f"{name} = {value!r}" for name, value in asdict(settings).items()),
@@ -107,8 +108,7 @@ _demo_data.check_column(mdata, SIZE_FACTOR, "--size-factor")"""
 groupby = _demo_data.choose_groups(mdata, GROUPBY)
 rna, atac = mdata["rna"], mdata["atac"]
 print(f"{mdata.n_obs:,} cells, {rna.n_vars:,} genes, {atac.n_vars:,} peaks; groups by {groupby!r}:")
-print(", ".join(f"{group} ({n:,})" for group, n in mdata.obs[groupby].value_counts(sort=False).items()))
-print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR))"""
+print(", ".join(f"{group} ({n:,})" for group, n in mdata.obs[groupby].value_counts(sort=False).items()))"""
     yield "## Data", text, code
     yield (
         "## Windows",
@@ -119,6 +119,7 @@ chromosomes, hidden = _demo_data.genes_to_hide(mdata)
 windows = mdata.uns["gene_windows"]["genes"]
 print(f"{len(windows):,} of {rna.n_vars:,} genes are placed; {windows.n_peaks.median():.0f} peaks a window (median)")
 print(f"hidden: {len(hidden)} genes of {', '.join(chromosomes)}" if hidden else "too few genes to hide any")
+print(_demo_data.note_on_sizes(mdata, SIZE_FACTOR, hidden))
 for caution in _demo_data.cautions(mdata):
     print(caution)""",
     )
@@ -149,7 +150,7 @@ print(f"{{len(model.train_indices):,}} cells to learn from, {{len(model.validati
         "whether the prediction is worth more than its mean and than the nearest cells. A gene whose prediction is no better "
         "than its mean should be used as if it were its mean. *Better than kNN* means: smaller errors than both, significantly so "
         "(false discovery rate 5 %) after a shift of all predictions of a gene to the reference's mean, and a positive gain. Hidden "
-        "genes get no verdict.",
+        "genes get no verdict; in the file they are *not scored*.",
         """td.tl.predict_expression(mdata, model, rng=0)
 display(_demo_tables.verdict_table(mdata, hidden))
 td.get.expression_skill(mdata).sort_values("pearson", ascending=False).head(10).round(3)""",
@@ -170,9 +171,10 @@ def _results(settings: Settings) -> Iterator[tuple[str, str, str]]:
         "Log-normalised counts of held-out cells. *Learned from*: genes that the model was trained on. *Hidden*: genes of whole "
         "chromosomes, of which the model saw only the windows, where any were hidden; the mean, neighbours and ridge regression "
         "cannot predict a gene without its counts. The distance-weighted gene score predicts the former by one line a gene, the latter by one line for "
-        "all genes. Pearson and AUROC (of detection) are means over genes, RMSE is over all values. "
+        "all genes. Pearson and AUROC (of detection) are means over genes, RMSE is over all values, in the same unit: log1p of counts per 10,000. "
         + (
-            "The ceiling is what knowing the true rates would give: the rest is sampling noise."
+            "The ceiling is what knowing the true rates would give: the rest is sampling noise. It has no RMSE (n/a), because the "
+            "logarithm of a mean is not the mean of logarithms."
             if settings.simulated
             else ""
         ),
@@ -204,26 +206,26 @@ links""",
         "in each group of cells." + (" Triangles mark the peaks that truly drive it." if settings.simulated else ""),
         """gene, fdr = _demo_figures.gene_to_show(mdata)
 figure = _demo_figures.links_of_gene(mdata, gene, groupby, fdr=fdr)
-figure.savefig("links.png", dpi=200)""",
+_demo_figures.save(figure, "links.png", draft=DRAFT)""",
     )
     yield (
         "## Figure 2: predicted against measured",
         "Held-out cells, the six genes that are predicted best.",
         """figure = td.pl.predicted_expression(mdata, groupby=groupby, size_factor_key=SIZE_FACTOR)
-figure.savefig("predicted_expression.png", dpi=200)""",
+_demo_figures.save(figure, "predicted_expression.png", draft=DRAFT)""",
     )
     yield (
         "## Figure 3: skill gene by gene",
         "",
         """figure = _demo_figures.skill_per_gene(heldout)
-figure.savefig("skill_per_gene.png", dpi=200)""",
+_demo_figures.save(figure, "skill_per_gene.png", draft=DRAFT)""",
     )
     if settings.simulated:
         yield (
             "## Figure 4: links against the truth",
             "",
             """figure = _demo_figures.precision_recall(scored)
-figure.savefig("links_precision_recall.png", dpi=200)""",
+_demo_figures.save(figure, "links_precision_recall.png", draft=DRAFT)""",
         )
     else:
         yield (
@@ -233,7 +235,7 @@ figure.savefig("links_precision_recall.png", dpi=200)""",
             """sets = _demo_data.programmes(mdata, groupby, size_factor=SIZE_FACTOR)
 td.tl.programme_skill(mdata, sets, size_factor_key=SIZE_FACTOR, rng=0)
 display(td.get.programme_skill(mdata).round(3))
-td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
+td.pl.programme_skill(mdata)._demo_figures.save(figure, "programmes.png", draft=DRAFT)""",
         )
     tables = [
         '"Held-out cells: ours against simple answers": skill',
@@ -248,8 +250,9 @@ td.pl.programme_skill(mdata).figure.savefig("programmes.png", dpi=200)""",
         "",
         f"""tables = {{
 {listed}}}
-notes = [_demo_tables.note_on_rmse(skill), _demo_data.note_on_sizes(mdata, SIZE_FACTOR), *_demo_data.cautions(mdata)]
-_demo_tables.write(tables, "tables.txt", notes=notes)
+notes = [*_demo_tables.legend(skill), *_demo_tables.legend_of_verdicts(mdata, hidden), _demo_tables.note_on_rmse(skill)]
+notes += [_demo_data.note_on_sizes(mdata, SIZE_FACTOR, hidden), *_demo_data.cautions(mdata)]
+_demo_tables.write(tables, "tables.txt", notes=notes, draft=DRAFT)
 mdata.write_h5mu("demo.h5mu")
 print(f"at most {{peak_memory_mb() / 1000:.1f}} GB of memory")""",
     )

@@ -27,6 +27,9 @@ LONG, PATIENCE = 5, 30
 BAR = {"TQDM_NCOLS": "62", "TQDM_NROWS": "20"}
 #: What is told instead of the names of bars of progress, where no bar can move.
 STAGES = {"Reading windows": "window networks", "Training": "epochs over the cells"}
+#: What a step does before its first bar, and after a bar, where no other follows at once.
+FIRST = {"Training": "states of the cells from their chromatin"}
+NEXT = {"Reading windows": "weights of the peaks in every window"}
 #: Seconds to wait for the end of the notebook's own process.
 FAREWELL = 15
 #: What the page would fetch from elsewhere: require.js, MathJax, Mermaid. No output of the notebook needs them.
@@ -42,20 +45,22 @@ class Teller:
         self._lock = threading.Lock()
         self._begin = self._since = self._told = time.perf_counter()
         self._step: str | None = None
-        self._state = self._stage = ""
+        self._state = self._stage = self._bar = ""
 
     def start(self, step: str) -> None:
         """Begin a step."""
         with self._lock:
             self._finish()
             self._step, self._since = step, time.perf_counter()
-            self._told, self._state, self._stage = self._since, "", ""
+            self._told, self._state, self._stage, self._bar = self._since, "", "", ""
             self._line(f"[{self._since - self._begin:4.0f} s] {step}")
+            if step in FIRST:
+                self._enter(FIRST[step])
 
-    def finish(self) -> None:
-        """End the last step."""
+    def finish(self, *, failed: bool = False) -> None:
+        """End the last step; one that failed is not done."""
         with self._lock:
-            self._finish()
+            self._finish("failed after" if failed else "done in")
 
     def say(self, text: str) -> None:
         """Pass on what a step printed."""
@@ -64,33 +69,47 @@ class Teller:
                 self._line(textwrap.fill(line, 110, initial_indent=INDENT, subsequent_indent=INDENT))
 
     def progress(self, text: str) -> None:
-        """Take the newest state of a bar of progress; where no bar can move, say once what it is about."""
-        self._state = text.replace("\n", "\r").strip("\r ").rpartition("\r")[2].strip()
-        stage, found, _ = self._state.partition(":")
+        """Take the newest state of a bar of progress; where no bar can move, say once what it is about.
+
+        A bar that ends with a line break is over: what follows has none, and is named by its place.
+        """
         with self._lock:
-            if found and stage != self._stage and self._step is not None:
-                self._stage = stage
-                if not self._live:
-                    self._line(f"{INDENT}{self._step}: {STAGES.get(stage, stage)} ...")
+            if self._step is None:
+                return
+            for state in filter(str.strip, text.replace("\n", "\r").split("\r")):
+                self._state = state.strip()
+                bar, found, _ = self._state.partition(":")
+                if found:
+                    self._bar = bar
+                    self._enter(STAGES.get(bar, bar))
+            if "\n" in text.rpartition("\r")[2]:
+                self._state = ""
+                self._enter(NEXT.get(self._bar, ""))
 
     def beat(self) -> None:
         """Show that the step goes on; called every second."""
         now = time.perf_counter()
-        seconds = now - self._since
         with self._lock:
             if self._step is None:
                 return
+            seconds, doing = now - self._since, self._state or self._stage
             if self._live:
-                self._stream.write(f"\r\033[K{INDENT}{seconds:.0f} s  {self._state}"[:110])
+                self._stream.write(f"\r\033[K{INDENT}{seconds:.0f} s  {doing or self._step}"[:110])
                 self._stream.flush()
             elif now - self._told >= PATIENCE:
                 self._told = now
-                self._line(f"{INDENT}{self._step} goes on: {seconds:.0f} s{'; ' * bool(self._state)}{self._state}")
+                self._line(f"{INDENT}{self._step} goes on: {seconds:.0f} s{'; ' * bool(doing)}{doing}")
 
-    def _finish(self) -> None:
+    def _enter(self, stage: str) -> None:
+        """Note which part of the step runs, and say so once where no line can move."""
+        if stage and stage != self._stage and not self._live:
+            self._line(f"{INDENT}{self._step}: {stage} ...")
+        self._stage = stage
+
+    def _finish(self, how: str = "done in") -> None:
         seconds = time.perf_counter() - self._since
         if self._step is not None and seconds >= LONG:
-            self._line(f"{INDENT}done in {seconds:.0f} s")
+            self._line(f"{INDENT}{how} {seconds:.0f} s")
         elif self._live:
             self._line("", end="")
         self._step = None
@@ -130,10 +149,12 @@ def execute(notebook: NotebookNode, folder: Path, teller: Teller) -> None:
     thread.start()
     ended, stopped = threading.Event(), threading.Event()
     future = asyncio.run_coroutine_threadsafe(_execute(notebook, folder, teller, ended=ended, stopped=stopped), loop)
+    failed = True
     try:
         while not ended.wait(1):
             teller.beat()
         future.result(FAREWELL)
+        failed = False
     finally:
         stopped.set()
         future.cancel()
@@ -142,7 +163,7 @@ def execute(notebook: NotebookNode, folder: Path, teller: Teller) -> None:
         thread.join(FAREWELL)
         if not loop.is_running():
             loop.close()
-        teller.finish()
+        teller.finish(failed=failed)
 
 
 async def _execute(

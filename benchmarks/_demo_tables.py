@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 
 COMPONENTS = (20, 50)
 NEIGHBOURS = (10, 20, 50, 100, 200)
+#: Of a terminal.
+WIDTH = 80
 LEVELS = (0.01, 0.05, 0.1, 0.2)
-NEEDS_COUNTS = "needs the gene's counts"
+#: In the place of a number: the method needs the counts of the gene; the number would mislead.
+NEEDS_COUNTS, NO_NUMBER = "-", "n/a"
+MEASURES = PEARSON, RMSE, AUROC = "Pearson", "RMSE", "AUROC"
 OURS, CEILING = "TAPE", "true rates (ceiling)"
+DRAFT = "DRAFT: the numbers mean nothing"
+NOT_SCORED = "not scored"
 HIDDEN, LEARNED, ALL = "hidden in training", "learned from", "all genes"
 
 
@@ -64,7 +70,7 @@ def predict_heldout(mdata: MuData, model: TAPE, *, size_factor: str | None = Non
     train, test = np.flatnonzero(~heldout), np.flatnonzero(heldout)
     rna, atac = mdata["rna"], mdata["atac"]
     hidden = rna.var_names.isin(model.heldout_genes)
-    data = _demo_data.train_data(mdata, train, size_factor=size_factor)
+    data = _demo_data.train_data(mdata, train, size_factor=size_factor, hidden=model.heldout_genes)
     simple = (
         peers.MeanPerGene(),
         peers.NearestNeighbours(components=COMPONENTS, neighbours=NEIGHBOURS),
@@ -77,8 +83,10 @@ def predict_heldout(mdata: MuData, model: TAPE, *, size_factor: str | None = Non
         predicted[peer.title][:, ~hidden] = values
     predicted[peers.GeneScore.title] = _gene_score(data, atac.X[test], hidden)
     if "true_rate" in rna.layers:
-        predicted[CEILING] = np.log1p(np.asarray(rna.layers["true_rate"][test]))
-    truth = log1p_cp10k(rna.X[test], _demo_data.library_size(mdata, size_factor)[test])
+        rate = np.asarray(rna.layers["true_rate"][test])
+        scale = 1.0 if size_factor is not None else rate.sum(axis=1) / rate[:, ~hidden].sum(axis=1)
+        predicted[CEILING] = np.log1p(rate * np.reshape(scale, (-1, 1)))
+    truth = log1p_cp10k(rna.X[test], _demo_data.library_size(mdata, size_factor, model.heldout_genes)[test])
     return Heldout(truth, predicted, hidden, rna.var_names)
 
 
@@ -93,16 +101,16 @@ def skill_table(heldout: Heldout) -> pd.DataFrame:
             learned = LEARNED if heldout.hidden.any() else ALL
             row = {"genes": HIDDEN if hidden else learned, "method": name}
             if name not in scores["pearson"]:
-                rows.append(row | {"Pearson a gene": NEEDS_COUNTS, "RMSE": "", "AUROC a gene": ""})
+                rows.append(row | dict.fromkeys(MEASURES, NEEDS_COUNTS))
                 continue
             error = float(np.sqrt(np.mean(scores["rmse"][name] ** 2)))
             rows.append(
                 row
                 | {
-                    "Pearson a gene": f"{scores['pearson'][name].mean():.3f}",
+                    PEARSON: f"{scores['pearson'][name].mean():.3f}",
                     # the logarithm of a mean is not the mean of logarithms
-                    "RMSE": "" if name == CEILING else f"{error:.3f}",
-                    "AUROC a gene": f"{np.nanmean(scores['auroc'][name]):.3f}",
+                    RMSE: NO_NUMBER if name == CEILING else f"{error:.3f}",
+                    AUROC: f"{np.nanmean(scores['auroc'][name]):.3f}",
                 }
             )
     return pd.DataFrame(rows).set_index(["genes", "method"])
@@ -111,7 +119,7 @@ def skill_table(heldout: Heldout) -> pd.DataFrame:
 def note_on_rmse(skill: pd.DataFrame) -> str:
     """Say where the errors of ours are larger than those of something simpler."""
     behind = []
-    for group, rows in skill["RMSE"].groupby(level="genes", sort=False):
+    for group, rows in skill[RMSE].groupby(level="genes", sort=False):
         errors = pd.to_numeric(rows.droplevel("genes"), errors="coerce").dropna()
         better = errors[errors < errors[OURS]].sort_values()
         where = "" if group == ALL else f", genes {group}"
@@ -121,6 +129,36 @@ def note_on_rmse(skill: pd.DataFrame) -> str:
         if behind
         else f"No simple answer has a smaller RMSE than {OURS}."
     )
+
+
+def legend(skill: pd.DataFrame) -> list[str]:
+    """Explain the columns of the table of skill, and what stands where there is no number."""
+    said = [
+        f"{PEARSON} and {AUROC} (of detection): means over genes. {RMSE}: over all values, in log1p of counts per 10,000."
+    ]
+    if (skill[PEARSON] == NEEDS_COUNTS).any():
+        said.append(
+            f"{NEEDS_COUNTS}: the method needs the counts of a gene, and those of hidden genes are not given to it."
+        )
+    if (skill[RMSE] == NO_NUMBER).any():
+        said.append(
+            f"{NO_NUMBER}: the true rates have no {RMSE} to compare with, since the logarithm of a mean is not the mean of "
+            "logarithms."
+        )
+    return said
+
+
+def legend_of_verdicts(mdata: MuData, hidden: Collection[str]) -> list[str]:
+    """Say where the file counts verdicts in another way than the table."""
+    verdicts = mdata["rna"].var["tape_verdict"]
+    in_file = int((verdicts == NOT_SCORED).sum())
+    aside = int((verdicts[verdicts.index.isin(list(hidden))] == NOT_SCORED).sum())
+    if not aside:
+        return []
+    return [
+        f"In var['tape_verdict'] of the file {in_file:,} genes are {NOT_SCORED!r}: {in_file - aside:,} as in the table, and the "
+        f"{aside:,} hidden ones."
+    ]
 
 
 def link_scores(mdata: MuData, model: TAPE) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -182,11 +220,12 @@ def verdict_table(mdata: MuData, hidden: Collection[str] = ()) -> pd.DataFrame:
     return pd.DataFrame({"genes": counts, "share": [f"{share:.0%}" for share in counts / counts.sum()]})
 
 
-def write(tables: dict[str, pd.DataFrame], path: str, *, notes: list[str]) -> None:
-    """Write tables with their titles as text, and notes below them."""
+def write(tables: dict[str, pd.DataFrame], path: str, *, notes: list[str], draft: bool = False) -> None:
+    """Write tables with their titles as text, and notes below them; a draft says first that it is one."""
+    head = f"{DRAFT}; run it without --draft.\n\n" if draft else ""
     text = "\n\n".join(f"{title}\n\n{table.to_string()}" for title, table in tables.items())
-    below = "\n\n".join(textwrap.fill(note, 110) for note in notes)
-    Path(path).write_text(f"{text}\n\n{below}\n")
+    below = "\n\n".join(textwrap.fill(note, WIDTH) for note in notes)
+    Path(path).write_text(f"{head}{text}\n\n{below}\n")
 
 
 def _without(data: peers.TrainData, hidden: np.ndarray) -> peers.TrainData:

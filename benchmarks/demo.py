@@ -74,8 +74,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", help="column with the batch")
     parser.add_argument("--size-factor", help="column with the library size, needed where genes are a selection")
     parser.add_argument("--layer", help="layer of the expression that holds counts; otherwise X")
-    parser.add_argument("--rna", default="rna", help="name of the expression in the file")
-    parser.add_argument("--atac", default="atac", help="name of the accessibility in the file")
+    parser.add_argument("--rna", help="name of the expression in an .h5mu; otherwise rna")
+    parser.add_argument("--atac", help="name of the accessibility in an .h5mu; otherwise atac")
     parser.add_argument(
         "--draft", action="store_true", help="small and quick, to try the machinery: the numbers mean nothing"
     )
@@ -88,9 +88,11 @@ def _problem(options: argparse.Namespace, out: Path) -> str | None:
         if path is not None and not path.is_file():
             return f"there is no file {str(path)!r}, which {name} names."
     if options.data is None:
-        for name in ("genes", "groupby", "batch", "size_factor", "layer"):
+        for name in ("genes", "groupby", "batch", "size_factor", "layer", "rna", "atac"):
             if getattr(options, name) is not None:
                 return f"--{name.replace('_', '-')} says something about your own data; name them with --data (DATA=)."
+    elif options.data.suffix != ".h5mu" and (options.rna or options.atac):
+        return f"--rna (RNA=) and --atac (ATAC=) name modalities of an .h5mu; {options.data} has none: leave them out."
     if out.exists() and not (out / NOTEBOOK).is_file() and (not out.is_dir() or any(out.iterdir())):
         return (
             f"{options.out} is not empty and not from an earlier run; name another folder with --out, or move it away."
@@ -107,8 +109,8 @@ def _settings(options: argparse.Namespace, out: Path) -> _demo_notebook.Settings
         BATCH=options.batch,
         SIZE_FACTOR=options.size_factor,
         LAYER=options.layer,
-        RNA=options.rna,
-        ATAC=options.atac,
+        RNA=options.rna or "rna",
+        ATAC=options.atac or "atac",
         CHECKOUT=os.path.relpath(ROOT, out),
         DRAFT=options.draft,
     )
