@@ -216,14 +216,14 @@ def _shares(
     """
     block = np.asarray(block, dtype=np.float32)
     offset = np.log(np.maximum(masses, 1e-12)) - (centres.astype(np.float64) ** 2).sum(axis=1) / temperature
-    logits = (centres * np.float32(2 / temperature)) @ block.T
+    logits: NDArray[np.float32] = np.asarray((centres * np.float32(2 / temperature)) @ block.T, dtype=np.float32)
     logits += offset.astype(np.float32)[:, None]
     top = logits.max(axis=0)
     logits -= top
     np.exp(logits, out=logits)
     total = logits.sum(axis=0)
     logits /= total
-    return logits, top + np.log(total)
+    return logits, np.asarray(top + np.log(total), dtype=np.float32)
 
 
 def _settle(points: Points, centres: Points, masses: Points, temperature: float) -> tuple[Points, Points, float]:
