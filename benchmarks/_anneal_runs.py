@@ -32,7 +32,7 @@ def represented(name: str, folder: Path | None = None) -> AnnData:
     if kept is None or not kept.exists():
         adata = labels_and_spaces(name)
         if kept is not None:
-            labels = adata.obs[LABEL].astype(str).to_numpy()
+            labels = np.asarray(adata.obs[LABEL], dtype=str)  # of objects nothing is read back
             np.savez(kept, **{PCA: adata.obsm[PCA], VAE: adata.obsm[VAE], LABEL: labels})
         return adata
     with np.load(kept) as found:
