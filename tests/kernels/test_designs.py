@@ -137,6 +137,15 @@ def test_variables():
     ]
 
 
+def test_columns_called_like_functions_are_columns():
+    assert variables_of("~ log + `scale` + condition") == ["condition", "log", "scale"]
+    named = EIGHT.rename(columns={"age": "log"})
+    design = make_design(named, formula_of("condition", ("log",)), "condition", "a")
+    np.testing.assert_array_equal(design.matrix[:, 1], EIGHT["age"])
+    with pytest.raises(ValueError, match=r"rename \['a`b'\]"):
+        formula_of("condition", ("a`b",))
+
+
 @pytest.mark.parametrize(
     ("formula", "match"),
     [

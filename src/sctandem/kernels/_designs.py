@@ -80,7 +80,16 @@ def formula_of(groupby: str, covariates: tuple[str, ...]) -> str:
     Returns
     -------
     Such as ``~ `batch` + `condition```.
+
+    Raises
+    ------
+    ValueError
+        When a name has a backtick, which formulas cannot quote.
     """
+    quoted = [name for name in (*covariates, groupby) if "`" in name]
+    if quoted:
+        msg = f"columns with a backtick in their name cannot be in a design: rename {quoted}."
+        raise ValueError(msg)
     return "~ " + " + ".join(f"`{name}`" for name in (*covariates, groupby))
 
 
@@ -107,15 +116,18 @@ def variables_of(formula: str) -> list[str]:
     try:
         read = Formula(formula)
     except FormulaicError as error:
-        msg = f"design={formula!r} is not a formula that formulaic reads: {error}"
+        msg = f"design={formula!r} is not a formula that formulaic reads: {str(error).splitlines()[0]}"
         raise ValueError(msg) from error
     if hasattr(read, "lhs") or "|" in formula:
         msg = f"design={formula!r} must have one side only, such as '~ batch + condition': what is explained are the counts."
         raise ValueError(msg)
     names = {str(name) for name in read.required_variables}
-    # formulaic does not look into what it standardises or expands: scale(age), poly(age, 2)
-    for factor in (factor for term in read for factor in term.factors if factor.eval_method.value == "python"):
-        names |= _names_in(factor.expr, formula)
+    for factor in (factor for term in read for factor in term.factors):
+        how = factor.eval_method.value
+        if how == "lookup":  # formulaic passes over columns that are called like one of its functions
+            names.add(str(factor.expr))
+        elif how == "python":  # and does not look into what it standardises or expands: scale(age), poly(age, 2)
+            names |= _names_in(factor.expr, formula)
     return sorted(names)
 
 
