@@ -250,6 +250,13 @@ def test_control_donors_differ_in_no_association(shared_data):
         assert (table["change_q_value"] < 0.05).sum() <= 5
 
 
+def test_a_result_without_its_contrasts_is_told(found):
+    adata = cells(n_cells=5)
+    adata.uns["deepde"] = {name: found.uns["deepde"][name] for name in ("params", "table")}
+    with pytest.raises(KeyError, match=r"adata.uns\['deepde'\] has no 'contrasts'; run `td.tl.differential_expression"):
+        td.tl.gene_associations(adata, GENES)
+
+
 def test_genes_that_are_gone_since_the_differential_expression_are_told(found):
     first = td.get.de(found)["gene"].iloc[:3].tolist()
     adata = found[:, ~found.var_names.isin(first)].copy()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sctandem.tl._de_samples import Samples
 
 KEYS = DEKeys()
+CALL = "td.tl.differential_expression(adata, groupby, sample_key)"
 #: Most genes that are taken from differential expression: the network of more is not read by anybody.
 MAX_GENES = 500
 #: Fewest genes.
@@ -117,7 +118,7 @@ def read_inputs(
             of_states=inside,
         )
         of_cell = samples.of_cell
-        made_of = run[KEYS.contrasts]
+        made_of = check_slot(run, KEYS.contrasts, f"adata.uns[{key!r}]", CALL)
         made_of = made_of[made_of[KEYS.contrast] == contrast]
         columns = dict(zip(made_of[KEYS.column], made_of[KEYS.weight], strict=True))
     else:
@@ -135,8 +136,7 @@ def _run(adata: AnnData, key: str, *, needed: bool) -> dict[str, Any]:
     """Return the result of differential expression, or nothing."""
     if not needed and key not in adata.uns:
         return {}
-    call = "td.tl.differential_expression(adata, groupby, sample_key)"
-    return check_slot(adata.uns, key, "adata.uns", f"{call}` or give genes= and sample_key=; `{call}")
+    return check_slot(adata.uns, key, "adata.uns", f"{CALL}` or give genes= and sample_key=; `{CALL}")
 
 
 def _contrast(run: dict[str, Any], contrast: str | None, key: str) -> str:
