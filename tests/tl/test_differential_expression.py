@@ -129,8 +129,11 @@ def test_plots_of_scanpy_that_show_the_comparison(partly):
     # expression by condition within type
     by_both = sc.pl.rank_genes_groups_dotplot(partly, groupby=["type", "condition"], **options)
     assert list(by_both.dot_color_df.index) == ["B_control", "B_treated", "T_control", "T_treated"]
-    for one in (drawn, matrix, by_both):
+    violins = sc.pl.rank_genes_groups_stacked_violin(partly, groupby=["type", "condition"], **options)
+    for one in (drawn, matrix, by_both, violins):
         one.make_figure()
+    del options["return_fig"]
+    sc.pl.rank_genes_groups_heatmap(partly, groupby=["type", "condition"], **options)
     plt.close("all")
 
 

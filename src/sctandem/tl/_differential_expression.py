@@ -129,16 +129,17 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
     for samples x states x genes. A contrast that is no column of the design takes a fit of its own.
 
     Samples are the unit, and cells that are there twice are no more evidence. With every cell doubled half of the statistics (normal
-    scores) move by less than 0.1 and 99 % by less than 0.7, as measured on the control cells of Kang 2018; within pairs of donors
-    that differ far more than those half move by less than 0.25 and 99 % by less than 1. As many p-values are small. They do
-    not stay quite the same, since the part of the variance that is Poisson noise is told by the mean.
+    scores) move by less than 0.1 and 99 % by less than 0.7, as measured on the control cells of Kang 2018; in simulated pairs of donors
+    that differ far more than those half move by up to 0.22, and 99 % by up to 1 (in one simulation of five by 2.2). As many p-values
+    are small. They do not stay quite the same, since the part of the variance that is Poisson noise is told by the mean.
 
     Of scanpy's functions, given ``key="rank_genes_groups_<key_added>"``, these show the comparison of conditions:
-    ``sc.get.rank_genes_groups_df``; ``sc.pl.rank_genes_groups`` (scores, of no more genes than were tested; "T vs. ctrl" is the contrast within T); and with one
-    contrast and every type tested ``sc.pl.rank_genes_groups_dotplot`` and ``_matrixplot`` with ``values_to_plot="logfoldchanges"``. Without
-    `values_to_plot` these two, ``_heatmap``, ``_stacked_violin`` and ``_tracksplot`` draw the expression of the genes by *type*: name
-    ``groupby=[<cell_types>, <condition>]`` to see it by condition. ``sc.pl.rank_genes_groups_violin`` compares
-    groups of cells with a reference group, which is not what was tested: it shows nothing of use here.
+    ``sc.get.rank_genes_groups_df``; ``sc.pl.rank_genes_groups`` (scores, of no more genes than were tested; "T vs. ctrl" is the
+    contrast within T); and with one contrast and every type tested ``sc.pl.rank_genes_groups_dotplot`` and ``_matrixplot`` with
+    ``values_to_plot="logfoldchanges"``. Without `values_to_plot` these two, ``_heatmap``, ``_stacked_violin`` and ``_tracksplot`` draw the
+    expression of the genes by *type*; ``groupby=[<cell_types>, <condition>]`` shows it by condition in all but the last.
+    ``sc.pl.rank_genes_groups_violin`` compares groups of cells with a reference group, which is not what was tested: it shows nothing
+    of use here.
 
     With one sample a condition there is nothing to estimate the variance between samples from, and no p-value is given.
 
