@@ -7,7 +7,7 @@ from scipy import stats
 
 from sctandem.kernels._hidden_factors import shared_part
 from sctandem.kernels._moderation import inverse_trigamma, moderate, natural_spline, variance_prior
-from sctandem.kernels._nb_glm import deviances, dispersion_trend, fit_nb, size_factors
+from sctandem.kernels._nb_glm import PRIOR_COUNT, add_prior_counts, deviances, dispersion_trend, fit_nb, size_factors
 from sctandem.kernels._sample_correlation import null_spread, sample_covariance
 from sctandem.kernels._sample_de import LARGEST_SPREAD, assess_column, fit_state
 from sctandem.kernels._shrink import shrink_effects
@@ -51,6 +51,62 @@ def test_a_group_without_counts_does_no_harm():
     assert fit.deviance[0] == pytest.approx(
         deviances(counts[4:], np.full((4, 1), 7.25), np.array([0.1])).sum(), rel=1e-4
     )
+
+
+#: What edgeR prints for `glmFit` in its own tests (tests/edgeR-Tests.Rout.save of Bioconductor 3.8): a slope over three samples at
+#: a dispersion of 0.1 and a prior count of 1/6, and two groups of two at 0.210292 and 1/8.
+EDGER_COUNTS = np.array([[0.0, 30, 110], [2, 2, 0], [3, 6, 2], [2, 4, 6], [1, 1, 9]]).T
+EDGER_OFFSET = np.array([8.295172, 8.338525, 8.284484])
+EDGER_DEVIANCE = [6.38037545, 1.46644913, 1.38532340, 0.01593969, 1.03894513]
+EDGER_PLAIN = [
+    [-7.437763, 2.0412762], [-7.373370, -0.8796273], [-6.870127, -0.1465014], [-7.552642, 0.5410832], [-8.972372, 1.3929679],
+]  # fmt: skip
+EDGER_PRIOR = [
+    [-7.391745, 2.0149958], [-7.318483, -0.7611895], [-6.831702, -0.1399478], [-7.480255, 0.5172002], [-8.747793, 1.2870467],
+]  # fmt: skip
+
+
+def test_regression_is_that_of_edger(monkeypatch):
+    design, depth = np.column_stack([np.ones(3), [0.0, 1, 2]]), np.exp(EDGER_OFFSET)
+    plain = fit_nb(EDGER_COUNTS, design, depth, np.full(5, 0.1))
+    np.testing.assert_allclose(plain.coefficients, EDGER_PLAIN, atol=5e-5)
+    np.testing.assert_allclose(plain.deviance, EDGER_DEVIANCE, rtol=2e-6, atol=1e-6)
+    monkeypatch.setattr("sctandem.kernels._nb_glm.PRIOR_COUNT", 1 / 6)
+    prior = fit_nb(add_prior_counts(EDGER_COUNTS, depth), design, depth, np.full(5, 0.1))
+    # edgeR also adds twice the prior to the depths, which all of them share here: only the intercept moves, and hardly
+    np.testing.assert_allclose(prior.coefficients, EDGER_PRIOR, atol=1e-4)
+
+
+def test_a_group_without_counts_has_the_fold_change_and_the_test_of_edger():
+    counts, depth = np.array([[0.0, 0, 2, 2]]).T, np.arange(1001.0, 1005)
+    design, dispersion = np.column_stack([np.ones(4), [0.0, 0, 1, 1]]), np.array([0.210292])
+    change = fit_nb(add_prior_counts(counts, depth), design, depth, dispersion).coefficients[0, 1] / np.log(2)
+    assert change == pytest.approx(4.0861092, abs=1e-3)  # 29 and more without a prior count
+    ratio = (
+        fit_nb(counts, design[:, :1], depth, dispersion).deviance - fit_nb(counts, design, depth, dispersion).deviance
+    )
+    assert ratio[0] == pytest.approx(4.8400340, abs=2e-5)
+
+
+@pytest.mark.parametrize("factor", [0, 0.3])
+def test_fold_changes_of_genes_absent_in_a_condition_are_bounded(factor):
+    counts = donors(400, factor=factor)
+    counts[4:, :20] = 0
+    counts[:4, 20:40] = 0
+    design = DESIGN[:, [0, 2]]
+    state = fit_state(counts, design)
+    mean = (counts * (state.depth.mean() / state.depth)[:, None]).max(0)
+    bound = np.log1p(mean / PRIOR_COUNT)
+    assert (np.abs(state.reported.coefficients[:, 1]) <= bound).all()
+    test = assess_column(state, 1)
+    assert (test.effect[:20] < 0).all()
+    assert (test.effect[20:40] > 0).all()
+    assert (np.abs(test.effect) < 1.3 * bound).all()  # hidden factors are taken off the coefficient; 6,000 before
+    assert (np.abs(test.effect[:40]) > 0.7 * np.log1p(counts[:, :40].sum(0) / 4 / PRIOR_COUNT)).all()
+    shrunken = shrink_effects(test.effect, test.error)
+    assert (np.abs(shrunken.mean) <= np.abs(test.effect) + 1e-9).all()
+    assert (np.abs(shrunken.mean[:40]) > 0.5 * np.abs(test.effect[:40])).all()
+    assert np.median(np.abs(shrunken.mean[40:])) < 0.2
 
 
 def test_size_factors_ignore_a_few_genes_that_change():
@@ -188,8 +244,7 @@ def test_effects_are_recovered_and_agree_with_the_statistic():
     test = assess_column(state, 2)
     np.testing.assert_allclose(np.abs(test.effect[:100]), 1, atol=1.2)
     assert np.median(np.abs(test.effect[:100])) == pytest.approx(1, abs=0.05)
-    telling = np.abs(test.statistic) > 0.2
-    np.testing.assert_allclose((test.effect / test.error)[telling], test.statistic[telling], rtol=1e-6)
+    np.testing.assert_allclose(test.effect / test.error, test.statistic, rtol=0.05, atol=0.05)
     covered = np.abs(np.abs(test.effect[:100]) - 1) < 1.96 * test.error[:100]
     assert covered.mean() > 0.85
 

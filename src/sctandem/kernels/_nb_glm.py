@@ -10,6 +10,8 @@ import numpy as np
 N_BINS = 6
 #: Largest change of a coefficient in one step, natural logarithm.
 MAX_STEP = 3.0
+#: Counts added at the average depth before coefficients are reported: the default of edgeR's `predFC`.
+PRIOR_COUNT = 0.125
 #: Halvings of a step that does not lower the deviance.
 MAX_HALVINGS = 8
 
@@ -69,6 +71,30 @@ def size_factors(counts: np.ndarray) -> np.ndarray:
     return totals * np.exp(correction - correction.mean())
 
 
+def add_prior_counts(counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Add a part of a count to every count, in proportion to the depth of the sample.
+
+    Parameters
+    ----------
+    counts
+        Samples x genes.
+    depth
+        Effective depth of each sample, (samples,).
+
+    Returns
+    -------
+    Samples x genes, above 0: a regression on them has finite coefficients also where a group has no counts. At a ratio of depths
+    of `depth`, genes that do not change do not change thereby. Between two groups the coefficient is at most
+    `log(1 + mean / PRIOR_COUNT)`, with the mean count at the average depth in the group that has counts.
+
+    References
+    ----------
+    Phipson, Empirical Bayes modelling of expression profiles and their associations, PhD thesis, University of Melbourne (2013);
+    `predFC` of edgeR, whose default is taken.
+    """
+    return counts + PRIOR_COUNT * (depth / depth.mean())[:, None]
+
+
 def deviances(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
     """Return the deviance of each count.
 
@@ -117,7 +143,8 @@ def fit_nb(
 
     Returns
     -------
-    The fits. A gene without counts in a group has a coefficient that is large and negative, with a large variance.
+    The fits. A gene without counts in a group has a coefficient that is large and negative, with a large variance: its deviance
+    is right, its coefficients say nothing. For coefficients see `add_prior_counts`.
     """
     offset = np.log(depth)[:, None]
     start = np.log((counts + 0.25 * depth[:, None] / depth.mean()) / depth[:, None])

@@ -9,7 +9,7 @@ from scipy import stats
 
 from sctandem.kernels._hidden_factors import shared_part
 from sctandem.kernels._moderation import moderate, natural_spline
-from sctandem.kernels._nb_glm import NBFit, dispersion_trend, fit_nb, size_factors
+from sctandem.kernels._nb_glm import NBFit, add_prior_counts, dispersion_trend, fit_nb, size_factors
 from sctandem.kernels._sample_correlation import (
     SPREAD_PRIOR,
     null_spread,
@@ -43,6 +43,8 @@ class StateFit:
         Of each gene.
     fit
         The regressions.
+    reported
+        Those with prior counts, whose coefficients are finite also where a group has no counts.
     surprise
         Log-variance of each gene less what is expected at its mean, (genes,).
     """
@@ -52,6 +54,7 @@ class StateFit:
     depth: np.ndarray
     dispersion: np.ndarray
     fit: NBFit
+    reported: NBFit
     surprise: np.ndarray
 
     @property
@@ -67,9 +70,9 @@ class SampleDE:
     Attributes
     ----------
     effect
-        Natural logarithm, freed of what the samples share, (genes,).
+        Natural logarithm, of counts with a prior count, freed of what the samples share, (genes,).
     error
-        Its standard error, such that `effect / error` is `statistic`.
+        Its standard error, of the moderated variance and with `spread`. `effect / error` is close to `statistic`.
     statistic
         Normal score.
     p_value
@@ -111,10 +114,12 @@ def fit_state(counts: np.ndarray, design: np.ndarray) -> StateFit:
     depth = size_factors(counts)
     dispersion = dispersion_trend(counts, design, depth)
     fit = fit_nb(counts, design, depth, dispersion)
+    reported = fit_nb(add_prior_counts(counts, depth), design, depth, dispersion)
     free = design.shape[0] - design.shape[1]
     log = np.log(np.maximum(fit.deviance / free, 1e-3))
     level = natural_spline(np.log(counts.mean(0) + 0.1))
-    return StateFit(counts, design, depth, dispersion, fit, log - level @ np.linalg.lstsq(level, log, rcond=None)[0])
+    surprise = log - level @ np.linalg.lstsq(level, log, rcond=None)[0]
+    return StateFit(counts, design, depth, dispersion, fit, reported, surprise)
 
 
 def assess_column(
@@ -150,8 +155,7 @@ def assess_column(
     reduced = np.delete(state.design, column, axis=1)
     free, n_genes = state.free, state.counts.shape[1]
     smaller = fit_nb(state.counts, reduced, state.depth, state.dispersion).deviance
-    beta = state.fit.coefficients[:, column]
-    contrast = np.sign(beta) * np.sqrt(np.maximum(smaller - state.fit.deviance, 0))
+    contrast = np.sign(state.fit.coefficients[:, column]) * np.sqrt(np.maximum(smaller - state.fit.deviance, 0))
     residual = residual_coordinates(state.counts, state.design, state.dispersion, state.fit)
     known = natural_spline(np.log(state.counts.mean(0) + 0.1))
     if covariates is not None and covariates.size:
@@ -171,8 +175,9 @@ def assess_column(
     size = stats.norm.isf(moderation.tail(rest) / 2)
     spread = min(null_spread(size), LARGEST_SPREAD) if enough else 1.0
     statistic = np.sign(rest) * size / spread
-    unit = np.sqrt(state.fit.covariance[:, column, column])
-    effect, error = _effects(beta, removed * unit, statistic, unit * np.sqrt(moderation.expected) * spread)
+    effect, error = _effects(
+        state.reported, column, contrast, removed, statistic, np.sqrt(moderation.expected) * spread
+    )
     return SampleDE(
         effect=effect,
         error=error,
@@ -186,14 +191,22 @@ def assess_column(
 
 
 def _effects(
-    beta: np.ndarray, removed: np.ndarray, statistic: np.ndarray, wald: np.ndarray
+    fit: NBFit, column: int, contrast: np.ndarray, removed: np.ndarray, statistic: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give effects freed of what was removed, and the standard errors that agree with the statistics.
 
-    Where a group has no counts, the regression has no finite estimate: Wald's error is then far too wide, and the one that agrees
-    with the likelihood ratio is taken for all genes whose statistic says anything.
+    Near 0, Wald's unit of an effect holds; far out, where it is not that of the likelihood ratio (in a group without counts it is far
+    too wide), the effect of a unit of the signed root is. Between them stands the mean of the two, the second of which weighs as
+    much as the square of the score.
     """
-    effect = np.where(np.sign(beta - removed) == np.sign(statistic), beta - removed, np.sign(statistic) * 1e-3 * wald)
-    telling = np.abs(statistic) > 0.1
-    error = np.where(telling, np.abs(effect) / np.where(telling, np.abs(statistic), 1), wald)
-    return effect, np.maximum(error, 1e-8)
+    beta, wald = fit.coefficients[:, column], np.sqrt(fit.covariance[:, column, column])
+    unit = _between(wald, beta, contrast)
+    effect = beta - unit * removed
+    rest = contrast - removed
+    effect = np.where(np.sign(effect) == np.sign(rest), effect, 0.0)
+    return effect, _between(unit * scale, effect, statistic)
+
+
+def _between(wald: np.ndarray, effect: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Average the effect a unit of the score with Wald's error."""
+    return (wald + np.abs(effect * score)) / (1 + score**2)

@@ -23,9 +23,11 @@ EFFECT_PRIOR = 0.5
 class DeepDEModule(CountVAE):
     r"""Count VAE whose decoder gives each gene an effect of each sample.
 
-    Shares are :math:`\rho_c = \mathrm{softmax}(f(z_c) + E s_c)` with the state :math:`z_c \sim N(0, I)` of the cell, its sample
-    :math:`s_c`, and effects :math:`E \sim N(0, 0.5^2)`, genes x samples. The encoder does not see the sample: what the effects explain, such as
-    the condition, the donor and the batch, costs nothing, so that the state does not carry it.
+    Shares are :math:`\rho_c = \mathrm{softmax}(f(z_c, s_c) + E s_c)` with the state :math:`z_c \sim N(0, I)` of the cell and its sample
+    :math:`s_c`, which is an offset in the first hidden layer of the decoder :math:`f` and has effects
+    :math:`E \sim N(0, 0.5^2)`, genes x samples. The encoder does not see the sample: what the decoder takes from it, such as the
+    condition, the donor and the batch, costs nothing, so that the state need not carry it. The offset does most of that: without it states
+    tell the samples.
 
     Parameters
     ----------

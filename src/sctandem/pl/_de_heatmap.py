@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-#: Log2 fold change beyond which colours are the same.
-STRONGEST = 5.0
+#: Part of the fold changes that the colours hold apart, and the smallest change at which they end.
+PART, FAINTEST = 0.95, 0.5
+#: Part of the strongest colour from which a square is dark.
+DARK = 0.6
 
 
 def de_heatmap(
@@ -85,12 +87,13 @@ def de_heatmap(
     if ax is None:
         size = (1.6 + 0.22 * len(genes), 1.2 + 0.26 * len(states))
         ax = plt.subplots(figsize=size, layout="constrained")[1]
-    # a gene without counts in one condition has a fold change without end, which must not bleach the others
-    limit = float(np.clip(np.nanquantile(np.abs(change), 0.95), 0.5, STRONGEST))
+    limit = max(float(np.nanquantile(np.abs(change), PART)), FAINTEST)
     ax.set_facecolor("#E5E5E5")
     image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     down, across = np.nonzero((below <= q_value).to_numpy())
-    ax.scatter(across, down, s=6, color=INK, linewidths=0)
+    # dark dots are lost on dark squares
+    dark = np.abs(change.to_numpy()[down, across]) > DARK * limit
+    ax.scatter(across, down, s=9, c=np.where(dark, "white", INK), linewidths=0)
     ax.set_xticks(range(len(genes)), genes, rotation=90, fontsize=SMALL)
     ax.set_yticks(range(len(states)), states, fontsize=SMALL)
     ax.set_title(str(table[keys.contrast].iloc[0]), fontsize=TEXT, color=INK, loc="left")

@@ -13,6 +13,7 @@ from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 
 def volcano(
@@ -40,7 +41,8 @@ def volcano(
     q_value
         Genes up to this q-value are coloured: red with a rise, blue with a fall.
     n_names
-        How many of them are named, the most significant first; one whose name would lie on another's is passed over.
+        How many of them are named, the most significant first, 0 for none; one whose name would lie on another name or
+        point is passed over. That is judged by the size and limits that the figure has now.
     key
         The `key_added` of :func:`sctandem.tl.differential_expression`.
     ax
@@ -55,7 +57,7 @@ def volcano(
     KeyError
         When nothing was tested under `key`.
     ValueError
-        When there are several states or contrasts and none is named.
+        When there are several states or contrasts and none is named, or `n_names` is not an integer of at least 0.
 
     Examples
     --------
@@ -71,6 +73,7 @@ def volcano(
     keys = DEKeys(key)
     table = de(adata, state=state, contrast=contrast, key=key)
     check_number(q_value, "q_value", low=0, high=1)
+    check_number(n_names, "n_names", whole=True)
     for name, column in (("state", keys.state), ("contrast", keys.contrast)):
         check_one(table, column, name, key)
     if ax is None:
@@ -81,28 +84,32 @@ def volcano(
     color = np.where(~chosen, NEUTRAL, np.where(change > 0, ACTIVATING, REPRESSING))
     ax.scatter(change, height, s=np.where(chosen, 12, 6), c=color, linewidths=0, rasterized=len(table) > 5000)
     ax.margins(x=0.15)
-    _write_names(ax, table[keys.gene].to_numpy()[chosen], change[chosen], height[chosen], n_names)
     ax.set_xlabel("Log2 fold change, shrunken", fontsize=TEXT)
     ax.set_ylabel("-log10 p", fontsize=TEXT)
     title = f"{table[keys.state].iloc[0]}, {table[keys.contrast].iloc[0]}: {int(chosen.sum())} at q ≤ {q_value:g}"
     ax.set_title(title, fontsize=TEXT, color=INK, loc="left")
     plain(ax)
+    _write_names(ax, table[keys.gene].to_numpy()[chosen], change[chosen], height[chosen], n_names)
     return ax
 
 
 def _write_names(ax: Axes, genes: np.ndarray, change: np.ndarray, height: np.ndarray, n_names: int) -> None:
-    """Name the first genes whose names have room, beside their points."""
-    taken: list[tuple[float, float, float]] = []
-    at = ax.transData.transform(np.column_stack([change, height])) * 72 / ax.figure.dpi
+    """Name the first genes whose names have room: inside the axes, off other names and off other points of genes that are reached."""
+    ax.autoscale_view()
+    ax.figure.draw_without_rendering()  # limits and layout are final only then, and what is written can be measured
+    points = ax.transData.transform(np.column_stack([change, height]))
+    taken: list[Bbox] = []
     for i, gene in enumerate(genes):
         if len(taken) == n_names:
             break
-        width, right = 0.65 * SMALL * len(str(gene)), change[i] > 0
-        left = at[i, 0] + 3 if right else at[i, 0] - 3 - width
-        if any(abs(at[i, 1] - y) < SMALL and left < b and a < left + width for a, b, y in taken):
-            continue
-        taken.append((left, left + width, float(at[i, 1])))
-        ax.annotate(
-            str(gene), (change[i], height[i]), (3 if right else -3, 2), textcoords="offset points",
-            fontsize=SMALL, color=INK, ha="left" if right else "right",
-        )  # fmt: skip
+        for right in (change[i] > 0, change[i] <= 0):
+            name = ax.annotate(
+                str(gene), (change[i], height[i]), (3 if right else -3, 2), textcoords="offset points",
+                fontsize=SMALL, color=INK, ha="left" if right else "right",
+            )  # fmt: skip
+            box = name.get_window_extent()
+            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+            if inside and not box.count_overlaps(taken) and not box.count_contains(np.delete(points, i, axis=0)):
+                taken.append(box)
+                break
+            name.remove()
