@@ -235,7 +235,7 @@ _demo_figures.save(figure, "links_precision_recall.png", draft=DRAFT)""",
             """sets = _demo_data.programmes(mdata, groupby, size_factor=SIZE_FACTOR)
 td.tl.programme_skill(mdata, sets, size_factor_key=SIZE_FACTOR, rng=0)
 display(td.get.programme_skill(mdata).round(3))
-td.pl.programme_skill(mdata)._demo_figures.save(figure, "programmes.png", draft=DRAFT)""",
+_demo_figures.save(td.pl.programme_skill(mdata).figure, "programmes.png", draft=DRAFT)""",
         )
     tables = [
         '"Held-out cells: ours against simple answers": skill',

@@ -76,7 +76,8 @@ def test_readme_example_is_twelve_lines_and_has_its_picture():
 
 
 @pytest.mark.slow
-def test_readme_example_runs():
+def test_readme_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the example saves its figure
     (block,) = readme_blocks()
     small = block.replace("simulate_multiome(rng=0)", "simulate_multiome(300, 60, 600, rng=0)")
     assert small != block
@@ -84,6 +85,7 @@ def test_readme_example_runs():
     assert quick != small
     scope: dict = {}
     exec(quick, scope)
+    assert (tmp_path / "links.png").stat().st_size > 0
     import matplotlib.pyplot as plt
 
     assert plt.get_fignums()
