@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -96,7 +96,8 @@ def volcano(
 def _write_names(ax: Axes, genes: np.ndarray, change: np.ndarray, height: np.ndarray, n_names: int) -> None:
     """Name the first genes whose names have room: inside the axes, off other names and off other points of genes that are reached."""
     ax.autoscale_view()
-    ax.figure.draw_without_rendering()  # limits and layout are final only then, and what is written can be measured
+    root: Any = ax.figure.figure  # also where the axes are in a subfigure
+    root.draw_without_rendering()  # limits and layout are final only then, and what is written can be measured
     points = ax.transData.transform(np.column_stack([change, height]))
     taken: list[Bbox] = []
     for i, gene in enumerate(genes):
