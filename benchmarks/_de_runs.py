@@ -47,7 +47,7 @@ def assessed(
     import sctandem as td
 
     start = time.process_time()
-    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, design=covariates, reference="A")
+    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, covariates=covariates, reference="A")
     own = time.process_time() - start
     table = td.get.de(adata)
     samples = adata.uns["deepde"]["samples"]
@@ -79,12 +79,14 @@ def assessed(
 
 def design_of(samples: pd.DataFrame, covariates: tuple[str, ...]) -> np.ndarray:
     """Lay out the design of a table of samples as ours does, the group last."""
+    from sctandem.kernels._contrasts import Contrast, lay_out
     from sctandem.kernels._designs import formula_of, make_design
 
     table = samples.assign(**{GROUP: pd.Categorical(samples[GROUP], ["A", "B"])})
     found = make_design(table, formula_of(GROUP, covariates), GROUP, "A")
-    last = found.tested["B"]
-    return np.column_stack([np.delete(found.matrix, last, axis=1), found.matrix[:, last]])
+    group = Contrast(GROUP, found.difference("B", "A"))
+    matrix, last = lay_out(found, np.ones(len(table), dtype=bool), [group]).turned(GROUP)
+    return np.column_stack([np.delete(matrix, last, axis=1), matrix[:, last]])
 
 
 def calibration(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -258,13 +258,16 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class DEKeys:
-    """Slots of `tl.differential_expression`: `adata.uns[key]` with its tables and their columns, and scanpy's structure."""
+    """Slots of `tl.differential_expression`: `adata.uns[key]` with its tables and their columns, scanpy's structure, and `obsm`."""
 
     key: str = "deepde"
     params: str = PARAMS
     table: str = TABLE
     states: str = "states"
     samples: str = "samples"
+    contrasts: str = "contrasts"
+    column: str = "column"
+    weight: str = "weight"
     gene: str = "gene"
     state: str = "state"
     contrast: str = "contrast"
@@ -291,6 +294,11 @@ class DEKeys:
     def ranked(self) -> str:
         """`uns`: scanpy's structure, to be named as `key` in its functions."""
         return f"rank_genes_groups_{self.key}"
+
+    @property
+    def weights(self) -> str:
+        """`obsm`: weights of the cells in the states that were learned, a table of cells x states, float32."""
+        return f"{self.key}_states"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -94,3 +94,15 @@ def test_other_likelihoods_are_refused():
     td.model.DeepDE.setup_anndata(adata, "sample")
     with pytest.raises(ValueError, match="config.likelihood='zinb', but DeepDE"):
         td.model.DeepDE(adata, config=CountVAEConfig(likelihood="zinb"))
+
+
+def test_what_is_no_count_is_refused():
+    adata = cells(n=50)
+    adata.layers["logs"] = adata.X.log1p()
+    with pytest.raises(ValueError, match=r"adata.layers\['logs'\] does not hold counts"):
+        td.model.DeepDE.setup_anndata(adata, "sample", layer="logs")
+    with pytest.raises(KeyError, match="adata.layers has no 'nope'"):
+        td.model.DeepDE.setup_anndata(adata, "sample", layer="nope")
+    with pytest.raises(TypeError, match="adata must be a AnnData, got ndarray"):
+        td.model.DeepDE.setup_anndata(adata.X.toarray(), "sample")
+    assert list(adata.uns) == ["shift"]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from anndata import AnnData
+from matplotlib import pyplot as plt
 from scipy import sparse
 
 import sctandem as td
@@ -83,6 +84,57 @@ def test_scanpy_reads_it(tested):
     np.testing.assert_allclose(frame["logfoldchanges"][own.index], own["log2fc"], rtol=1e-5)
     assert frame["scores"].is_monotonic_decreasing
     sc.pl.rank_genes_groups(tested, key="rank_genes_groups_deepde", show=False)
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def partly():
+    """Ten genes are too rare to be tested in type "B", and one in any."""
+    adata = cells()
+    counts = adata.X.toarray()
+    counts[np.ix_(adata.obs["type"] == "B", np.arange(10))] = 0
+    counts[:, 149] = 0
+    adata.X = sparse.csr_matrix(counts)
+    run(adata)
+    return adata
+
+
+def test_scanpy_is_told_what_was_not_tested(partly):
+    """Untested genes have no made-up values, come last, and no filter finds them."""
+    key = "rank_genes_groups_deepde"
+    frame = sc.get.rank_genes_groups_df(partly, "B", key=key)
+    absent = frame["names"].isin([f"g{i}" for i in (*range(10), 149)])
+    assert absent.tolist() == [False] * 139 + [True] * 11
+    assert frame.loc[absent, ["scores", "pvals", "pvals_adj"]].isna().all(axis=None)
+    assert (frame.loc[absent, "logfoldchanges"] == 0).all()
+    assert frame.loc[~absent].notna().all(axis=None)
+    assert set(frame["names"]) == set(sc.get.rank_genes_groups_df(partly, "T", key=key)["names"])
+    found = sc.get.rank_genes_groups_df(partly, "B", key=key, pval_cutoff=1.1)
+    assert not found["names"].isin(frame["names"][absent]).any()
+    sc.pl.rank_genes_groups(partly, n_genes=145, key=key, show=False)  # more than were tested in "B"
+    plt.close("all")
+
+
+def test_plots_of_scanpy_that_show_the_comparison(partly):
+    key = "rank_genes_groups_deepde"
+    options = {"key": key, "n_genes": 3, "show": False, "return_fig": True, "dendrogram": False}
+    drawn = sc.pl.rank_genes_groups_dotplot(partly, values_to_plot="logfoldchanges", **options)
+    change = td.get.de(partly).pivot_table(index="state", columns="gene", values="log2fc")
+    shown = drawn.dot_color_df
+    assert list(shown.index) == ["B", "T"]
+    assert change.loc["B", shown.columns].isna().sum() == 3  # not tested in "B"
+    np.testing.assert_allclose(shown, change.loc[shown.index, shown.columns].fillna(0), rtol=1e-5)
+    matrix = sc.pl.rank_genes_groups_matrixplot(partly, values_to_plot="scores", **options)
+    assert matrix.values_df.shape == (2, 6)
+    # expression by condition within type
+    by_both = sc.pl.rank_genes_groups_dotplot(partly, groupby=["type", "condition"], **options)
+    assert list(by_both.dot_color_df.index) == ["B_control", "B_treated", "T_control", "T_treated"]
+    violins = sc.pl.rank_genes_groups_stacked_violin(partly, groupby=["type", "condition"], **options)
+    for one in (drawn, matrix, by_both, violins):
+        one.make_figure()
+    del options["return_fig"]
+    sc.pl.rank_genes_groups_heatmap(partly, groupby=["type", "condition"], **options)
+    plt.close("all")
 
 
 def test_round_trip(tested, tmp_path):
@@ -102,14 +154,35 @@ def test_order_of_cells_and_storage_do_not_matter(tested):
     pd.testing.assert_frame_equal(run(other, layer="counts"), td.get.de(tested), rtol=1e-5)
 
 
+def assert_twice_is_as_once(once: pd.DataFrame, twice: pd.DataFrame, *, half: float = 0.1, most: float = 0.7) -> None:
+    """Check that half of the statistics, and 99 % of them, move by less than the docstring states, and as many are small."""
+    first = once.set_index(["state", "gene"])
+    second = twice.set_index(["state", "gene"]).reindex(first.index)
+    change = (first["statistic"] - second["statistic"]).abs().dropna()
+    assert len(change) > 0.99 * len(first)
+    assert change.median() < half
+    assert change.quantile(0.99) < most
+    assert (second["p_value"] < 0.05).mean() == pytest.approx((first["p_value"] < 0.05).mean(), abs=0.01)
+
+
 def test_cells_twice_change_next_to_nothing(tested):
     """Samples are the unit: the statistics of doubled cells are those of the cells, up to how the Poisson part is told."""
-    twice = anndata.concat([cells(), cells()], index_unique="-")
-    first = td.get.de(tested).set_index(["state", "gene"])["statistic"]
-    second = run(twice).set_index(["state", "gene"])["statistic"].reindex(first.index)
-    assert np.corrcoef(first, second)[0, 1] > 0.995
-    assert np.median(np.abs(first - second)) < 0.1
-    assert (np.abs(second) > 1.96).mean() == pytest.approx((np.abs(first) > 1.96).mean(), abs=0.03)
+    assert_twice_is_as_once(td.get.de(tested), run(anndata.concat([cells(), cells()], index_unique="-")))
+    paired = cells(paired=True)  # donors that differ far more than real ones
+    twice = run(anndata.concat([paired, paired], index_unique="-"))
+    assert_twice_is_as_once(run(paired), twice, half=0.25, most=1)
+
+
+@pytest.mark.slow
+def test_real_cells_twice_change_next_to_nothing(shared_data):
+    adata = anndata.read_h5ad(shared_data / "rna" / "kang_ctrl_8donors_1287genes.h5ad")
+    adata.X = sparse.csr_matrix(adata.X)
+    adata.obs["condition"] = np.where(adata.obs["donor"].isin(sorted(adata.obs["donor"].unique())[:4]), "x", "y")
+    for halves in (False, True):
+        if halves:
+            adata.obs["condition"] = np.where(np.random.default_rng(0).random(adata.n_obs) < 0.5, "p", "q")
+        once = run(adata, cell_types="cell_type")
+        assert_twice_is_as_once(once, run(anndata.concat([adata, adata], index_unique="-"), cell_types="cell_type"))
 
 
 def test_soft_weights_of_one_state_each_are_the_types(tested):
@@ -165,7 +238,7 @@ def test_three_conditions():
 
 
 def test_a_batch_is_a_covariate(tested):
-    table = run(cells(), design=("lane",))
+    table = run(cells(), covariates=("lane",))
     hits = table[(table["state"] == "T") & (table["q_value"] < 0.05)]["gene"]
     assert hits.isin([f"g{i}" for i in range(N_TRUE)]).sum() >= 12
     assert len(table) == len(td.get.de(tested))
@@ -177,7 +250,7 @@ def test_a_confounded_batch_is_taken_off():
     adata.obs["lane"] = np.where(lane, "one", "two")
     raised(adata, lane, slice(40, 43), 4.0)
     of_lane = [f"g{i}" for i in range(40, 43)]  # too few to be found as a hidden factor
-    with_lane, without = (run(adata.copy(), design=design) for design in (("lane",), ()))
+    with_lane, without = (run(adata.copy(), covariates=names) for names in (("lane",), ()))
     strength = [t[t["gene"].isin(of_lane)]["log2fc_raw"].abs().mean() for t in (with_lane, without)]
     assert strength[0] < 0.5
     assert strength[1] > 0.7
@@ -192,7 +265,7 @@ def test_a_number_is_one_column_of_the_design():
     counts = adata.X.toarray()
     counts[:, 40:43] = np.random.default_rng(2).poisson(counts[:, 40:43] * slope[:, None])
     adata.X = sparse.csr_matrix(counts)
-    with_age, without = (run(adata.copy(), design=design) for design in (("age",), ()))
+    with_age, without = (run(adata.copy(), covariates=names) for names in (("age",), ()))
     genes = ["g40", "g41", "g42"]
     error = [table[table["gene"].isin(genes)].set_index(["state", "gene"])["lfc_se"] for table in (with_age, without)]
     width = [(t["log2fc_raw"] / t["statistic"]).abs()[t["gene"].isin(genes)].median() for t in (with_age, without)]
@@ -200,7 +273,7 @@ def test_a_number_is_one_column_of_the_design():
     assert width[0] < 0.7 * width[1]
     whole = adata.copy()
     whole.obs["age"] = whole.obs["age"].astype(int)
-    pd.testing.assert_frame_equal(run(whole, design=("age",)), with_age)
+    pd.testing.assert_frame_equal(run(whole, covariates=("age",)), with_age)
 
 
 def test_states_without_enough_cells_are_left_out_and_said():
@@ -224,14 +297,13 @@ def test_copy_leaves_the_object(tested):
     [
         (None, {"cell_types": "kind"}, KeyError, "neither in adata.obs, which has 'donor', 'condition'"),
         (None, {"reference": "untreated"}, ValueError, "reference='untreated' is not in adata.obs\\['condition'\\]"),
-        (None, {"design": ("sex",)}, KeyError, "has no column 'sex'"),
+        (None, {"covariates": ("sex",)}, KeyError, "has no column 'sex'"),
         (None, {"design": "~ lane + ("}, ValueError, "is not a formula that formulaic reads"),
-        (None, {"design": "~ lane"}, ValueError, "needs an intercept and 'condition' as a term of its own"),
-        (None, {"design": "~ 0 + lane + condition"}, ValueError, "needs an intercept"),
-        (None, {"design": ("type",)}, ValueError, "has several values in sample 'd0'"),
-        ("confound", {"design": ("lane",)}, ValueError, "confounds 'condition' with \\['lane\\[T.two\\]'\\]"),
-        (None, {"design": ("donor",)}, ValueError, "confounds 'condition' with"),
-        ("one sample", {}, ValueError, "has 1 sample in 'control'.*compare_cells"),
+        (None, {"design": "~ lane"}, ValueError, "needs 'condition' as a term, such as '~ batch"),
+        (None, {"covariates": ("type",)}, ValueError, "has several values in sample 'd0'"),
+        ("confound", {"covariates": ("lane",)}, ValueError, "confounds 'condition' with \\['lane\\[T.two\\]'\\]"),
+        (None, {"covariates": ("donor",)}, ValueError, "confounds 'condition' with"),
+        ("one sample", {}, ValueError, "has 1 sample of at least 5 cells in 'control'.*compare_cells"),
         ("one condition", {}, ValueError, "has the values 'treated'; a comparison needs at least two"),
         ("logs", {}, ValueError, "adata.X does not hold counts"),
         ("names", {}, ValueError, "adata.var_names has 1 duplicated names"),
@@ -261,14 +333,33 @@ def test_bad_weights():
         run(adata, cell_types="weights")
 
 
-def test_reading(tested):
+def test_reading(tested, partly):
     assert td.get.de(tested, "g1")["gene"].tolist() == ["g1", "g1"]
     with pytest.raises(KeyError, match="has nothing for 'g999'"):
         td.get.de(tested, "g999")
-    with pytest.raises(ValueError, match="state='NK' is not in adata.uns"):
+    with pytest.raises(ValueError, match="state='NK' is not in adata.uns.*which has 'B', 'T'"):
         td.get.de(tested, state="NK")
     with pytest.raises(KeyError, match=r"run `td.tl.differential_expression"):
         td.get.de(cells(n_cells=2))
+    # g1 was tested in T only: what is wrong is the gene in this state, and not the state
+    assert td.get.de(partly, "g1")["state"].tolist() == ["T"]
+    with pytest.raises(
+        KeyError, match=r"adata.uns\['deepde'\] with state='B' has nothing for 'g1'; it holds 139 genes"
+    ):
+        td.get.de(partly, "g1", state="B")
+    with pytest.raises(ValueError, match="state='NK' is not in adata.uns.*which has 'B', 'T'"):
+        td.get.de(partly, "g1", state="NK")
+    with pytest.raises(KeyError, match=r"adata.uns\['deepde'\] has nothing for 'g999'; it holds 149 genes"):
+        td.get.de(partly, "g999", state="B", q_value=1e-9)
+    assert td.get.de(partly, "g1", state="T", q_value=0).empty
+
+
+def test_a_state_that_was_not_tested_says_why():
+    adata = cells()
+    adata = adata[(adata.obs["type"] == "T") | adata.obs["donor"].isin(["d0", "d1", "d2"])].copy()
+    run(adata)
+    with pytest.raises(ValueError, match="nothing was tested for state='B' of adata.uns.*too few samples with 5 cells"):
+        td.get.de(adata, state="B")
 
 
 @pytest.mark.slow
@@ -279,3 +370,4 @@ def test_states_of_the_model():
     pd.testing.assert_frame_equal(td.get.de(adata), td.get.de(again))
     assert adata.uns["deepde"]["params"]["seed"] == 0
     assert td.get.de(adata, q_value=0.05)["gene"].isin([f"g{i}" for i in range(N_TRUE)]).mean() > 0.8
+    assert list(adata.obsm["deepde_states"].index) == list(adata.obs_names)

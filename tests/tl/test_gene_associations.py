@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import warnings
 
 import anndata
@@ -212,13 +213,20 @@ def test_errors(found):
     assert "gene_associations" not in adata.varp
 
 
-def test_states_that_are_not_kept_have_to_be_named(found):
-    adata = cells()
-    run = {**found.uns["deepde"], "params": {**found.uns["deepde"]["params"]}}
-    del run["params"]["cell_types"]
-    adata.uns["deepde"] = run
-    with pytest.raises(ValueError, match="made without cell_types, by states that are not kept"):
-        td.tl.gene_associations(adata)
+def test_a_condition_without_cells_is_told(caplog):
+    """Three conditions, and the types that are looked at hold no cells of one of them: nothing is compared, and the log says why."""
+    adata = cells(n_donors=9, n_cells=20)
+    adata.obs["condition"] = [("a", "b", "c")[int(donor[1:]) % 3] for donor in adata.obs["donor"]]
+    td.tl.differential_expression(adata, "condition", "donor", cell_types="type")
+    adata.obs["few"] = adata.obs["type"].where(adata.obs["condition"] != "c")
+    with caplog.at_level(logging.WARNING, "sctandem"):
+        td.tl.gene_associations(adata, GENES[:12], cell_types="few", contrast="c vs a")
+    assert "not compared between conditions: the samples say nothing of contrast 'c vs a'" in caplog.text
+    table = td.get.gene_associations(adata)
+    assert len(table) > 20
+    assert table["change"].isna().all()
+    td.tl.gene_associations(adata, GENES[:12], cell_types="few", contrast="b vs a")
+    assert td.get.gene_associations(adata)["change"].notna().all()
 
 
 @pytest.mark.slow
@@ -232,12 +240,21 @@ def test_control_donors_differ_in_no_association(shared_data):
         adata.obs["group"] = np.where(adata.obs["donor"].isin([donors[i] for i in first]), "x", "y")
         params = {"groupby": "group", "sample_key": "donor", "design": "~ `group`", "reference": "x"}
         row = {"gene": genes[0], "contrast": "y vs x", "q_value": 1.0, "p_value": 1.0}
-        adata.uns["deepde"] = {"params": params | {"cell_types": "cell_type"}, "table": pd.DataFrame([row])}
+        made_of = pd.DataFrame([{"contrast": "y vs x", "column": "group[T.y]", "weight": 1.0}])
+        params |= {"cell_types": "cell_type"}
+        adata.uns["deepde"] = {"params": params, "table": pd.DataFrame([row]), "contrasts": made_of}
         td.tl.gene_associations(adata, genes)
         table = td.get.gene_associations(adata)
         assert len(table) > 1000
         assert 0.02 < (table["change_p_value"] < 0.05).mean() < 0.09
         assert (table["change_q_value"] < 0.05).sum() <= 5
+
+
+def test_a_result_without_its_contrasts_is_told(found):
+    adata = cells(n_cells=5)
+    adata.uns["deepde"] = {name: found.uns["deepde"][name] for name in ("params", "table")}
+    with pytest.raises(KeyError, match=r"adata.uns\['deepde'\] has no 'contrasts'; run `td.tl.differential_expression"):
+        td.tl.gene_associations(adata, GENES)
 
 
 def test_genes_that_are_gone_since_the_differential_expression_are_told(found):

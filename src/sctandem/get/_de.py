@@ -50,9 +50,9 @@ def de(
     Raises
     ------
     KeyError
-        When nothing was tested, or not this gene.
+        When nothing was tested, or not this gene (in this state and contrast).
     ValueError
-        When `q_value` is not between 0 and 1, or there is no such state or contrast.
+        When `q_value` is not between 0 and 1, or there is no such state or contrast, or it was not tested: says why.
 
     Examples
     --------
@@ -77,21 +77,37 @@ def de(
     check_type(adata, AnnData, "adata")
     keys = DEKeys(key)
     function = "td.tl.differential_expression(adata, groupby, sample_key)"
-    table = check_slot(adata.uns, key, "adata.uns", function)[keys.table]
+    run = check_slot(adata.uns, key, "adata.uns", function)
+    table = run[keys.table]
+    slot = f"adata.uns[{key!r}]"
     if q_value is not None:
         check_number(q_value, "q_value", low=0, high=1)
-    table = rows_of_genes(table, keys.gene, gene, slot=f"adata.uns[{key!r}]")
-    for name, column, value in (("state", keys.state, state), ("contrast", keys.contrast, contrast)):
-        if value is None:
-            continue
-        known = table[column].astype(str).unique()
+    rows_of_genes(table, keys.gene, gene, slot=slot)
+    named = ((keys.state, state), (keys.contrast, contrast))
+    chosen = {column: value for column, value in named if value is not None}
+    states = run.get(keys.states, table)
+    for column, value in chosen.items():
+        known = states[column].astype(str).unique()
         if value not in known:
-            msg = f"{name}={value!r} is not in adata.uns[{key!r}], which has {listed(known)}."
+            msg = f"{column}={value!r} is not in {slot}, which has {listed(known)}."
             raise ValueError(msg)
-        table = table[table[column].astype(str) == value]
+    table = _chosen(table, chosen)
+    what = ", ".join(f"{column}={value!r}" for column, value in chosen.items())
+    if not len(table) and chosen:
+        verdicts = _chosen(states, chosen)[keys.verdict].unique() if keys.verdict in states else []
+        msg = f"nothing was tested for {what} of {slot}: {' '.join(verdicts)}"
+        raise ValueError(msg)
+    table = rows_of_genes(table, keys.gene, gene, slot=f"{slot} with {what}")
     if q_value is not None:
         table = table[table[keys.q_value] <= q_value]
     return table[list(keys.columns)].reset_index(drop=True)
+
+
+def _chosen(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
+    """Return the rows with these values."""
+    for column, value in chosen.items():
+        table = table[table[column].astype(str) == value]
+    return table
 
 
 def check_one(table: pd.DataFrame, column: str, name: str, key: str) -> None:

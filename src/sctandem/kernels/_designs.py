@@ -1,17 +1,19 @@
-"""Designs of samples from formulas, and what can be wrong with them."""
+"""Designs of samples from formulas."""
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Singular values below this part of the largest count as none.
-_RANK = 1e-8
+#: Differences of the design between two levels that vary by less than this over samples are the same in all.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +22,49 @@ class Design:
 
     Attributes
     ----------
+    formula
+        What it was made from.
+    groupby
+        The condition.
     matrix
-        Samples x columns.
+        Samples x columns; columns may follow from one another.
     columns
         Their names.
-    tested
-        The column of each level that is compared with the reference, by level.
+    effects
+        What a level of the condition changes in the columns against the reference, by level, (columns,); empty where that depends on
+        the sample, since the condition interacts with something.
     """
 
+    formula: str
+    groupby: str
     matrix: np.ndarray
     columns: list[str]
-    tested: dict[str, int]
+    effects: dict[str, np.ndarray]
+
+    def difference(self, level: str, other: str) -> np.ndarray:
+        """Return the weights of the columns that make the difference between two levels of the condition.
+
+        Raises
+        ------
+        ValueError
+            When there is no one such difference.
+        """
+        if not self.effects:
+            first = next((name for name in self.columns if self.groupby in name), self.columns[-1])
+            msg = (
+                f"design={self.formula!r} lets the effect of {self.groupby!r} depend on other columns, so that there is no one "
+                f"difference between {level!r} and {other!r}. Say what is tested in the columns of the design, such as "
+                f"contrasts={{'name': {{{first!r}: 1}}}}; the columns are {self.columns}."
+            )
+            raise ValueError(msg)
+        weights = self.effects[level] - self.effects[other]
+        if not np.any(weights):
+            msg = (
+                f"design={self.formula!r} does not tell {level!r} from {other!r}: it needs {self.groupby!r} as a term, such as "
+                f"'~ batch + {self.groupby}'. Names of columns that are to be adjusted for go to covariates."
+            )
+            raise ValueError(msg)
+        return weights
 
 
 def formula_of(groupby: str, covariates: tuple[str, ...]) -> str:
@@ -46,8 +80,76 @@ def formula_of(groupby: str, covariates: tuple[str, ...]) -> str:
     Returns
     -------
     Such as ``~ `batch` + `condition```.
+
+    Raises
+    ------
+    ValueError
+        When a name has a backtick, which formulas cannot quote.
     """
+    quoted = [name for name in (*covariates, groupby) if "`" in name]
+    if quoted:
+        msg = f"columns with a backtick in their name cannot be in a design: rename {quoted}."
+        raise ValueError(msg)
     return "~ " + " + ".join(f"`{name}`" for name in (*covariates, groupby))
+
+
+def variables_of(formula: str) -> list[str]:
+    """List the variables of a formula: the columns that it needs.
+
+    Parameters
+    ----------
+    formula
+        In the notation of formulaic.
+
+    Returns
+    -------
+    Names, sorted.
+
+    Raises
+    ------
+    ValueError
+        When the formula cannot be read, has a left side or several parts, or calls what formulaic does not know.
+    """
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    try:
+        read = Formula(formula)
+    except FormulaicError as error:
+        msg = f"design={formula!r} is not a formula that formulaic reads: {str(error).splitlines()[0]}"
+        raise ValueError(msg) from error
+    if hasattr(read, "lhs") or "|" in formula:
+        msg = f"design={formula!r} must have one side only, such as '~ batch + condition': what is explained are the counts."
+        raise ValueError(msg)
+    names = {str(name) for name in read.required_variables}
+    for factor in (factor for term in read for factor in term.factors):
+        how = factor.eval_method.value
+        if how == "lookup":  # formulaic passes over columns that are called like one of its functions
+            names.add(str(factor.expr))
+        elif how == "python":  # and does not look into what it standardises or expands: scale(age), poly(age, 2)
+            names |= _names_in(factor.expr, formula)
+    return sorted(names)
+
+
+def _names_in(code: str, formula: str) -> set[str]:
+    """List the columns that an expression of a formula needs."""
+    from formulaic.transforms import TRANSFORMS
+
+    quoted = re.findall("`([^`]+)`", code)
+    try:
+        nodes = list(ast.walk(ast.parse(re.sub("`[^`]+`", "np", code).strip(), mode="eval")))
+    except SyntaxError as error:
+        msg = f"design={formula!r} has {code!r}, which cannot be read: {error}"
+        raise ValueError(msg) from error
+    names = {node.id for node in nodes if isinstance(node, ast.Name)} - set(TRANSFORMS)
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    if called & names:
+        msg = (
+            f"design={formula!r} calls {sorted(called & names)}, which formulaic does not know. It knows `C`, `scale`, `center`, "
+            "`log`, `poly` and others, and those of numpy as `np.sqrt`."
+        )
+        raise ValueError(msg)
+    return names | set(quoted)
 
 
 def make_design(samples: pd.DataFrame, formula: str, groupby: str, reference: str) -> Design:
@@ -58,91 +160,52 @@ def make_design(samples: pd.DataFrame, formula: str, groupby: str, reference: st
     samples
         A row a sample; the condition is a categorical.
     formula
-        In the notation of formulaic, such as ``~ batch + condition``, with an intercept and the condition as a term of its own.
+        In the notation of formulaic, such as ``~ batch + condition``.
     groupby
         Column of the condition.
     reference
-        Level that the others are compared with.
+        Level that comes first.
 
     Returns
     -------
-    The design, with the reference level of the condition as the baseline.
+    The design. What two levels differ by is read off the rows that the same samples would have in either, whatever the coding.
 
     Raises
     ------
     ValueError
-        When the formula cannot be read, has no intercept or no such term, or the condition is confounded with the rest of it.
+        When the formula cannot be laid out, or has no constant.
     """
     import pandas as pd
     from formulaic import model_matrix
     from formulaic.errors import FormulaicError
 
     table = samples.copy()
-    levels = [str(level) for level in table[groupby].cat.categories if (table[groupby] == level).any()]
-    ordered = [reference, *(level for level in levels if level != reference)]
+    ordered = [reference, *(str(level) for level in table[groupby].cat.categories if str(level) != reference)]
     table[groupby] = pd.Categorical(table[groupby].astype(str), ordered)
+    levels = [pd.Categorical([level] * len(table), ordered) for level in ordered]
     try:
-        laid = model_matrix(formula, table)
-    except (FormulaicError, KeyError, ValueError) as error:
+        with np.errstate(all="ignore"):  # what is not finite is told below
+            laid: Any = model_matrix(formula, table, context={}, na_action="raise")
+            again = [laid.model_spec.get_model_matrix(table.assign(**{groupby: one}), context={}) for one in levels]
+    except (FormulaicError, ArithmeticError, KeyError, NameError, TypeError, ValueError) as error:
         msg = f"design={formula!r} could not be laid out on the table of samples, which has {list(table.columns)}: {error}"
         raise ValueError(msg) from error
-    columns = [str(name) for name in laid.columns]
-    plain = [name.replace("`", "") for name in columns]
-    tested = {level: f"{groupby}[T.{level}]" for level in ordered[1:]}
-    missing = [name for name in tested.values() if name not in plain]
-    if missing or "Intercept" not in plain:
-        msg = (
-            f"design={formula!r} gives the columns {plain}, among them no {missing or ['Intercept']}: it needs an intercept and "
-            f"{groupby!r} as a term of its own, such as '~ batch + {groupby}'."
-        )
+    columns = [str(name).replace("`", "") for name in laid.columns]
+    matrix, *rows = (np.asarray(one, dtype=np.float64) for one in (laid, *again))
+    bad = [name for name, column in zip(columns, matrix.T, strict=True) if not np.isfinite(column).all()]
+    if bad:
+        msg = f"design={formula!r} gives columns with values that are not finite: {bad}. Was a logarithm of 0 taken?"
         raise ValueError(msg)
-    design = Design(
-        np.asarray(laid, dtype=np.float64),
-        plain,
-        {level: plain.index(name) for level, name in tested.items()},
-    )
-    _check_rank(design, formula, groupby)
-    return design
-
-
-def _check_rank(design: Design, formula: str, groupby: str) -> None:
-    """Refuse a design in which a comparison follows from the other columns, or in which columns repeat one another."""
-    matrix = design.matrix
-    tested = list(design.tested.values())
-    others = np.delete(matrix, tested, axis=1)
-    if _rank(others) + len(tested) > _rank(matrix):
-        names = [name for i, name in enumerate(design.columns) if i not in tested and name != "Intercept"]
-        msg = (
-            f"design={formula!r} confounds {groupby!r} with {_culprits(design, names)}: given these columns every "
-            f"sample's {groupby!r} is known, so that no effect of it can be told from theirs. Leave them out of the design, "
-            f"or use samples in which they vary within the levels of {groupby!r}."
-        )
+    if _far(matrix, np.ones(len(matrix))):
+        msg = f"design={formula!r} gives the columns {columns}, without a constant: it needs an intercept."
         raise ValueError(msg)
-    if _rank(matrix) < matrix.shape[1]:
-        msg = f"design={formula!r} has columns that follow from one another: {design.columns}. Leave some of them out."
-        raise ValueError(msg)
-    free = len(matrix) - matrix.shape[1]
-    if free < 1:
-        msg = (
-            f"design={formula!r} has {matrix.shape[1]} columns for {len(matrix)} samples: nothing is left to estimate the "
-            "variance between samples from. Leave covariates out."
-        )
-        raise ValueError(msg)
+    changes = [one - rows[0] for one in rows]
+    fixed = all(np.abs(change - change[0]).max() < _SAME for change in changes)
+    effects = {level: change[0] for level, change in zip(ordered, changes, strict=True)} if fixed else {}
+    return Design(formula, groupby, matrix, columns, effects)
 
 
-def _culprits(design: Design, names: list[str]) -> list[str]:
-    """Name the columns that carry the confounding."""
-    tested = next(iter(design.tested.values()))
-    wanted = design.matrix[:, tested]
-    free = [i for i, name in enumerate(design.columns) if name in names]
-    basis = design.matrix[:, [design.columns.index("Intercept"), *free]]
-    weights = np.linalg.lstsq(basis, wanted, rcond=None)[0][1:]
-    return [design.columns[i] for i, weight in zip(free, weights, strict=True) if abs(weight) > 1e-6] or names
-
-
-def _rank(matrix: np.ndarray) -> int:
-    """Give the rank."""
-    if not matrix.shape[1]:
-        return 0
-    values = np.linalg.svd(matrix / np.maximum(np.abs(matrix).max(0), 1e-300), compute_uv=False)
-    return int((values > _RANK * values[0]).sum())
+def _far(matrix: np.ndarray, values: np.ndarray) -> bool:
+    """Whether values are no combination of the columns."""
+    fitted = matrix @ np.linalg.lstsq(matrix, values, rcond=None)[0]
+    return bool(np.abs(fitted - values).max() > 1e-6)

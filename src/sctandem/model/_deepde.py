@@ -12,7 +12,17 @@ from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_number, check_positive, check_slot_names, check_type
+from sctandem._checks import (
+    check_adata,
+    check_counts,
+    check_layer,
+    check_n_cells,
+    check_number,
+    check_positive,
+    check_slot_names,
+    check_type,
+    layer_slot,
+)
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin, WarmStartMixin
@@ -111,11 +121,20 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         Returns
         -------
         None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch`.
+
+        Raises
+        ------
+        KeyError
+            When the layer or the column is not there.
+        ValueError
+            When the counts are none: not whole, negative or missing.
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_adata(adata)
         check_type(sample_key, str, "sample_key")
         check_slot_names(given)
+        check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),

@@ -10,7 +10,16 @@ import pandas as pd
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
-from sctandem._checks import check_counts, check_key, check_layer, check_slot, check_unique, layer_slot, listed
+from sctandem._checks import (
+    check_counts,
+    check_key,
+    check_layer,
+    check_slot,
+    check_type,
+    check_unique,
+    layer_slot,
+    listed,
+)
 from sctandem._keys import DEKeys
 from sctandem.tl._de_samples import find_samples, state_weights
 
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from sctandem.tl._de_samples import Samples
 
 KEYS = DEKeys()
+CALL = "td.tl.differential_expression(adata, groupby, sample_key)"
 #: Most genes that are taken from differential expression: the network of more is not read by anybody.
 MAX_GENES = 500
 #: Fewest genes.
@@ -44,10 +54,10 @@ class Inputs:
         Sample of each stratum.
     samples
         The samples with their conditions; `None` where nothing is known of conditions.
-    condition
-        Column of the condition; empty where nothing is known of conditions.
     contrast
         What is compared; empty where nothing is.
+    weights
+        Of the columns of the design that make it, by column.
     params
         What to write down.
     """
@@ -57,8 +67,8 @@ class Inputs:
     strata: np.ndarray
     of_strata: np.ndarray
     samples: Samples | None
-    condition: str
     contrast: str
+    weights: dict[str, float]
     params: dict[str, Any]
 
 
@@ -95,34 +105,38 @@ def read_inputs(
     compared = bool(run) and sample_key in (None, known["sample_key"])
     sample_key = sample_key if sample_key is not None else known["sample_key"]
     cell_types = cell_types if cell_types is not None else known.get("cell_types")
-    if run and cell_types is None:
-        msg = (
-            f"adata.uns[{key!r}] was made without cell_types, by states that are not kept: name a column of adata.obs, or weights in "
-            "adata.obsm, with cell_types=."
-        )
-        raise ValueError(msg)
     contrast = _contrast(run, contrast, key) if compared else _no_contrast(contrast, key, run)
-    samples, condition = None, ""
+    state, inside = _states(adata, cell_types)
+    samples, columns = None, {}
     if compared:
-        condition, reference = known["groupby"], known["reference"]
-        samples = find_samples(adata, condition, sample_key, design=known["design"], reference=reference)
+        samples = find_samples(
+            adata,
+            known["groupby"],
+            sample_key,
+            design=known["design"],
+            reference=known["reference"],
+            of_states=inside,
+        )
         of_cell = samples.of_cell
+        made_of = check_slot(run, KEYS.contrasts, f"adata.uns[{key!r}]", CALL)
+        made_of = made_of[made_of[KEYS.contrast] == contrast]
+        columns = dict(zip(made_of[KEYS.column], made_of[KEYS.weight], strict=True))
     else:
+        check_type(sample_key, str, "sample_key", hint="It names one column of adata.obs.")
         of_cell = pd.factorize(check_key(adata.obs, sample_key, "adata.obs"))[0]
-    strata, of_strata = _strata(adata, of_cell, cell_types)
+    strata, of_strata = _strata(of_cell, state)
     where = _named(adata, genes) if genes is not None else _changed(adata, run, contrast, fdr, key)
     params: dict[str, Any] = {"sample_key": sample_key, "fdr": fdr, "n_genes": len(where)}
     params |= {name: value for name, value in (("cell_types", cell_types), ("layer", layer)) if value is not None}
     params |= {"contrast": contrast} if contrast else {}
-    return Inputs(_in_memory(matrix), where, strata, of_strata, samples, condition, contrast, params)
+    return Inputs(_in_memory(matrix), where, strata, of_strata, samples, contrast, columns, params)
 
 
 def _run(adata: AnnData, key: str, *, needed: bool) -> dict[str, Any]:
     """Return the result of differential expression, or nothing."""
     if not needed and key not in adata.uns:
         return {}
-    call = "td.tl.differential_expression(adata, groupby, sample_key)"
-    return check_slot(adata.uns, key, "adata.uns", f"{call}` or give genes= and sample_key=; `{call}")
+    return check_slot(adata.uns, key, "adata.uns", f"{CALL}` or give genes= and sample_key=; `{CALL}")
 
 
 def _contrast(run: dict[str, Any], contrast: str | None, key: str) -> str:
@@ -146,16 +160,21 @@ def _no_contrast(contrast: str | None, key: str, run: dict[str, Any]) -> str:
     return ""
 
 
-def _strata(adata: AnnData, of_cell: np.ndarray, cell_types: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Give each state of each sample a number; a cell with weights is in its strongest state."""
-    state = np.zeros(adata.n_obs, dtype=np.int64)
-    if cell_types is not None:
-        weights, _ = state_weights(adata, cell_types)
-        state = np.asarray(weights.argmax(1)).ravel()
-        state[np.asarray(weights.sum(1)).ravel() <= 0] = -1
+def _states(adata: AnnData, cell_types: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the state of each cell, the strongest where there are weights and -1 for none; and how much of it is in any."""
+    if cell_types is None:
+        return np.zeros(adata.n_obs, dtype=np.int64), np.ones(adata.n_obs)
+    weights, _ = state_weights(adata, cell_types)
+    state, inside = np.asarray(weights.argmax(1)).ravel(), np.asarray(weights.sum(1)).ravel()
+    state[inside <= 0] = -1
+    return state, inside
+
+
+def _strata(of_cell: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give each state of each sample a number."""
     inside = (state >= 0) & (of_cell >= 0)
     joined, codes = np.unique(np.column_stack([of_cell, state])[inside], axis=0, return_inverse=True)
-    strata = np.full(adata.n_obs, -1)
+    strata = np.full(len(state), -1)
     strata[inside] = codes.ravel()
     return strata, joined[:, 0]
 

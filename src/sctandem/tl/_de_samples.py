@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +13,21 @@ from anndata.abc import CSCDataset
 from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
-from sctandem._checks import check_key, listed
+from sctandem._checks import check_key, check_type, listed
 from sctandem.kernels._cell_sums import CellSums
-from sctandem.kernels._designs import formula_of
+from sctandem.kernels._designs import formula_of, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
 
+logger = logging.getLogger(__name__)
+
 #: Fewest samples of each condition.
 MIN_SAMPLES = 2
+#: Fewest cells of a sample in a state, and in all states together.
+MIN_CELLS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +42,20 @@ class Samples:
         Number of the sample of each cell, -1 for none.
     formula
         The design.
+    groupby, sample_key
+        Columns of the condition and of the sample.
+    levels
+        The conditions.
     reference
-        Level of the condition that the others are compared with.
+        The one that the others are compared with.
     """
 
     table: pd.DataFrame
     of_cell: np.ndarray
     formula: str
+    groupby: str
+    sample_key: str
+    levels: list[str]
     reference: str
 
     @property
@@ -52,66 +65,95 @@ class Samples:
 
 
 def find_samples(
-    adata: AnnData, groupby: str, sample_key: str, *, design: str | Sequence[str], reference: str | None
+    adata: AnnData,
+    groupby: str,
+    sample_key: str,
+    *,
+    covariates: str | Sequence[str] = (),
+    design: str | None = None,
+    reference: str | None = None,
+    of_states: np.ndarray | None = None,
 ) -> Samples:
-    """Make the table of samples: one for each sample and condition.
+    """Make the table of samples: one for each sample and condition with enough cells.
 
     Parameters
     ----------
     adata
         The object.
-    groupby, sample_key, design, reference
+    groupby, sample_key, covariates, design, reference
         As in `tl.differential_expression`.
+    of_states
+        How much of each cell is in any state, (cells,); `None` for all of it.
 
     Returns
     -------
     The samples.
     """
+    names = _check_arguments(groupby, sample_key, covariates, design)
     condition, sample = (check_key(adata.obs, key, "adata.obs") for key in (groupby, sample_key))
     levels = _levels(condition, groupby)
     reference = _reference(levels, groupby, reference)
-    valid = (condition.notna() & sample.notna()).to_numpy()
-    pairs = pd.DataFrame(
-        {sample_key: sample.astype(str).to_numpy(), groupby: condition.astype(str).to_numpy()}, index=adata.obs_names
-    )
-    joined = pairs[sample_key] + "\t" + pairs[groupby]
-    numbers = np.full(adata.n_obs, -1)
-    codes, names = pd.factorize(joined[valid], sort=True)
-    numbers[valid] = codes
-    table = pd.DataFrame([name.split("\t") for name in names], columns=[sample_key, groupby])
-    paired = table[sample_key].duplicated().any()
-    if isinstance(design, str):
-        formula = design if "~" in design else formula_of(groupby, (design,))
-    else:
-        covariates = tuple(design)
-        if paired and sample_key not in covariates:
-            covariates = (*covariates, sample_key)
-        formula = formula_of(groupby, covariates)
-    for name in _variables(formula):
+    table, numbers = _number(sample, condition, np.ones(adata.n_obs) if of_states is None else of_states)
+    repeated = bool(table[sample_key].duplicated().any())
+    if design is None:
+        if sample_key not in names and _are_pairs(table, groupby, sample_key):
+            names = (*names, sample_key)
+        design = formula_of(groupby, names)
+    for name in variables_of(design):
         if name not in table:
             table[name] = _of_samples(adata, name, numbers, table, sample_key)
     table[groupby] = pd.Categorical(table[groupby], levels)
-    table.index = pd.Index(
-        [f"{row[sample_key]}, {row[groupby]}" if paired else row[sample_key] for _, row in table.iterrows()]
-    )
-    few = table[groupby].value_counts()
-    few = few[few < MIN_SAMPLES]
-    if len(few):
+    table.index = _names(table[sample_key], table[groupby], repeated=repeated)
+    return Samples(table, numbers, design, groupby, sample_key, levels, reference)
+
+
+def _check_arguments(
+    groupby: str, sample_key: str, covariates: str | Sequence[str], design: str | None
+) -> tuple[str, ...]:
+    """Check what names columns, and return the covariates."""
+    for name, value in (("groupby", groupby), ("sample_key", sample_key)):
+        check_type(value, str, name, hint="It names one column of adata.obs.")
+    if groupby == sample_key:
         msg = (
-            f"adata.obs[{groupby!r}] has {few.iloc[0]} sample in {few.index[0]!r} (by adata.obs[{sample_key!r}]), at least "
-            f"{MIN_SAMPLES} are needed in each condition: one sample says nothing of how samples vary. To compare the cells of "
-            "single samples all the same, with nothing claimed about the conditions, ask for it by name: "
-            "`td.model.DeepDE.compare_cells`."
+            f"groupby and sample_key are both {groupby!r}: groupby names the column of the condition, and sample_key that of the "
+            "donor, animal or well, of which each condition has several."
         )
         raise ValueError(msg)
-    return Samples(table, numbers, formula, reference)
+    hint = "A formula goes to design."
+    check_type(covariates, Iterable, "covariates", hint=f"They name columns of adata.obs. {hint}")
+    names = (covariates,) if isinstance(covariates, str) else tuple(covariates)
+    for name in names:
+        check_type(name, str, "covariates", hint=f"They name columns of adata.obs. {hint}")
+        if "~" in name:
+            msg = f"covariates={covariates!r} must name columns of adata.obs. {hint}"
+            raise ValueError(msg)
+    if groupby in names:
+        msg = f"covariates={covariates!r} names the condition, groupby={groupby!r}, which is in the design anyway."
+        raise ValueError(msg)
+    if design is not None:
+        hint = "It is a formula, such as '~ batch + donor + condition'; names of columns go to covariates."
+        check_type(design, str, "design", hint=hint)
+        if names:
+            msg = (
+                f"covariates={covariates!r} and design={design!r} were both given: a formula is taken as a whole. Write the "
+                "covariates into it, or leave it out."
+            )
+            raise ValueError(msg)
+    return names
 
 
 def _levels(condition: pd.Series, groupby: str) -> list[str]:
     """List the conditions that have cells, in order."""
     there = condition.dropna()
-    known = there.cat.remove_unused_categories().cat.categories if hasattr(there, "cat") else sorted(there.unique())
-    levels = [str(level) for level in known]
+    if hasattr(there, "cat"):
+        known = list(there.cat.remove_unused_categories().cat.categories)
+    else:
+        known = list(there.unique())
+        try:
+            known = sorted(known)
+        except TypeError:  # numbers and texts
+            known = sorted(known, key=str)
+    levels = list(dict.fromkeys(str(level) for level in known))
     if len(levels) < 2:
         msg = f"adata.obs[{groupby!r}] has the values {listed(levels)}; a comparison needs at least two conditions."
         raise ValueError(msg)
@@ -128,19 +170,61 @@ def _reference(levels: list[str], groupby: str, reference: str | None) -> str:
     return str(reference)
 
 
-def _variables(formula: str) -> list[str]:
-    """List the variables of a formula."""
-    from formulaic import Formula
-    from formulaic.errors import FormulaicError
+def _number(sample: pd.Series, condition: pd.Series, weight: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Give numbers to the samples that have enough cells, and to their cells; what is left out is told in the log."""
+    for one in (condition, sample):
+        missing = int(one.isna().sum())
+        if missing:
+            logger.warning("adata.obs[%r] is missing in %d cells of %d: they are left out", one.name, missing, len(one))
+    valid = (condition.notna() & sample.notna()).to_numpy()
+    pairs = pd.DataFrame({one.name: one[valid].astype(str).to_numpy() for one in (sample, condition)})
+    grouped = pairs.groupby(list(pairs.columns), sort=True)
+    codes = grouped.ngroup().to_numpy()
+    table = grouped.size().index.to_frame(index=False)
+    size = np.bincount(codes, weight[valid], minlength=len(table))
+    enough = size >= MIN_CELLS - 1e-3  # weights of five cells add up to about five
+    if not enough.all():
+        left = [f"{row[0]} ({row[1]})" for row in table[~enough].itertuples(index=False)]
+        logger.warning(
+            "%d samples are left out, since they have fewer than %d cells in all states together: %s",
+            len(left),
+            MIN_CELLS,
+            listed(left),
+        )
+    number = np.where(enough, np.cumsum(enough) - 1, -1)
+    numbers = np.full(len(sample), -1)
+    numbers[valid] = number[codes]
+    return table[enough].reset_index(drop=True), numbers
 
-    try:
-        return sorted(str(name) for name in Formula(formula).required_variables)
-    except FormulaicError as error:
-        msg = f"design={formula!r} is not a formula that formulaic reads: {error}"
-        raise ValueError(msg) from error
+
+def _are_pairs(table: pd.DataFrame, groupby: str, sample_key: str) -> bool:
+    """Whether samples are to be compared within donors: at least half of the donors have cells in several conditions."""
+    number = table.groupby(sample_key)[groupby].nunique()
+    several = number.index[number > 1]
+    if 0 < len(several) < len(number) / 2:
+        logger.warning(
+            "%d of %d values of adata.obs[%r] have cells in several conditions (%s): too few for a paired comparison. Their samples "
+            "are compared as if they were of different ones; covariates=(%r,) compares within them only",
+            len(several),
+            len(number),
+            sample_key,
+            listed(several, 5),
+            sample_key,
+        )
+        return False
+    return bool(len(several))
 
 
-def _of_samples(adata: AnnData, name: str, numbers: np.ndarray, table: pd.DataFrame, sample_key: str) -> np.ndarray:
+def _names(sample: pd.Series, condition: pd.Series, *, repeated: bool) -> pd.Index:
+    """Name the samples, no two alike."""
+    if not repeated:
+        return pd.Index(sample.astype(str), name=None)
+    both = list(zip(sample.astype(str), condition.astype(str), strict=True))
+    names = pd.Index([f"{one}, {two}" for one, two in both])
+    return names if names.is_unique else pd.Index([f"{one!r}, {two!r}" for one, two in both])
+
+
+def _of_samples(adata: AnnData, name: str, numbers: np.ndarray, table: pd.DataFrame, sample_key: str) -> Any:
     """Return the one value of a column in each sample."""
     column = check_key(adata.obs, name, "adata.obs")
     inside = numbers >= 0
@@ -159,7 +243,12 @@ def _of_samples(adata: AnnData, name: str, numbers: np.ndarray, table: pd.DataFr
         msg = f"adata.obs[{name!r}] is missing in sample {table[sample_key].iloc[int(values.isna().argmax())]!r}."
         raise ValueError(msg)
     # numbers stay numbers: formulaic makes a category of each value of an object column
-    return values.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else values.astype(str).to_numpy()
+    if column.dtype.kind in "iuf":
+        return values.to_numpy(dtype=np.float64)
+    texts = values.astype(str)
+    # categories keep their order: the first is the level that the columns of the design are compared with
+    known = [str(one) for one in column.cat.categories] if hasattr(column, "cat") else sorted(texts.unique())
+    return pd.Categorical(texts, [one for one in known if (texts == one).any()])
 
 
 def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
@@ -174,10 +263,14 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
 
     Returns
     -------
-    Cells x states (CSR for a column), and the names of the states.
+    Cells x states, CSR, and the names of the states.
     """
+    check_type(cell_types, str, "cell_types", hint="It names one column of adata.obs, or weights in adata.obsm.")
     if cell_types in adata.obs:
         states = adata.obs[cell_types].astype("category").cat.remove_unused_categories()
+        if not len(states.cat.categories):
+            msg = f"adata.obs[{cell_types!r}] has no values: no cell has a type."
+            raise ValueError(msg)
         known = np.flatnonzero(states.notna())
         codes = states.cat.codes.to_numpy()[known]
         shape = (adata.n_obs, len(states.cat.categories))
@@ -192,11 +285,15 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         raise KeyError(msg)
     found = adata.obsm[cell_types]
     names = [str(name) for name in found.columns] if isinstance(found, pd.DataFrame) else None
-    weights = found.to_numpy(dtype=float) if isinstance(found, pd.DataFrame) else np.asarray(found, dtype=float)
-    if weights.ndim != 2 or not np.isfinite(weights).all() or (weights < 0).any() or (weights.sum(1) > 1 + 1e-3).any():
+    if isinstance(found, pd.DataFrame):
+        found = found.to_numpy(dtype=float)
+    weights = sparse.csr_matrix(found if sparse.issparse(found) else np.atleast_2d(np.asarray(found)), dtype=float)
+    total = np.asarray(weights.sum(1)).ravel()
+    bad = not np.isfinite(weights.data).all() or (weights.data < 0).any() or (total > 1 + 1e-3).any()
+    if bad or weights.shape[0] != adata.n_obs:
         msg = f"adata.obsm[{cell_types!r}] does not hold weights of states: at least 0, finite, adding up to at most 1 in a cell."
         raise ValueError(msg)
-    return sparse.csr_matrix(weights), names or [str(i) for i in range(weights.shape[1])]
+    return weights, names or [str(i) for i in range(weights.shape[1])]
 
 
 def sum_cells(matrix: Any, of_cell: np.ndarray, weights: Any, n_samples: int) -> CellSums:

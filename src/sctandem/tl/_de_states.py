@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sctandem.kernels._designs import Design, make_design
+from sctandem.kernels._contrasts import Layout, lay_out
 from sctandem.kernels._sample_de import SampleDE, StateFit, assess_column, fit_state
-from sctandem.tl._de_samples import MIN_SAMPLES
+from sctandem.tl._de_samples import MIN_CELLS, MIN_SAMPLES
 
 if TYPE_CHECKING:
     from sctandem.kernels._cell_sums import CellSums
-    from sctandem.tl._de_samples import Samples
+    from sctandem.kernels._contrasts import Contrast
+    from sctandem.tl._de_contrasts import Plan
 
-#: Fewest cells of a sample in a state.
-MIN_CELLS = 5
 #: Fewest counts of a gene in all samples of a state, and samples in which it is seen.
 MIN_COUNTS, MIN_SEEN = 10, 3
 #: Fewest genes of a state.
@@ -36,45 +35,53 @@ class StateResult:
         Of each sample, (samples,).
     used
         Whether each sample was used, (samples,).
-    verdict
-        `"tested"`, or why it was not.
     genes
         Positions of the genes that were tested.
+    verdicts
+        `"tested"`, or why it was not, by contrast.
     tests
-        By level of the condition.
+        By contrast, of those that were tested.
+    n_samples
+        How many samples are compared, by contrast, of those that were tested.
     """
 
     name: str
     n_cells: np.ndarray
     counts: np.ndarray
     used: np.ndarray
-    verdict: str
     genes: np.ndarray
+    verdicts: dict[str, str]
     tests: dict[str, SampleDE]
+    n_samples: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
     used: np.ndarray
     genes: np.ndarray
-    design: Design
+    layout: Layout
     fit: StateFit
     cell_variance: np.ndarray
+    faults: dict[str, str]
+
+    def test(self, name: str, covariates: np.ndarray) -> SampleDE:
+        """Test a contrast. One that is no column of the design is made one, which needs another fit."""
+        matrix, column = self.layout.turned(name)
+        fit = self.fit if matrix is self.layout.matrix else fit_state(self.fit.counts, matrix)
+        return assess_column(fit, column, covariates=covariates)
 
 
-def assess_states(sums: CellSums, samples: Samples, states: list[str], groupby: str) -> list[StateResult]:
+def assess_states(sums: CellSums, plan: Plan, states: list[str]) -> list[StateResult]:
     """Test every state that has enough samples.
 
     Parameters
     ----------
     sums
         Counts of all samples of the first state, then of the second, and so on.
-    samples
-        The samples.
+    plan
+        What is compared.
     states
         Names of the states.
-    groupby
-        Column of the condition in the table of samples.
 
     Returns
     -------
@@ -85,21 +92,20 @@ def assess_states(sums: CellSums, samples: Samples, states: list[str], groupby: 
     ValueError
         When no state can be tested; says why for each.
     """
-    make_design(samples.table, samples.formula, groupby, samples.reference)  # the design of all samples must stand
-    n_samples = len(samples.table)
+    n_samples = len(plan.samples.table)
     fitted: dict[int, _Fitted] = {}
     verdicts = []
     for number in range(len(states)):
         where = np.arange(number * n_samples, (number + 1) * n_samples)
         used = (sums.n_cells[where] >= MIN_CELLS) & (sums.counts[where].sum(1) > 0)
         try:
-            fitted[number] = _fit(sums, samples, where[used], used, groupby)
-            verdicts.append(TESTED)
+            fitted[number] = _fit(sums, plan, where, used)
+            verdicts.append({one.name: fitted[number].faults.get(one.name, TESTED) for one in plan.contrasts})
         except ValueError as error:
-            verdicts.append(str(error))
+            verdicts.append({one.name: str(error) for one in plan.contrasts})
     if not fitted:
         msg = "no state can be tested. " + " ".join(
-            f"{name!r}: {why}" for name, why in zip(states[:5], verdicts, strict=False)
+            f"{name!r}: {next(iter(why.values()))}" for name, why in zip(states[:5], verdicts, strict=False)
         )
         raise ValueError(msg)
     surprises = np.full((len(states), sums.counts.shape[1]), np.nan)
@@ -108,43 +114,56 @@ def assess_states(sums: CellSums, samples: Samples, states: list[str], groupby: 
     results = []
     for number, name in enumerate(states):
         rows = slice(number * n_samples, (number + 1) * n_samples)
-        tests, genes = {}, np.zeros(0, dtype=np.int64)
+        tests, n_compared, genes = {}, {}, np.zeros(0, dtype=np.int64)
+        used = np.zeros(n_samples, dtype=bool)
         if number in fitted:
             one = fitted[number]
-            genes = one.genes
+            genes, used = one.genes, one.used
             known = np.column_stack(
                 [_from_others(surprises, number)[genes], np.arcsinh(5 * np.clip(one.cell_variance, -0.5, 20))]
             )
-            tests = {
-                level: assess_column(one.fit, column, covariates=known) for level, column in one.design.tested.items()
-            }
+            for contrast in plan.contrasts:
+                if contrast.name in one.layout.weights:
+                    tests[contrast.name] = one.test(contrast.name, known)
+                    n_compared[contrast.name] = _n_compared(plan, one, contrast)
         totals = sums.counts[rows].sum(1)
-        used = fitted[number].used if number in fitted else np.zeros(n_samples, dtype=bool)
-        results.append(StateResult(name, sums.n_cells[rows], totals, used, verdicts[number], genes, tests))
+        results.append(StateResult(name, sums.n_cells[rows], totals, used, genes, verdicts[number], tests, n_compared))
     return results
 
 
-def _fit(sums: CellSums, samples: Samples, groups: np.ndarray, used: np.ndarray, groupby: str) -> _Fitted:
+def _fit(sums: CellSums, plan: Plan, where: np.ndarray, used: np.ndarray) -> _Fitted:
     """Fit one state, or say why not."""
-    table = samples.table[used]
-    number = table[groupby].value_counts()
-    present = number[number > 0]
-    enough = present[present >= MIN_SAMPLES]
-    if samples.reference not in enough.index or len(enough) < 2:
-        counts = ", ".join(f"{count} in {level!r}" for level, count in number.items())
-        msg = f"too few samples with {MIN_CELLS} cells ({counts})."
-        raise ValueError(msg)
-    inside = table[groupby].isin(enough.index).to_numpy()
-    table, groups, used = table[inside], groups[inside], used.copy()
-    used[used] = inside
-    design = make_design(table, samples.formula, groupby, samples.reference)
+    condition = plan.samples.table[plan.samples.groupby]
+    number = condition[used].value_counts()
+    enough = number[number >= MIN_SAMPLES]
+    counted = ", ".join(f"{count} in {level!r}" for level, count in number.items())
+    short = f"too few samples with {MIN_CELLS} cells ({counted})."
+    faults = {one.name: short for one in plan.contrasts if not set(one.levels) <= set(enough.index)}
+    asked = [one for one in plan.contrasts if one.name not in faults]
+    if not asked or not len(enough):
+        raise ValueError(short)
+    used = used & condition.isin(enough.index).to_numpy()
+    layout = lay_out(plan.design, used, asked)
+    faults |= layout.faults
+    if not layout.weights:
+        raise ValueError(next(iter(layout.faults.values())))
+    groups = where[used]
     counts = sums.counts[groups]
     seen = (counts > 0).sum(0)
     genes = np.flatnonzero((counts.sum(0) >= MIN_COUNTS) & (seen >= min(MIN_SEEN, int(enough.min()))))
     if len(genes) < MIN_GENES:
         msg = f"only {len(genes)} genes have {MIN_COUNTS} counts, at least {MIN_GENES} are needed."
         raise ValueError(msg)
-    return _Fitted(used, genes, design, fit_state(counts[:, genes], design.matrix), sums.overdispersion(groups)[genes])
+    fit = fit_state(counts[:, genes], layout.matrix)
+    return _Fitted(used, genes, layout, fit, sums.overdispersion(groups)[genes], faults)
+
+
+def _n_compared(plan: Plan, fitted: _Fitted, contrast: Contrast) -> int:
+    """Count the samples of the two conditions, or for another contrast those that its estimate depends on."""
+    if not contrast.levels:
+        return int(fitted.layout.samples_behind(contrast.name).sum())
+    condition = plan.samples.table[plan.samples.groupby]
+    return int(condition[fitted.used].isin(contrast.levels).sum())
 
 
 def _from_others(surprises: np.ndarray, number: int) -> np.ndarray:

@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sctandem._keys import DEKeys
-    from sctandem.kernels._sample_de import SampleDE
+    from sctandem.tl._de_contrasts import Plan
     from sctandem.tl._de_states import StateResult
 
 
-def write(adata: AnnData, keys: DEKeys, found: list[StateResult], params: dict[str, Any], shown: str) -> None:
+def write(
+    adata: AnnData,
+    keys: DEKeys,
+    found: list[StateResult],
+    *,
+    plan: Plan,
+    params: dict[str, Any],
+    shown: str,
+    learned: pd.DataFrame | None,
+) -> None:
     """Write all slots.
 
     Parameters
@@ -30,41 +39,44 @@ def write(adata: AnnData, keys: DEKeys, found: list[StateResult], params: dict[s
         Names of the slots.
     found
         One a state.
+    plan
+        What was compared.
     params
         What the result was made with.
     shown
         Column of `obs` that scanpy's plots group cells by.
+    learned
+        Weights of the cells in the states that were learned, to be kept; `None` where states were given.
     """
+    names = list(plan.samples.table.index)
     parts, states = [], []
     for one in found:
-        for level, test in one.tests.items():
-            contrast = f"{level} vs {params['reference']}"
-            parts.append(_genes(one, test, contrast, adata.var_names, keys))
-            states.append(_state(one, contrast, keys, test))
-        if not one.tests:
-            states.append(_state(one, "", keys, None))
+        parts += [_genes(one, contrast, adata.var_names, keys) for contrast in one.tests]
+        states += [_state(one, contrast, keys) for contrast in one.verdicts]
     table = pd.concat(parts, ignore_index=True)
-    samples = pd.concat([_samples(one, params["samples"], keys) for one in found], ignore_index=True)
-    kept = {key: value for key, value in params.items() if key != "samples"}
+    samples = pd.concat([_samples(one, names, keys) for one in found], ignore_index=True)
     ranked = _ranked(table, adata.var_names, keys)
     adata.uns[keys.key] = {
-        keys.params: kept,
+        keys.params: params,
         keys.table: text_rows(table),
         keys.states: text_rows(pd.DataFrame(states)),
         keys.samples: text_rows(samples),
+        keys.contrasts: text_rows(plan.as_table(keys)),
     }
     adata.uns[keys.ranked] = {
         "params": {
-            "groupby": shown, "reference": kept["reference"], "method": keys.key,
+            "groupby": shown, "reference": plan.samples.reference, "method": keys.key,
             "use_raw": False, "corr_method": "benjamini-hochberg",
         },
         **ranked,
     }  # fmt: skip
+    if learned is not None:
+        adata.obsm[keys.weights] = learned
 
 
-def _genes(one: StateResult, test: SampleDE, contrast: str, names: pd.Index, keys: DEKeys) -> pd.DataFrame:
+def _genes(one: StateResult, contrast: str, names: pd.Index, keys: DEKeys) -> pd.DataFrame:
     """Make the rows of a state and contrast."""
-    unit = 1 / np.log(2)
+    test, unit = one.tests[contrast], 1 / np.log(2)
     shrunken = shrink_effects(test.effect * unit, test.error * unit)
     table = pd.DataFrame(
         {
@@ -80,23 +92,24 @@ def _genes(one: StateResult, test: SampleDE, contrast: str, names: pd.Index, key
             keys.p_value: test.p_value,
             keys.q_value: false_discovery_control(test.p_value),
             keys.base_mean: test.base_mean,
-            keys.n_samples: int(one.used.sum()),
+            keys.n_samples: one.n_samples[contrast],
         }
     )
     order = np.lexsort([-np.abs(test.statistic), test.p_value])
     return table.iloc[order][list(keys.columns)]
 
 
-def _state(one: StateResult, contrast: str, keys: DEKeys, test: SampleDE | None) -> dict[str, Any]:
+def _state(one: StateResult, contrast: str, keys: DEKeys) -> dict[str, Any]:
     """Make the row of a state and contrast."""
+    test = one.tests.get(contrast)
     return {
         keys.state: one.name,
         keys.contrast: contrast,
-        keys.n_genes: len(one.genes),
-        keys.n_samples: int(one.used.sum()),
+        keys.n_genes: 0 if test is None else len(one.genes),
+        keys.n_samples: one.n_samples.get(contrast, 0),
         keys.prior_df: np.nan if test is None else test.prior_df,
         keys.spread: np.nan if test is None else test.spread,
-        keys.verdict: one.verdict,
+        keys.verdict: one.verdicts[contrast],
     }
 
 
@@ -114,20 +127,20 @@ def _samples(one: StateResult, names: list[str], keys: DEKeys) -> pd.DataFrame:
 
 
 def _ranked(table: pd.DataFrame, names: pd.Index, keys: DEKeys) -> dict[str, np.ndarray]:
-    """Lay the results out as scanpy does: a field a group, genes by falling score."""
+    """Lay the results out as scanpy does: a field a group, all genes by falling score, those not tested in it last and without values."""
     several = table[keys.contrast].nunique() > 1
     label = table[keys.state] + (" " + table[keys.contrast] if several else "")
-    genes = names[names.astype(str).isin(table[keys.gene])].astype(str)
+    genes = names.astype(str)  # all: scanpy's plots of values ask for it
     columns: dict[str, dict[str, np.ndarray]] = {}
     for group in dict.fromkeys(label):
         rows = table[label == group].set_index(keys.gene).reindex(genes)
-        score = rows[keys.statistic].fillna(0).to_numpy()
-        order = np.argsort(-score, kind="stable")
+        order = np.argsort(-rows[keys.statistic].to_numpy(), kind="stable")
         one = {
             "names": genes.to_numpy(dtype=object),
-            "scores": score.astype(np.float32),
-            "pvals": rows[keys.p_value].fillna(1).to_numpy(),
-            "pvals_adj": rows[keys.q_value].fillna(1).to_numpy(),
+            "scores": rows[keys.statistic].to_numpy(dtype=np.float32),
+            "pvals": rows[keys.p_value].to_numpy(),
+            "pvals_adj": rows[keys.q_value].to_numpy(),
+            # not NaN: scanpy's dot plot would draw it as 1, a doubling
             "logfoldchanges": rows[keys.log2fc].fillna(0).to_numpy(dtype=np.float32),
         }
         for name, values in one.items():

@@ -56,8 +56,8 @@ def gene_associations(
         compared between conditions.
     cell_types
         Column of ``obs`` with the type of each cell (cells without one are left out), or key of ``obsm`` with the weights of each cell
-        in states, of which the strongest counts. `None` takes that of the differential expression, or without it all
-        cells as one type.
+        in states, of which the strongest counts. `None` takes that of the differential expression (the states that it learned, where it
+        was given none), or without it all cells as one type.
     contrast
         Between which conditions associations are compared, such as ``"stim vs ctrl"``; may be left out where there is one.
     fdr
@@ -210,25 +210,29 @@ def _modules(
 def _compare(scores: CountScores, inputs: Inputs, pairs: tuple[np.ndarray, np.ndarray]) -> Change:
     """Compare the pairs between conditions, or say in the log why not."""
     from sctandem.kernels._association_change import Change, assess_change, sample_covariances
+    from sctandem.kernels._contrasts import lay_out
     from sctandem.kernels._designs import make_design
+    from sctandem.tl._de_contrasts import weighted
 
     nothing = Change(np.full(len(pairs[0]), np.nan), np.full(len(pairs[0]), np.nan))
     samples = inputs.samples
     if samples is None or not len(pairs[0]):
         return nothing
     there = np.array([bool(len(cells)) for cells in scores.cells])
-    used = np.unique(inputs.of_strata[: len(there)][there])
-    number = np.full(len(samples.table), -1)
-    number[used] = np.arange(len(used))
-    table = samples.table.iloc[used]
+    used = np.zeros(len(samples.table), dtype=bool)
+    used[inputs.of_strata[: len(there)][there]] = True
+    number = np.where(used, np.cumsum(used) - 1, -1)
     try:
-        design = make_design(table, samples.formula, inputs.condition, samples.reference)
+        design = make_design(samples.table, samples.formula, samples.groupby, samples.reference)
+        layout = lay_out(design, used, [weighted(design, inputs.contrast, inputs.weights)])
+        fault = layout.faults.get(inputs.contrast)
     except ValueError as error:
-        logger.warning("associations are not compared between conditions: %s", error)
+        fault = str(error)
+    if fault:
+        logger.warning("associations are not compared between conditions: %s", fault)
         return nothing
-    level = inputs.contrast.removesuffix(f" vs {samples.reference}")
     of_strata = np.where(there, number[inputs.of_strata[: len(there)]], -1)
-    return assess_change(sample_covariances(scores, of_strata, pairs), design.matrix, design.tested[level])
+    return assess_change(sample_covariances(scores, of_strata, pairs), *layout.turned(inputs.contrast))
 
 
 def _matrix(table: pd.DataFrame, names: pd.Index, keys: AssociationKeys) -> sparse.csr_matrix:
