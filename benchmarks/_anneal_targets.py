@@ -13,7 +13,8 @@ PEER_CELLS, TIMES_FASTER = 100_000, 8
 LARGE_CELLS, SECONDS, MEGABYTES = 1_000_000, 300, 2000
 BENT = 0.25
 """Share by which a time may lie off the line and still count as linear."""
-RARE_APART, RECALL, PRECISION = 5, 0.8, 0.5
+RARE_APART, RECALL, PRECISION = (5, 6), 0.8, 0.5
+"""The target names no distance; 5 was set before anything was measured, and 6 was added after it was missed there."""
 
 
 def targets(rows: list[Row], spread: list[Row], times: list[Row], rare: list[Row]) -> list[Row]:
@@ -21,7 +22,7 @@ def targets(rows: list[Row], spread: list[Row], times: list[Row], rare: list[Row
     table = []
     for rep in dict.fromkeys(row["representation"] for row in rows):
         table += clusters_right([row for row in rows if row["representation"] == rep], rep)
-    return [*table, seeds_agree(rows, spread), *costs(times), rare_found(rare)]
+    return [*table, seeds_agree(rows, spread), *costs(times), *(rare_found(rare, apart) for apart in RARE_APART)]
 
 
 def _row(target: str, asked: str, found: str, *, met: bool | None) -> Row:
@@ -132,10 +133,10 @@ def costs(times: list[Row]) -> list[Row]:
     ]
 
 
-def rare_found(rare: list[Row]) -> Row:
-    """Say what is found of the planted type, the worst over seeds and distances from `RARE_APART` on."""
-    same = [row for row in rare if row["apart"] >= RARE_APART and row["min_cells"]]
-    target = f"rare type of 50 in 100,000, {RARE_APART} standard deviations or more away, min_cells=20"
+def rare_found(rare: list[Row], apart: int) -> Row:
+    """Say what is found of the planted type, the worst over seeds and distances from `apart` on."""
+    same = [row for row in rare if row["apart"] >= apart and row["min_cells"]]
+    target = f"rare type of 50 in 100,000, {apart} standard deviations or more away, min_cells=20"
     asked = f"recall {RECALL}, precision {PRECISION}"
     if not same:
         return _row(target, asked, "not measured", met=None)

@@ -14,6 +14,7 @@ from benchmarks.peers._common import log1p_cp10k
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from anndata import AnnData
     from mudata import MuData
     from scipy import sparse
 
@@ -39,7 +40,7 @@ def read(
     expression = mdata["rna"]
     if layer is not None:
         if layer not in expression.layers:
-            msg = f"the expression has no layer {layer!r}; it has {list(expression.layers)}. Say another with LAYER= (--layer)."
+            msg = f"the expression has no layer {layer!r}; it has {_layers(expression)}. Say another with LAYER= (--layer)."
             raise KeyError(msg)
         expression.X = expression.layers[layer].copy()
     check_that_counts(path, mdata, layer)
@@ -50,6 +51,11 @@ def read(
         )
         raise ValueError(msg)
     return mdata
+
+
+def _layers(adata: AnnData) -> list[str]:
+    """List the layers; anndata 0.13 has X among them, as None."""
+    return [name for name in adata.layers if name is not None]
 
 
 def check_names(path: str, rna: str, atac: str) -> None:
@@ -82,10 +88,11 @@ def check_that_counts(path: str, mdata: MuData, layer: str | None) -> None:
         check_counts(expression.X, "the expression")
     except ValueError as error:
         where = "X" if layer is None else f"the layer {layer!r}"
-        holding = [name for name in expression.layers if _counts(expression.layers[name])]
+        layers = _layers(expression)
+        holding = [name for name in layers if _counts(expression.layers[name])]
         msg = (
             f"{path}: {where} of {str(error).partition('. ')[0]}. The model learns from raw counts; the expression has "
-            f"{'the layers ' + ', '.join(map(repr, expression.layers)) if len(expression.layers) else 'no layers'}"
+            f"{'the layers ' + ', '.join(map(repr, layers)) if layers else 'no layers'}"
         )
         if holding:
             msg += f". Counts are in {', '.join(map(repr, holding))}: make demo DATA=... LAYER={holding[0]} (--layer {holding[0]} on the command line)."

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _results
+from benchmarks import _overview, _results
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 FIRST = ("tape", "speed", "simulator", "demo")
@@ -38,8 +38,9 @@ def page(*, folder: Path = _results.FOLDER) -> str:
     """Give the whole page as Markdown."""
     found = {path.stem for path in folder.glob("*.json")}
     ordered = [name for name in FIRST if name in found] + sorted(found.difference(FIRST))
-    sections = [section(name, _results.read(name, folder=folder)) for name in ordered]
-    return "\n".join([INTRODUCTION, *sections])
+    documents = {name: _results.read(name, folder=folder) for name in ordered}
+    sections = [section(name, document) for name, document in documents.items()]
+    return "\n".join([INTRODUCTION, *_overview.overview(documents.values()), *sections])
 
 
 def section(name: str, document: dict[str, Any]) -> str:

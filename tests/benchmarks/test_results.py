@@ -127,3 +127,24 @@ def test_real_data_are_found_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("SCTANDEM_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"scicar_A549\.h5mu"):
         _a549.files()
+
+
+def test_overview_counts_verdicts_and_names_what_is_not_met(tmp_path):
+    rows = [
+        {"target": "a", "measured": "1", "met": "yes (a tie)"},
+        {"target": "b", "asked": "at least 2", "found": "1.5", "met": "no"},
+        {"target": "c", "measured": None, "met": "-"},
+        {"target": "[d]", "measured": "0", "met": "no"},
+        {"quantity": "epoch", "ratio": 6.446, "target": 7.0, "met": "no"},
+    ]
+    tables = [{"title": "Targets", "rows": rows}, {"title": "Others", "rows": [{"score": 1, "met": "no"}]}]
+    _results.write("one", {**DOCUMENT, "tables": tables}, seeds=[], folder=tmp_path)
+    _results.write("two", {**DOCUMENT, "title": "None"}, seeds=[], folder=tmp_path)
+    page = _tables.page(folder=tmp_path)
+    assert "| A title | 1 | 2 | 1 |" in page
+    missed = [line for line in page.splitlines() if line.startswith("- ")]
+    assert missed == [
+        "- A title: b (at least 2): 1.5.",
+        "- A title: epoch, target 7: 6.45.",
+    ]
+    assert "| None |" not in page

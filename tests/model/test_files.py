@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -241,13 +242,24 @@ def test_missing_and_shuffled_features(case, saved):
         def changed(columns):
             return data[:, columns].copy()
 
-    names = whole[name].var_names
+    names, slot = whole[name].var_names, f"adata[{name!r}]" if name else "adata"
     with pytest.raises(
-        ValueError, match=rf"lacks 2 of the {len(names)} features of the model in .*model.pt: '{names[0]}'"
+        ValueError,
+        match=rf"{re.escape(slot)}\.var_names lack 2 of the {len(names)} features of the model in .*: '{names[0]}'",
     ):
         case.cls.load(saved, changed(np.arange(2, len(names))))
     with pytest.raises(ValueError, match="in another order, or more than these"):
         case.cls.load(saved, changed(np.arange(len(names))[::-1]))
+
+
+def test_data_of_the_other_kind(case, saved):
+    data = case.data()
+    if isinstance(data, MuData):
+        other, asked = next(iter(data.mod.values())), r"a MuData with the modalities \['"
+    else:
+        other, asked = MuData({"rna": data}), "an AnnData"
+    with pytest.raises(TypeError, match=f"adata is {type(other).__name__}, .* was set up with {asked}"):
+        case.cls.load(saved, other)
 
 
 def test_what_a_file_cannot_hold_is_refused_on_saving(case, model, tmp_path):

@@ -46,7 +46,9 @@ def test_chromatin_alone(saved, mdata, tmp_path):
     assert again.summary_stats["n_batch"] == 2
     again.train(1, rng=0, progress=False)
     other = new_mudata({"rna": mdata["rna"][:, ::-1].copy(), "atac": mdata["atac"].copy()})
-    with pytest.raises(ValueError, match=r"adata\['rna'\] has the features of the model in .* in another order"):
+    with pytest.raises(
+        ValueError, match=r"adata\['rna'\]\.var_names hold the features of the model in .* in another order"
+    ):
         TAPE.load(tmp_path / "again", other)
 
 

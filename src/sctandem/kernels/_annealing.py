@@ -61,15 +61,27 @@ def annealing_step(
     The new centres and masses, and the free energy a point *before* the step,
     ``-T mean(log(sum_j p_j exp(-|x - y_j|^2 / T)))``, which no step raises.
     """
+    return _step(points, centres, masses, temperature, squares=_squares(points))
+
+
+def _squares(points: Points) -> float:
+    """Give the sum of squares of the coordinates, which is in the free energy at every step."""
+    return float(np.einsum("ij,ij->", points, points, dtype=np.float64))
+
+
+def _step(
+    points: Points, centres: Points, masses: Points, temperature: float, *, squares: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """Step as `annealing_step` does, with the `_squares` of the points."""
     total = np.zeros(centres.shape)
     mass = np.zeros(len(centres))
-    energy = 0.0
+    energy = squares
     for start in range(0, len(points), BLOCK):
         block = points[start : start + BLOCK]
-        shares, block_energy = _shares(block, centres, masses, temperature)
-        mass += shares.sum(axis=0, dtype=np.float64)
-        total += shares.T @ block
-        energy += float(block_energy.sum())
+        shares, reach = _shares(block, centres, masses, temperature)
+        mass += shares.sum(axis=1, dtype=np.float64)
+        total += shares @ block
+        energy -= temperature * float(reach.sum(dtype=np.float64))
     moved = (total / np.maximum(mass, 1e-12)[:, None]).astype(np.float32)
     return moved, mass / len(points), energy / len(points)
 
@@ -89,7 +101,7 @@ def soft_memberships(points: Points, centres: Points, masses: Points, temperatur
     result = np.empty((len(points), len(centres)), np.float32)
     for start in range(0, len(points), BLOCK):
         stop = start + BLOCK
-        result[start:stop] = _shares(points[start:stop], centres, masses, temperature)[0]
+        result[start:stop] = _shares(points[start:stop], centres, masses, temperature)[0].T
     return result
 
 
@@ -107,8 +119,9 @@ def point_energies(
     -------
     Clusters and energies.
     """
-    shares, energies = _shares(points, centres, masses, temperature)
-    return shares.argmax(axis=1), energies
+    shares, reach = _shares(points, centres, masses, temperature)
+    squares = np.einsum("ij,ij->i", points, points, dtype=np.float64)
+    return shares.argmax(axis=0), squares - temperature * reach.astype(np.float64)
 
 
 def critical_temperature(
@@ -196,27 +209,30 @@ def anneal_path(
 
 def _shares(
     block: Points, centres: Points, masses: Points, temperature: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Give the memberships of a block, and the free energies of its points."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give the memberships of a block, clusters x points, and ``log(sum_j p_j exp(-|x - y_j|^2 / T)) + |x|^2 / T`` of its points.
+
+    Clusters come first so that sums over the few clusters run along the many points, which are next to each other in memory.
+    """
     block = np.asarray(block, dtype=np.float32)
     offset = np.log(np.maximum(masses, 1e-12)) - (centres.astype(np.float64) ** 2).sum(axis=1) / temperature
-    logits = block @ (centres.T * np.float32(2 / temperature))
-    logits += offset.astype(np.float32)
-    top = logits.max(axis=1, keepdims=True)
+    logits: NDArray[np.float32] = np.asarray((centres * np.float32(2 / temperature)) @ block.T, dtype=np.float32)
+    logits += offset.astype(np.float32)[:, None]
+    top = logits.max(axis=0)
     logits -= top
     np.exp(logits, out=logits)
-    total = logits.sum(axis=1, keepdims=True)
+    total = logits.sum(axis=0)
     logits /= total
-    squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
-    return logits, squares - temperature * (top + np.log(total))[:, 0].astype(np.float64)
+    return logits, np.asarray(top + np.log(total), dtype=np.float32)
 
 
 def _settle(points: Points, centres: Points, masses: Points, temperature: float) -> tuple[Points, Points, float]:
     """Step until the free energy stays where it is."""
     before = np.inf
     energy = np.inf
+    squares = _squares(points)
     for _ in range(_STEPS):
-        centres, masses, energy = annealing_step(points, centres, masses, temperature)
+        centres, masses, energy = _step(points, centres, masses, temperature, squares=squares)
         if before - energy < _TOLERANCE * temperature:
             break
         before = energy

@@ -25,6 +25,10 @@ _ENDS = 33
 """Places between the means at which chords begin, end and are looked at."""
 _CHORDS = np.array(list(combinations(range(_ENDS), 3))).T
 _NEARNESS = (_CHORDS[2] - _CHORDS[1]) / (_CHORDS[2] - _CHORDS[0])
+#: Chords x places: how far a chord lies over what is below it, as a sum over the places.
+_OVER = np.zeros((_CHORDS.shape[1], _ENDS))
+_OVER[np.arange(len(_OVER)), _CHORDS] = np.stack([_NEARNESS, -np.ones(len(_NEARNESS)), 1 - _NEARNESS])
+_SQUARES = _OVER**2
 
 
 class Dip(NamedTuple):
@@ -63,15 +67,14 @@ def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.flo
     n, d = points.shape
     sizes = np.where(second, second.sum(), (~second).sum()).astype(np.float64)
     means = points[~second].mean(axis=0, dtype=np.float64), points[second].mean(axis=0, dtype=np.float64)
-    within = points - np.where(second[:, None], means[1], means[0])
-    scatter = within.T @ within
+    within = points - np.where(second[:, None], *(mean.astype(points.dtype) for mean in means[::-1]))
+    scatter = (within.T @ within).astype(np.float64)
     shrunk = min(_MOST_SHRUNK, d / n)
     ridge = max(shrunk / (1 - shrunk) * np.trace(scatter) / d, 1e-12)
     inverse = np.linalg.inv(scatter + ridge * np.eye(d))
     gap = means[1] - means[0]
-    solved = within @ inverse
-    z_z = np.einsum("ij,ij->i", solved, within)
-    z_gap = solved @ gap
+    z_z = np.einsum("ij,ij->i", within @ inverse.astype(points.dtype), within, dtype=np.float64)
+    z_gap = within @ (inverse @ gap)
     gap_gap = gap @ inverse @ gap
     # what leaving the point out makes of these forms
     factor = sizes / (sizes - 1)
@@ -123,10 +126,8 @@ def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:
     between = (middle >= first) & (middle <= last)
     valley = np.max(depth, where=between, initial=-np.inf)
     at = np.interp(np.linspace(first, last, _ENDS), middle, counts)
-    left, here, right = np.log(at)[_CHORDS]
-    gap = _NEARNESS * left + (1 - _NEARNESS) * right - here
-    left, here, right = (1 / at)[_CHORDS]
-    error = np.sqrt(_NEARNESS**2 * left + (1 - _NEARNESS) ** 2 * right + here)
+    gap = _OVER @ np.log(at)
+    error = np.sqrt(_SQUARES @ (1 / at))
     return Dip(float((gap - error).max()), float(valley))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_memberships
 from sctandem.kernels._annealing_lift import COLDEST, fit_lift
@@ -68,6 +69,8 @@ class Annealing:
     temperature: float
 
 
+# the products are too small to be parted among threads, which only spin; and so the result is that of any machine
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def anneal(
     points: Points,
     *,

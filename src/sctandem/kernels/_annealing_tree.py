@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sctandem.kernels._annealing import critical_temperature
 from sctandem.kernels._annealing_evidence import Dip, separation
 
 if TYPE_CHECKING:
@@ -57,8 +56,9 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
     known: dict[tuple[int, int], Dip] = {}
     groups = list(range(n_given))
     members = {g: np.flatnonzero(labels == g) for g in groups}
+    means = {g: points[members[g]].mean(axis=0, dtype=np.float64) for g in groups}
     while len(groups) > max(n_groups, 1):
-        pairs = _near_pairs(points, groups, members)
+        pairs = _near_pairs(groups, means)
         for a, b in pairs:
             if (a, b) not in known:
                 cells = np.concatenate([members[a], members[b]])
@@ -69,6 +69,7 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
         a, b = min(unsure, key=lambda pair: known[pair].likely)
         new = max(members) + 1
         members[new] = np.concatenate([members[a], members[b]])
+        means[new] = points[members[new]].mean(axis=0, dtype=np.float64)
         united[(united == a) | (united == b)] = new
         groups = [g for g in groups if g not in {a, b}] + [new]
     return np.searchsorted(groups, united)
@@ -94,18 +95,18 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
     temperature: dict[int, float] = {}
     evidence: dict[int, float] = {}
     nodes = list(members)
+    moments = {g: _Moments.of(points[cells]) for g, cells in members.items()}
     known: dict[tuple[int, int], float] = {}
     while len(nodes) > 1:
         for i, a in enumerate(nodes):
             for b in nodes[:i]:
                 if (a, b) not in known:
-                    cells = np.concatenate([members[a], members[b]])
-                    known[a, b] = critical_temperature(points[cells])[0]
+                    known[a, b] = moments[a].united(moments[b]).critical_temperature()
         a, b = min(((a, b) for i, a in enumerate(nodes) for b in nodes[:i]), key=lambda pair: known[pair])
         new = max(members) + 1
         cells = np.concatenate([members[a], members[b]])
         children[new] = (a, b) if len(members[a]) >= len(members[b]) else (b, a)
-        members[new] = cells
+        members[new], moments[new] = cells, moments[a].united(moments[b])
         temperature[new] = max([known[a, b], *(temperature.get(c, 0.0) for c in (a, b))])
         evidence[new] = separation(points[cells], np.arange(len(cells)) >= len(members[a])).sure
         nodes = [n for n in nodes if n not in {a, b}] + [new]
@@ -122,10 +123,33 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
     )
 
 
-def _near_pairs(points: Points, groups: list[int], members: dict[int, Labels]) -> list[tuple[int, int]]:
+def _near_pairs(groups: list[int], means: dict[int, NDArray[np.float64]]) -> list[tuple[int, int]]:
     """List each group with those whose means are nearest."""
-    means = np.array([points[members[g]].mean(axis=0, dtype=np.float64) for g in groups])
-    distance = ((means[:, None] - means) ** 2).sum(axis=2)
+    centres = np.array([means[g] for g in groups])
+    distance = ((centres[:, None] - centres) ** 2).sum(axis=2)
     np.fill_diagonal(distance, np.inf)
     near = np.argsort(distance, axis=1, kind="stable")[:, : min(_NEAR, len(groups) - 1)]
     return sorted({(groups[min(i, j)], groups[max(i, j)]) for i in range(len(groups)) for j in near[i]})
+
+
+class _Moments(NamedTuple):
+    """Sums over the points of a group, from which those of unions follow."""
+
+    n: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, points: Points) -> _Moments:
+        mean = points.mean(axis=0, dtype=np.float64)
+        centred = points - mean
+        return cls(len(points), mean, centred.T @ centred)
+
+    def united(self, other: _Moments) -> _Moments:
+        n, gap = self.n + other.n, other.mean - self.mean
+        between = self.n * other.n / n * np.outer(gap, gap)
+        return _Moments(n, self.mean + other.n / n * gap, self.scatter + other.scatter + between)
+
+    def critical_temperature(self) -> float:
+        """Give twice the largest eigenvalue of the covariance."""
+        return 2 * float(np.linalg.eigvalsh(self.scatter / self.n)[-1])

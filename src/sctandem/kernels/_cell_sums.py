@@ -11,6 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def state_overlap(weights: Any) -> np.ndarray:
+    """Say how far states hold the same cells.
+
+    Parameters
+    ----------
+    weights
+        Of each cell in each state, cells x states, sparse or dense.
+
+    Returns
+    -------
+    States x states: cosine of their weights, 0 where no cell is in both and 1 where both hold the same cells alike.
+    """
+    share = sparse.csr_matrix(weights, dtype=np.float64)
+    products = (share.T @ share).toarray()
+    length = np.sqrt(np.maximum(np.diag(products), 1e-300))
+    return products / length[:, None] / length
+
+
 class CellSums:
     """Weighted sums over groups of cells, added up block by block.
 

@@ -37,7 +37,7 @@ def peak_gene_links(
     gene: str,
     *,
     groupby: str | None = None,
-    fdr: float = 0.05,
+    fdr: float = 0.1,
     layer: str | None = None,
     modalities: Mapping[str, str] | None = None,
     key: str = "tape_links",

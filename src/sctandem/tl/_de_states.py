@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MIN_COUNTS, MIN_SEEN = 10, 3
 #: Fewest genes of a state.
 MIN_GENES = 10
+#: Largest overlap of two states (see `state_overlap`) that lend each other what they know of variances. Of states that share
+#: cells the one would vouch for the other with the same chance counts.
+LARGEST_OVERLAP = 0.1
 TESTED = "tested"
 
 
@@ -71,7 +74,7 @@ class _Fitted:
         return assess_column(fit, column, covariates=covariates)
 
 
-def assess_states(sums: CellSums, plan: Plan, states: list[str]) -> list[StateResult]:
+def assess_states(sums: CellSums, plan: Plan, states: list[str], *, overlap: np.ndarray) -> list[StateResult]:
     """Test every state that has enough samples.
 
     Parameters
@@ -82,6 +85,8 @@ def assess_states(sums: CellSums, plan: Plan, states: list[str]) -> list[StateRe
         What is compared.
     states
         Names of the states.
+    overlap
+        How far they hold the same cells, states x states.
 
     Returns
     -------
@@ -119,9 +124,8 @@ def assess_states(sums: CellSums, plan: Plan, states: list[str]) -> list[StateRe
         if number in fitted:
             one = fitted[number]
             genes, used = one.genes, one.used
-            known = np.column_stack(
-                [_from_others(surprises, number)[genes], np.arcsinh(5 * np.clip(one.cell_variance, -0.5, 20))]
-            )
+            others = surprises[overlap[number] <= LARGEST_OVERLAP]  # the state itself is not among them
+            known = np.column_stack([_from_others(others)[genes], np.arcsinh(5 * np.clip(one.cell_variance, -0.5, 20))])
             for contrast in plan.contrasts:
                 if contrast.name in one.layout.weights:
                     tests[contrast.name] = one.test(contrast.name, known)
@@ -166,9 +170,8 @@ def _n_compared(plan: Plan, fitted: _Fitted, contrast: Contrast) -> int:
     return int(condition[fitted.used].isin(contrast.levels).sum())
 
 
-def _from_others(surprises: np.ndarray, number: int) -> np.ndarray:
+def _from_others(others: np.ndarray) -> np.ndarray:
     """Average over other states how much more a gene varies between samples than its mean leads to expect; 0 where unknown."""
-    others = np.delete(surprises, number, axis=0)
     known = np.isfinite(others)
     total = np.where(known, others, 0).sum(0)
     return total / np.maximum(known.sum(0), 1)

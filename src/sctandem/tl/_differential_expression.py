@@ -86,7 +86,7 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
     `adata.uns[key_added]["table"]` : :class:`pandas.DataFrame`
         A row a gene, state and contrast, sorted by p-value within state and contrast: ``gene``, ``state``, ``contrast`` (as
         ``"stim vs ctrl"``, or its name), ``log2fc`` (shrunken), ``lfc_se`` and ``ci_low``, ``ci_high`` (its posterior standard
-        deviation and 95 % interval), ``log2fc_raw`` (not shrunken), ``statistic`` (normal score), ``p_value``, ``q_value``
+        deviation and 95 % interval, which shrinkage sets and no test: near ``q_value=0.05`` the one may hold 0 and the other not), ``log2fc_raw`` (not shrunken), ``statistic`` (normal score), ``p_value``, ``q_value``
         (Benjamini-Hochberg within state and contrast), ``base_mean`` (counts a sample at the average depth), ``n_samples``
         (of the two conditions; for weights of columns those that the estimate depends on).
     `adata.uns[key_added]["states"]` : :class:`pandas.DataFrame`
@@ -121,7 +121,7 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
     Counts are added up over the cells of a sample and state. Each gene gets a negative binomial regression with a
     quasi-likelihood, :math:`\operatorname{Var}(y) = \sigma_g^2 (\mu + \phi(\mu) \mu^2)`, where small samples count
     less. :math:`\sigma_g^2` is moderated by genes with the same mean, by how much the same gene varies between the samples in
-    other states, and by how much it varies between the cells of one sample. What correlates samples over all genes is taken out by
+    other states that hold other cells, and by how much it varies between the cells of one sample. What correlates samples over all genes is taken out by
     generalised least squares over genes, and the spread of the statistics of genes without an effect is measured and divided
     out; this presumes that most genes have no effect. Samples with fewer than 5 cells, and genes with fewer than 10 counts
     or in fewer than 3 samples (2 with 2 a condition), are left out of a state. A sample with fewer than 5 cells in all states
@@ -168,6 +168,7 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
     check_adata(adata)
     check_target(adata, key_added, copy=copy)
     # imported here: nothing else of the package needs them
+    from sctandem.kernels._cell_sums import state_overlap
     from sctandem.tl._de_contrasts import plan_contrasts
     from sctandem.tl._de_samples import find_samples, state_weights, sum_cells
     from sctandem.tl._de_states import assess_states
@@ -199,7 +200,7 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
         learned = pd.DataFrame(weights, index=adata.obs_names, columns=states)
     params["cell_types"] = keys.weights if cell_types is None else cell_types
     sums = sum_cells(matrix, samples.of_cell, weights, len(samples.table))
-    found = assess_states(sums, plan, states)
+    found = assess_states(sums, plan, states, overlap=state_overlap(weights))
     result = working_copy(adata, copy=copy)
     shown = cell_types if cell_types is not None and cell_types in adata.obs else groupby
     params["version"] = version("sctandem")

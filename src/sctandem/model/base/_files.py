@@ -138,6 +138,8 @@ class FilesMixin:
         ValueError
             When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
+        TypeError
+            When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
 
         Notes
         -----

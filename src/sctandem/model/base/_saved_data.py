@@ -60,8 +60,12 @@ def check_features(adata: AnnData | MuData, features: Any, path: str, *, modalit
 
     `modalities` comes from `needed_modalities`.
     """
-    if isinstance(features, dict) and not isinstance(adata, AnnData):
-        registered, needed = modalities
+    registered, needed = modalities
+    if isinstance(adata, AnnData) == bool(registered):
+        kind = f"a MuData with the modalities {sorted(registered)}" if registered else "an AnnData"
+        msg = f"adata is {type(adata).__name__}, and the model in {path} was set up with {kind}: pass such an object."
+        raise TypeError(msg)
+    if isinstance(features, dict):
         lacking = [name for name in features if name in needed and name not in adata.mod]
         if lacking:
             msg = (
@@ -80,8 +84,8 @@ def check_features(adata: AnnData | MuData, features: Any, path: str, *, modalit
         missing = [name for name in names if name not in known]
         if missing:
             shown = ", ".join(map(repr, missing[:3]))
-            fault = f"lacks {len(missing)} of the {len(names)} features of the model in {path}: {shown}"
+            fault = f"lack {len(missing)} of the {len(names)} features of the model in {path}: {shown}"
         else:
-            fault = f"has the features of the model in {path} in another order, or more than these"
-        msg = f"{slot} {fault}. `{type(adata).__name__}.var_names` must be those of the model, in the same order."
+            fault = f"hold the features of the model in {path} in another order, or more than these"
+        msg = f"{slot}.var_names {fault}. They must be those of the model, in the same order: {slot}[:, names]."
         raise ValueError(msg)
