@@ -218,6 +218,22 @@ def test_spread_of_null_statistics(true):
     assert null_spread(scores[:20]) == pytest.approx(1, abs=0.15)
 
 
+def test_a_spread_below_one_is_believed_less_than_one_above():
+    scores = stats.norm.isf((np.arange(300) + 0.5) / 600)  # sizes without noise
+    assert null_spread(scores) == pytest.approx(1, abs=0.01)
+    below, above = np.log(null_spread(0.9 * scores)), np.log(null_spread(scores / 0.9))
+    assert np.log(0.9) < below < 0 < above < -np.log(0.9)
+    assert above > -1.3 * below  # alike before: what is too narrow in the middle of nulls is not so in their far tail
+
+
+def test_far_tail_of_nulls():
+    p = np.concatenate(
+        [assess_column(fit_state(donors(800, seed), DESIGN[:, [0, 2]]), 1).p_value for seed in range(12)]
+    )
+    assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.01)
+    assert (p < 0.001).mean() < 0.0019
+
+
 def test_null_is_calibrated_with_hidden_factors():
     shares, plain = [], []
     for seed in range(8):
@@ -304,6 +320,23 @@ def test_shrinkage():
     mirrored = shrink_effects(-effect, error)
     np.testing.assert_allclose(mirrored.mean, -found.mean)
     np.testing.assert_allclose(mirrored.low, -found.high, atol=1e-6)
+
+
+@pytest.mark.parametrize("absent", [0, 30])
+def test_intervals_agree_with_q_values(absent):
+    counts = donors(800, 3, effect=0.9, factor=0.1)
+    counts[:4, 80 : 80 + absent] = 0
+    test = assess_column(fit_state(counts, DESIGN[:, [0, 2]]), 1)
+    found, q = shrink_effects(test.effect, test.error), stats.false_discovery_control(test.p_value)
+    apart = (found.low > 0) | (found.high < 0)
+    assert apart.sum() > 30 + absent
+    assert not (apart & (q > 0.2)).any()
+    assert (~apart & (q < 0.001)).sum() == 0
+    assert (np.sign(found.mean) == np.sign(test.statistic))[apart].all()
+    rest = np.r_[0:80, 80 + absent : 800]
+    true = np.where(rest < 80, 0.9 * np.sign(test.effect[rest]), 0)
+    covered = (np.abs(test.effect[rest] - true) < 1.96 * test.error[rest]).mean()
+    assert 0.9 < covered < 0.98
 
 
 def test_shrinkage_of_one_normal_prior_in_closed_form():
