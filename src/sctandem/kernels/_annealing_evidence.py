@@ -23,12 +23,9 @@ _WINDOW = 2 * np.sqrt(np.pi)
 """Width of the window that counts as many points as a normal kernel does, in bandwidths."""
 _ENDS = 33
 """Places between the means at which chords begin, end and are looked at."""
-_CHORDS = np.array(list(combinations(range(_ENDS), 3))).T
-_NEARNESS = (_CHORDS[2] - _CHORDS[1]) / (_CHORDS[2] - _CHORDS[0])
-#: Chords x places: how far a chord lies over what is below it, as a sum over the places.
-_OVER = np.zeros((_CHORDS.shape[1], _ENDS))
-_OVER[np.arange(len(_OVER)), _CHORDS] = np.stack([_NEARNESS, -np.ones(len(_NEARNESS)), 1 - _NEARNESS])
-_SQUARES = _OVER**2
+_FROM, _BELOW, _TO = np.array(list(combinations(range(_ENDS), 3))).T
+_NEARNESS = (_TO - _BELOW) / (_TO - _FROM)
+"""Of the place below a chord to where the chord begins."""
 
 
 class Dip(NamedTuple):
@@ -126,8 +123,9 @@ def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:
     between = (middle >= first) & (middle <= last)
     valley = np.max(depth, where=between, initial=-np.inf)
     at = np.interp(np.linspace(first, last, _ENDS), middle, counts)
-    gap = _OVER @ np.log(at)
-    error = np.sqrt(_SQUARES @ (1 / at))
+    log, noise = np.log(at), 1 / at
+    gap = _NEARNESS * log[_FROM] - log[_BELOW] + (1 - _NEARNESS) * log[_TO]
+    error = np.sqrt(_NEARNESS**2 * noise[_FROM] + noise[_BELOW] + (1 - _NEARNESS) ** 2 * noise[_TO])
     return Dip(float((gap - error).max()), float(valley))
 
 

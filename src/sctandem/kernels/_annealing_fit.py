@@ -33,6 +33,8 @@ _OF_ONE = 0.3
 likeliest temperature is that of a single normal whatever it holds."""
 _LEAST_LIFTED = 0.01
 """Least share of the points in a cluster of the feature space, in which a few isolated points are a group."""
+_ENOUGH = 4000
+"""Points, and fewer than twice as many, of a round that only gives the metric of the next."""
 _FLOOR = 1e-3
 """Least variance of the metric, as a share of the largest."""
 
@@ -172,12 +174,14 @@ def _rounds(
     drawn = (drawn - centre).astype(np.float32)
     metric = np.eye(drawn.shape[1])
     measured = drawn
-    path, united, group = _one_round(measured, ends)
     for _ in range(n_rounds - 1 if ends.temperature is None else 0):
-        metric = within_metric(measured, group) @ metric
+        some = measured[:: max(1, len(drawn) // _ENOUGH)]
+        group = _one_round(some, ends)[2]
+        metric = within_metric(some, group) @ metric
         measured = drawn @ metric.astype(np.float32).T
         alone = group.max() == 0 and ends.n_clusters is None
-        path, united, group = _one_round(measured, ends._replace(coldest=_OF_ONE if alone else None))
+        ends = ends._replace(coldest=_OF_ONE if alone else None)
+    path, united, group = _one_round(measured, ends)
     turned = metric.astype(np.float32).T
     return (lambda points: (points - centre).astype(np.float32) @ turned), measured, path, united, group
 
