@@ -34,6 +34,7 @@ DESEQ, WILCOXON = "PyDESeq2", "Wilcoxon on cells"
 def assessed(
     adata: AnnData,
     *,
+    states: str = TYPE,
     covariates: tuple[str, ...] = (),
     deseq: bool = False,
     cells: bool = False,
@@ -41,13 +42,13 @@ def assessed(
 ) -> pd.DataFrame:
     """Test all types by ours and the peers; a row a method, type and gene. All methods see the genes and samples that ours tests.
 
-    `covariates` are columns of `obs` beside the group; with `shrink` PyDESeq2 shrinks its fold changes as well. The column `shrunken`
+    `states` is what ours is given as `cell_types`; the peers, which know no weights, take `TYPE`. `covariates` are columns of `obs` beside the group; with `shrink` PyDESeq2 shrinks its fold changes as well. The column `shrunken`
     is NaN for methods that do not shrink.
     """
     import sctandem as td
 
     start = time.process_time()
-    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=TYPE, covariates=covariates, reference="A")
+    td.tl.differential_expression(adata, GROUP, DONOR, cell_types=states, covariates=covariates, reference="A")
     own = time.process_time() - start
     table = td.get.de(adata)
     samples = adata.uns["deepde"]["samples"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Run = tuple[str, Callable[[], list[dict[str, Any]]]]
 
 NAME = "de"
-PARTS = ("null", "power", "interferon", "mixtures", "cost", "cells")
+PARTS = ("null", "states", "power", "interferon", "mixtures", "cost", "cells")
 #: Kept in a file of its own.
 ASSOCIATIONS = "associations"
 
@@ -68,6 +68,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--deseq-seeds", type=int, default=2, help="seeds, and splits of each kind, on which PyDESeq2 runs"
     )
     parser.add_argument("--cells", type=int, nargs="*", default=[50, 150, 500], help="of simulated donors")
+    parser.add_argument("--model-seeds", type=int, nargs="+", default=[0], help="of the models that find states")
     parser.add_argument("--only", default="", help="only runs whose name has this in it")
     parser.add_argument("--again", action="store_true", help="measure runs again that are there")
     parser.add_argument("--take", nargs="+", type=Path, default=[], metavar="FILE", help="only add the runs of FILE")
@@ -102,6 +103,17 @@ def null(options: argparse.Namespace) -> Iterator[Run]:
         few = seed < options.deseq_seeds
         key = f"simulated, {n_cells} cells: {seed}"
         yield key, lambda n=n_cells, seed=seed, few=few: runs.null_simulated(n, seed, deseq=few)
+
+
+def states(options: argparse.Namespace) -> Iterator[Run]:
+    """List the null runs on states that a model found."""
+    from benchmarks import _de_data as data
+    from benchmarks import _de_states as runs
+
+    for size, seed in itertools.product((4, 2), options.model_seeds):
+        for first in data.splits(size):
+            key = f"{size} v {8 - size}, states of the model: {seed} {'+'.join(first)}"
+            yield key, lambda first=first, seed=seed: runs.null_split(first, seed)
 
 
 def power(options: argparse.Namespace) -> Iterator[Run]:
@@ -150,7 +162,7 @@ def cells(options: argparse.Namespace) -> Iterator[Run]:
 
 
 RUNS = {
-    "null": null, "power": power, "interferon": interferon, "mixtures": mixtures, "cost": cost, "cells": cells,
+    "null": null, "states": states, "power": power, "interferon": interferon, "mixtures": mixtures, "cost": cost, "cells": cells,
 }  # fmt: skip
 
 

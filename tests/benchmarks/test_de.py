@@ -152,6 +152,15 @@ def test_targets_of_nulls():
     assert wide["null 2 v 6: mean share below 0.05 within 0.03 to 0.07 for every type"] == "no"
 
 
+def test_states_of_a_model_are_judged_and_listed():
+    kind = "4 v 4, states of the model"
+    runs = [null_run(kind, f"0 {which}", share, 0) for which, share in (("a+b", 0.05), ("a+c", 0.08))]
+    assert answers({"states": runs})[f"null {kind}: mean share below 0.05 within 0.03 to 0.07 for every type"] == "yes"
+    line = _de_report.on_states(_de_report.flat(runs))[0]
+    assert line["share below 0.05"] == pytest.approx(0.065)
+    assert (line["runs"], line["states"], line["worst share below 0.05"]) == (2, 1, 0.08)
+
+
 def test_targets_of_power_leave_out_peers_that_do_not_hold_their_fdr():
     kind = "3 v 3, log2 fold change 1"
     target = f"{kind}: power 10 % above the best peer that holds its FDR"
@@ -161,9 +170,12 @@ def test_targets_of_power_leave_out_peers_that_do_not_hold_their_fdr():
         f"{kind}: FDR <= 0.06": "no",
         target: "no",
     }
-    # a peer on one seed is compared on that seed
-    mixed = [power_run(kind, "0", ours=(0.5, 0.05), few=(0.48, 0.0)), power_run(kind, "1", ours=(0.9, 0.05))]
-    assert answers({"power": mixed})[target] == "no"
+    # a peer on fewer seeds is compared on those, once there are five
+    some = [power_run(kind, str(seed), ours=(0.5, 0.05), few=(0.48, 0.0)) for seed in range(4)]
+    more = [power_run(kind, str(seed), ours=(0.9, 0.05)) for seed in range(5, 9)]
+    assert answers({"power": some + more})[target] == "not known"
+    fifth = power_run(kind, "4", ours=(0.5, 0.05), few=(0.48, 0.0))
+    assert answers({"power": [*some, fifth, *more]})[target] == "no"
 
 
 def test_nothing_is_met_that_was_not_run():
