@@ -152,6 +152,19 @@ def test_a_condition_in_c_is_the_condition():
     same(run(adata, design="~ sex + C(condition, contr.sum)"), run(adata, covariates="sex"), atol=1e-3)
 
 
+def test_names_with_dots_and_bars():
+    """Seurat calls the sample orig.ident."""
+    adata, dotted = cells(paired=True), cells(paired=True)
+    dotted.obs = dotted.obs.rename(columns={"donor": "orig.ident", "condition": "treated|not", "age": "age.years"})
+    plain = run(adata)
+    td.tl.differential_expression(dotted, "treated|not", "orig.ident", cell_types="type")
+    same(td.get.de(dotted), plain)
+    td.tl.differential_expression(
+        dotted, "treated|not", "orig.ident", cell_types="type", design="~ age.years + `treated|not`"
+    )
+    same(td.get.de(dotted), run(adata, design="~ age + condition"))
+
+
 def test_donors_within_batches():
     adata = cells(paired=True)
     table = run(adata, design="~ batch + donor + condition")
