@@ -201,6 +201,22 @@ def test_pairs_of_conditions():
     same(run(adata, contrasts=[("u", "c"), ("t", "c")]), run(adata))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "c"),
+        ({"reference": "t"}, "t"),
+        ({"contrasts": [("c", "t")]}, "t"),  # not the first category, from which a rise would be read as a fall
+        ({"contrasts": [("t", "c"), ("c", "t")]}, "no effect"),
+        ({"contrasts": {"c over t": {"condition[T.t]": -1}}}, "no effect"),
+    ],
+)
+def test_scanpy_is_told_what_was_compared_with(options, expected):
+    adata = cells()
+    run(adata, **options)
+    assert adata.uns["rank_genes_groups_deepde"]["params"]["reference"] == expected
+
+
 def test_an_interaction_needs_contrasts_and_tests_what_they_say():
     adata = cells(n_donors=12, only_men=True)
     with pytest.raises(ValueError, match=r"lets the effect of 'condition' depend on other columns.*contrasts="):
