@@ -368,6 +368,19 @@ def test_sparse_weights(form):
         run(adata, cell_types="sparse")
 
 
+def test_states_that_cannot_be_told_apart_are_refused():
+    adata = cells()
+    adata.obs["number"] = pd.Series([1 if i % 2 else "1" for i in range(adata.n_obs)], dtype=object).to_numpy()
+    halves = np.full((adata.n_obs, 2), 0.5)
+    adata.obsm["twice"] = pd.DataFrame(halves, index=adata.obs_names, columns=["B", "B"])
+    for key, slot in (("number", "obs"), ("twice", "obsm")):
+        with pytest.raises(ValueError, match=rf"adata.{slot}\['{key}'\] has several states called"):
+            run(adata, cell_types=key)
+    adata.obsm["text"] = pd.DataFrame({"B": "much", "T": 0.5}, index=adata.obs_names)
+    with pytest.raises(ValueError, match=r"adata.obsm\['text'\] does not hold weights of states: 'B' are no numbers"):
+        run(adata, cell_types="text")
+
+
 def test_learned_states_are_kept(monkeypatch, tmp_path):
     import sctandem.tl._train_model as training
 
