@@ -23,6 +23,7 @@ from sctandem._check_arguments import (
     check_slot_names,
     check_type,
     listed,
+    select_cells,
 )
 from sctandem._compat import copy_mudata
 
@@ -56,6 +57,7 @@ __all__ = [
     "layer_slot",
     "listed",
     "nonempty",
+    "select_cells",
     "working_copy",
 ]
 

@@ -274,8 +274,8 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         known = np.flatnonzero(states.notna())
         codes = states.cat.codes.to_numpy()[known]
         shape = (adata.n_obs, len(states.cat.categories))
-        names = _no_two_alike(states.cat.categories, f"adata.obs[{cell_types!r}]")
-        return sparse.csr_matrix((np.ones(len(known)), (known, codes)), shape=shape), names
+        of_column = _no_two_alike(states.cat.categories, f"adata.obs[{cell_types!r}]")
+        return sparse.csr_matrix((np.ones(len(known)), (known, codes)), shape=shape), of_column
     if cell_types not in adata.obsm:
         msg = (
             f"cell_types={cell_types!r} is neither in adata.obs, which has {listed(adata.obs.columns)}, nor in adata.obsm, "
@@ -283,7 +283,7 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         )
         raise KeyError(msg)
     found = adata.obsm[cell_types]
-    names = None
+    names: list[str] = []
     if isinstance(found, pd.DataFrame):
         names = _no_two_alike(found.columns, f"adata.obsm[{cell_types!r}]")
         text = [name for name, dtype in found.dtypes.items() if dtype.kind not in "iufb"]
