@@ -225,6 +225,8 @@ def test_target_of_a_result(mdata, tmp_path):
     _checks.check_target(backed, "name", copy=False)
     with pytest.raises(ValueError, match="copy=True needs the data in memory"):
         _checks.check_target(backed, "name", copy=True)
+    with pytest.raises(ValueError, match="writing to a view needs the data in memory"):
+        _checks.check_target(backed[:2], "name", copy=False)
     backed.file.close()
     with pytest.raises(ValueError, match="without a slash"):
         _checks.check_target(mdata, "a/b", copy=False)

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
 
 def listed(names: Any, limit: int = 10) -> str:
     """Write the first names of a collection, quoted, and how many more there are."""
@@ -89,6 +91,46 @@ def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
     if n_cells < minimum:
         msg = f"{purpose} needs at least {minimum} cells, but there {'is' if n_cells == 1 else 'are'} {n_cells}."
         raise ValueError(msg)
+
+
+def select_cells(indices: ArrayLike | None, n_cells: int, name: str = "indices") -> np.ndarray:
+    """Turn positions or a mask into positions.
+
+    Parameters
+    ----------
+    indices
+        The argument; `None` for all.
+    n_cells
+        How many cells there are.
+    name
+        Its name in messages.
+
+    Returns
+    -------
+    Positions, in the order given.
+
+    Raises
+    ------
+    TypeError
+        For what is neither.
+    ValueError
+        For a position out of bounds, or a mask of another length.
+    """
+    if indices is None:
+        return np.arange(n_cells)
+    given = np.asarray(indices)
+    if given.size == 0:
+        given = given.astype(np.int64)
+    if given.ndim != 1 or given.dtype.kind not in "iub":
+        msg = f"{name} must be positions of cells, or a mask, got {type(indices).__name__}: {indices!r:.80}"
+        raise TypeError(msg)
+    if given.dtype.kind == "b" and len(given) != n_cells:
+        msg = f"{name} is a mask of {len(given)} cells, but there are {n_cells}."
+        raise ValueError(msg)
+    if given.dtype.kind != "b" and given.size and not (-n_cells <= given.min() and given.max() < n_cells):
+        msg = f"{name} reach from {given.min()} to {given.max()}, but there are {n_cells} cells, counted from 0."
+        raise ValueError(msg)
+    return np.arange(n_cells)[given]
 
 
 def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None:

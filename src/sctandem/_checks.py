@@ -23,6 +23,7 @@ from sctandem._check_arguments import (
     check_slot_names,
     check_type,
     listed,
+    select_cells,
 )
 from sctandem._compat import copy_mudata
 
@@ -56,6 +57,7 @@ __all__ = [
     "layer_slot",
     "listed",
     "nonempty",
+    "select_cells",
     "working_copy",
 ]
 
@@ -382,11 +384,12 @@ def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
     TypeError
         When `key_added` is not text.
     ValueError
-        When `key_added` has a slash, or a copy is asked for of an object that is backed by a file.
+        When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
     """
     check_key_added(key_added)
-    if copy and data.isbacked:
-        msg = "copy=True needs the data in memory, but they are backed by a file: read them without `backed`."
+    if data.isbacked and (copy or data.is_view):
+        what = "copy=True" if copy else "writing to a view"
+        msg = f"{what} needs the data in memory, but they are backed by a file: read them without `backed`."
         raise ValueError(msg)
 
 

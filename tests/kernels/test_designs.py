@@ -146,12 +146,28 @@ def test_columns_called_like_functions_are_columns():
         formula_of("condition", ("a`b",))
 
 
+@pytest.mark.parametrize("name", ["orig.ident", "1.5", "lane|run", "0", "my sex", "a:b", "np"])
+def test_columns_of_any_name_are_columns(name):
+    formula = formula_of("condition", (name,))
+    assert set(variables_of(formula)) == {"condition", name}
+    design = make_design(EIGHT.rename(columns={"age": name}), formula, "condition", "a")
+    np.testing.assert_array_equal(design.matrix[:, 1], EIGHT["age"])
+
+
+@pytest.mark.parametrize("name", ["1", "."])
+def test_names_that_formulas_read_as_something_else_are_refused(name):
+    """In formulaic "1" is the intercept even in backticks, so that such a covariate would be left out unsaid."""
+    with pytest.raises(ValueError, match="called '1' or '.', or with a backtick in their name, cannot be in a design"):
+        formula_of("condition", (name,))
+
+
 @pytest.mark.parametrize(
     ("formula", "match"),
     [
         ("~ batch + (", "is not a formula that formulaic reads"),
         ("y ~ condition", "must have one side only"),
         ("~ condition | batch", "must have one side only"),
+        ("~ condition + (1 | donor)", "There are no random effects: samples are the unit"),
         ("~ logit(age) + condition", r"calls \['logit'\], which formulaic does not know"),
     ],
 )

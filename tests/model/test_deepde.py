@@ -77,6 +77,31 @@ def test_cells_are_compared_by_name(model):
         model.compare_cells(kind, np.zeros(600, dtype=bool))
 
 
+@pytest.mark.parametrize(
+    ("second", "error", "match"),
+    [
+        ([], ValueError, "second holds no cells"),
+        (np.ones(50, dtype=bool), ValueError, "second is a mask of 50 cells, but there are 600"),
+        ([600], ValueError, "second reach from 600 to 600, but there are 600 cells"),
+        (["0", "1"], TypeError, "second must be positions of cells, or a mask, got list"),
+        (None, ValueError, "second holds no cells"),
+        (3, TypeError, "second must be positions of cells, or a mask, got int: 3"),
+    ],
+)
+def test_cells_that_cannot_be_compared(model, second, error, match):
+    with pytest.raises(error, match=match):
+        model.compare_cells([0, 1], second)
+
+
+def test_cells_without_a_sample_are_refused():
+    adata = cells(n=50)
+    adata.obs["sample"] = adata.obs["sample"].where(np.arange(50) > 2)
+    with pytest.raises(ValueError, match=r"adata.obs\['sample'\] is missing in 3 cells: take them out"):
+        td.model.DeepDE.setup_anndata(adata, "sample")
+    with pytest.raises(KeyError, match="adata.obs has no column 'nope'; it has 'sample', 'type'"):
+        td.model.DeepDE.setup_anndata(adata, "nope")
+
+
 def test_seeds():
     found = []
     for seed in (0, 0, 1):

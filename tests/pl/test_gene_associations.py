@@ -67,10 +67,20 @@ def test_modules_take_turns(adata):
     assert ax.get_title(loc="left").startswith("6 of ")
 
 
+def test_pairs_without_an_association_are_the_thinnest_lines(adata):
+    adata.uns["gene_associations"]["table"]["association"] = 0.0
+    with np.errstate(all="raise"):
+        ax = td.pl.gene_associations(adata)
+    assert set(ax.collections[0].get_linewidths()) == {0.4}
+
+
 def test_errors(adata):
     with pytest.raises(KeyError, match="run `td.tl.gene_associations"):
         td.pl.gene_associations(adata, key="other")
     with pytest.raises(ValueError, match="n_pairs=0 is not an integer above 0"):
         td.pl.gene_associations(adata, 0)
+    for n_names in (-1, 2.5):
+        with pytest.raises(ValueError, match=f"n_names={n_names} is not an integer of at least 0"):
+            td.pl.gene_associations(adata, n_names=n_names)
     with pytest.raises(ValueError, match="module='M7' is not in"):
         td.pl.gene_associations(adata, module="M7")

@@ -152,6 +152,19 @@ def test_a_condition_in_c_is_the_condition():
     same(run(adata, design="~ sex + C(condition, contr.sum)"), run(adata, covariates="sex"), atol=1e-3)
 
 
+def test_names_with_dots_and_bars():
+    """Seurat calls the sample orig.ident."""
+    adata, dotted = cells(paired=True), cells(paired=True)
+    dotted.obs = dotted.obs.rename(columns={"donor": "orig.ident", "condition": "treated|not", "age": "age.years"})
+    plain = run(adata)
+    td.tl.differential_expression(dotted, "treated|not", "orig.ident", cell_types="type")
+    same(td.get.de(dotted), plain)
+    td.tl.differential_expression(
+        dotted, "treated|not", "orig.ident", cell_types="type", design="~ age.years + `treated|not`"
+    )
+    same(td.get.de(dotted), run(adata, design="~ age + condition"))
+
+
 def test_donors_within_batches():
     adata = cells(paired=True)
     table = run(adata, design="~ batch + donor + condition")
@@ -186,6 +199,22 @@ def test_pairs_of_conditions():
     turned = table[table["contrast"] == "u vs t"].assign(contrast="t vs u", statistic=lambda t: -t["statistic"])
     same(turned, table[table["contrast"] == "t vs u"], atol=2e-3)
     same(run(adata, contrasts=[("u", "c"), ("t", "c")]), run(adata))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "c"),
+        ({"reference": "t"}, "t"),
+        ({"contrasts": [("c", "t")]}, "t"),  # not the first category, from which a rise would be read as a fall
+        ({"contrasts": [("t", "c"), ("c", "t")]}, "no effect"),
+        ({"contrasts": {"c over t": {"condition[T.t]": -1}}}, "no effect"),
+    ],
+)
+def test_scanpy_is_told_what_was_compared_with(options, expected):
+    adata = cells()
+    run(adata, **options)
+    assert adata.uns["rank_genes_groups_deepde"]["params"]["reference"] == expected
 
 
 def test_an_interaction_needs_contrasts_and_tests_what_they_say():
@@ -323,48 +352,3 @@ def test_levels_of_several_kinds():
         [1 if c == "t" else "c" for c in adata.obs["condition"]], dtype=object
     ).to_numpy()
     assert set(run(adata)["contrast"]) == {"c vs 1"}
-
-
-# --- weights of states ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_array])
-def test_sparse_weights(form):
-    adata = cells()
-    halves = np.column_stack([np.full(adata.n_obs, 0.25), np.full(adata.n_obs, 0.75)])
-    adata.obsm["dense"], adata.obsm["sparse"] = halves, form(halves)
-    pd.testing.assert_frame_equal(run(adata, cell_types="sparse"), run(adata, cell_types="dense"))
-    adata.obsm["sparse"] = form(2 * halves)
-    with pytest.raises(ValueError, match=r"adata.obsm\['sparse'\] does not hold weights of states"):
-        run(adata, cell_types="sparse")
-
-
-def test_learned_states_are_kept(monkeypatch, tmp_path):
-    import sctandem.tl._train_model as training
-
-    adata = cells(n_donors=8)
-    weights = np.random.default_rng(0).dirichlet([1, 1], adata.n_obs).astype(np.float32)
-    given = []
-
-    def train(adata, samples, *, layer, seed):
-        given.append(samples)
-        return weights, ["0", "1"]
-
-    monkeypatch.setattr(training, "train_deepde", train)
-    table = run(adata, cell_types=None, rng=3)
-    assert set(given[0]) == {f"d{i}" for i in range(8)}
-    kept = adata.obsm["deepde_states"]
-    np.testing.assert_array_equal(kept, weights)
-    assert kept.to_numpy().dtype == np.float32
-    assert list(kept.columns) == ["0", "1"]
-    params = adata.uns["deepde"]["params"]
-    assert (params["seed"], params["cell_types"]) == (3, "deepde_states")
-    td.tl.differential_expression(adata, "condition", "donor", cell_types="deepde_states", key_added="again")
-    pd.testing.assert_frame_equal(td.get.de(adata, key="again"), table)
-    td.tl.gene_associations(adata, list(adata.var_names))
-    first = td.get.gene_associations(adata)
-    td.tl.gene_associations(adata, list(adata.var_names), cell_types="deepde_states", key_added="named")
-    pd.testing.assert_frame_equal(td.get.gene_associations(adata, key="named"), first)
-    assert adata.uns["gene_associations"]["params"]["cell_types"] == "deepde_states"
-    adata.write_h5ad(tmp_path / "a.h5ad")
-    pd.testing.assert_frame_equal(anndata.read_h5ad(tmp_path / "a.h5ad").obsm["deepde_states"], kept)

@@ -354,6 +354,19 @@ def test_reading(tested, partly):
     assert td.get.de(partly, "g1", state="T", q_value=0).empty
 
 
+def test_reading_with_other_things_in_place_of_names(tested):
+    with pytest.raises(TypeError, match="gene must be a Iterable, got float: 0.05"):
+        td.get.de(tested, 0.05)
+    with pytest.raises(TypeError, match="state must be a str, got list"):
+        td.get.de(tested, state=["B", "T"])
+    with pytest.raises(KeyError, match=r"adata.uns\['rank_genes_groups_deepde'\] has no 'table'; run `td.tl.diff"):
+        td.get.de(tested, key="rank_genes_groups_deepde")
+    with pytest.raises(
+        KeyError, match=r"adata.uns\['deepde'\]\['table'\] has no 'gene_a'; run `td.tl.gene_associations"
+    ):
+        td.get.gene_associations(tested, key="deepde")
+
+
 def test_a_state_that_was_not_tested_says_why():
     adata = cells()
     adata = adata[(adata.obs["type"] == "T") | adata.obs["donor"].isin(["d0", "d1", "d2"])].copy()

@@ -183,13 +183,15 @@ def test_reading(found):
         td.get.gene_associations(found, "nope")
     with pytest.raises(ValueError, match="module='M9' is not in adata.uns.* which has 'M1', 'M2'"):
         td.get.gene_associations(found, module="M9")
+    with pytest.raises(TypeError, match="gene must be a Iterable, got float: 0.05"):
+        td.get.gene_associations(found, 0.05)
     with pytest.raises(ValueError, match="q_value=2 is not a number between 0 and 1"):
         td.get.gene_associations(found, q_value=2)
 
 
 def test_errors(found):
     adata = cells()
-    with pytest.raises(KeyError, match=r"adata.uns has no 'deepde'; run .* or give genes= and sample_key="):
+    with pytest.raises(KeyError, match=r"adata.uns has no 'deepde'; run `[^`]*` first, or give genes= and sample_key="):
         td.tl.gene_associations(adata)
     with pytest.raises(KeyError, match="adata.obs has no column 'nope'"):
         td.tl.gene_associations(adata, ["g01", "g02", "g03"], sample_key="nope")
@@ -209,6 +211,12 @@ def test_errors(found):
     adata.X = adata.X * 0.5
     with pytest.raises(ValueError, match="adata.X does not hold counts"):
         td.tl.gene_associations(adata, list(adata.var_names), sample_key="donor")
+    with pytest.raises(ValueError, match="key_added='deepde' is the key of the differential expression"):
+        td.tl.gene_associations(found, key_added="deepde")
+    with pytest.raises(
+        KeyError, match=r"adata.uns\['gene_associations'\]\['params'\] has no 'groupby'; run `td.tl.diff"
+    ):
+        td.tl.gene_associations(found, key="gene_associations", key_added="again")
     assert "gene_associations" not in adata.uns
     assert "gene_associations" not in adata.varp
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_number, check_slot, check_type, listed
+from sctandem._checks import check_adata, check_number, check_slot, check_type, listed
 from sctandem._keys import DEKeys
 from sctandem.get._select import rows_of_genes
 
@@ -72,14 +72,13 @@ def de(
     >>> len(td.get.de(adata, q_value=0.05))
     1
     """
-    from anndata import AnnData
-
-    check_type(adata, AnnData, "adata")
+    check_adata(adata)
     keys = DEKeys(key)
     function = "td.tl.differential_expression(adata, groupby, sample_key)"
     run = check_slot(adata.uns, key, "adata.uns", function)
-    table = run[keys.table]
     slot = f"adata.uns[{key!r}]"
+    table = check_slot(run, keys.table, slot, function)
+    check_slot(table, keys.contrast, f"{slot}[{keys.table!r}]", function)  # there are tables in other results
     if q_value is not None:
         check_number(q_value, "q_value", low=0, high=1)
     rows_of_genes(table, keys.gene, gene, slot=slot)
@@ -87,6 +86,7 @@ def de(
     chosen = {column: value for column, value in named if value is not None}
     states = run.get(keys.states, table)
     for column, value in chosen.items():
+        check_type(value, str, column, hint="It names one.")
         known = states[column].astype(str).unique()
         if value not in known:
             msg = f"{column}={value!r} is not in {slot}, which has {listed(known)}."

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sctandem._checks import check_adata, check_number, check_slot, listed
 from sctandem._keys import AssociationKeys
-from sctandem.get._select import close_names
+from sctandem.get._select import close_names, gene_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,11 +70,13 @@ def gene_associations(
     """
     check_adata(adata)
     keys = AssociationKeys(key)
-    table = check_slot(adata.uns, key, "adata.uns", "td.tl.gene_associations(adata)")[keys.table]
+    function = "td.tl.gene_associations(adata)"
+    table = check_slot(check_slot(adata.uns, key, "adata.uns", function), keys.table, f"adata.uns[{key!r}]", function)
+    check_slot(table, keys.gene_a, f"adata.uns[{key!r}][{keys.table!r}]", function)  # there are tables in other results
     if q_value is not None:
         check_number(q_value, "q_value", low=0, high=1)
     if gene is not None:
-        genes = [gene] if isinstance(gene, str) else list(gene)
+        genes = gene_names(gene)
         known = list(dict.fromkeys([*table[keys.gene_a], *table[keys.gene_b]]))
         absent = [name for name in genes if name not in known]
         if absent:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_mudata, check_slot
+from sctandem._checks import check_mudata, check_slot, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +20,17 @@ def read_result(mdata: MuData, key: str, function: str) -> dict[str, Any]:
     return check_slot(mdata.uns, key, "mdata.uns", function)
 
 
+def gene_names(gene: str | Sequence[str]) -> list[str]:
+    """Return the names of one gene or of several as a list; raise a TypeError for what is neither, such as a q-value in its place."""
+    check_type(gene, Iterable, "gene", hint="It names one gene or several.")
+    return [gene] if isinstance(gene, str) else list(gene)
+
+
 def rows_of_genes(table: pd.DataFrame, column: str, gene: str | Sequence[str] | None, *, slot: str) -> pd.DataFrame:
     """Return the rows of one gene or of several; raise a KeyError for a gene that has none."""
     if gene is None:
         return table
-    genes = [gene] if isinstance(gene, str) else list(gene)
+    genes = gene_names(gene)
     absent = [name for name in genes if not (table[column] == name).any()]
     if absent:
         known = list(table[column].unique())

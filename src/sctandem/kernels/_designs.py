@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Differences of the design between two levels that vary by less than this over samples are the same in all.
 _SAME = 1e-9
+#: Names in backticks.
+_QUOTED = re.compile("`[^`]+`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,11 @@ def formula_of(groupby: str, covariates: tuple[str, ...]) -> str:
     Raises
     ------
     ValueError
-        When a name has a backtick, which formulas cannot quote.
+        When a name has a backtick, which formulas cannot quote, or is `"1"` or `"."`, which mean something else there even if quoted.
     """
-    quoted = [name for name in (*covariates, groupby) if "`" in name]
-    if quoted:
-        msg = f"columns with a backtick in their name cannot be in a design: rename {quoted}."
+    unusable = [name for name in (*covariates, groupby) if "`" in name or name in ("1", ".")]
+    if unusable:
+        msg = f"columns called '1' or '.', or with a backtick in their name, cannot be in a design: rename {unusable}."
         raise ValueError(msg)
     return "~ " + " + ".join(f"`{name}`" for name in (*covariates, groupby))
 
@@ -116,17 +118,23 @@ def variables_of(formula: str) -> list[str]:
     try:
         read = Formula(formula)
     except FormulaicError as error:
-        msg = f"design={formula!r} is not a formula that formulaic reads: {str(error).splitlines()[0]}"
+        bar = "|" in _QUOTED.sub("", formula)
+        hint = (
+            " There are no random effects: samples are the unit, and donors with several of them a term." if bar else ""
+        )
+        msg = f"design={formula!r} is not a formula that formulaic reads: {str(error).splitlines()[0]}{hint}"
         raise ValueError(msg) from error
-    if hasattr(read, "lhs") or "|" in formula:
+    if hasattr(read, "lhs") or "|" in _QUOTED.sub("", formula):
         msg = f"design={formula!r} must have one side only, such as '~ batch + condition': what is explained are the counts."
         raise ValueError(msg)
-    names = {str(name) for name in read.required_variables}
+    # not `required_variables`: it cuts names at dots (orig.ident), passes over columns that are called like a function of formulaic,
+    # and does not look into what is standardised or expanded: scale(age), poly(age, 2)
+    names: set[str] = set()
     for factor in (factor for term in read for factor in term.factors):
         how = factor.eval_method.value
-        if how == "lookup":  # formulaic passes over columns that are called like one of its functions
+        if how == "lookup":
             names.add(str(factor.expr))
-        elif how == "python":  # and does not look into what it standardises or expands: scale(age), poly(age, 2)
+        elif how == "python":
             names |= _names_in(factor.expr, formula)
     return sorted(names)
 
@@ -135,9 +143,9 @@ def _names_in(code: str, formula: str) -> set[str]:
     """List the columns that an expression of a formula needs."""
     from formulaic.transforms import TRANSFORMS
 
-    quoted = re.findall("`([^`]+)`", code)
+    quoted = [name.strip("`") for name in _QUOTED.findall(code)]
     try:
-        nodes = list(ast.walk(ast.parse(re.sub("`[^`]+`", "np", code).strip(), mode="eval")))
+        nodes = list(ast.walk(ast.parse(_QUOTED.sub("np", code).strip(), mode="eval")))
     except SyntaxError as error:
         msg = f"design={formula!r} has {code!r}, which cannot be read: {error}"
         raise ValueError(msg) from error

@@ -15,6 +15,7 @@ from scvi.model.base import BaseModelClass
 from sctandem._checks import (
     check_adata,
     check_counts,
+    check_key,
     check_layer,
     check_n_cells,
     check_number,
@@ -22,6 +23,7 @@ from sctandem._checks import (
     check_slot_names,
     check_type,
     layer_slot,
+    select_cells,
 )
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
@@ -127,7 +129,7 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         KeyError
             When the layer or the column is not there.
         ValueError
-            When the counts are none: not whole, negative or missing.
+            When the counts are none: not whole, negative or missing; or when a cell has no sample.
         """
         given = dict(locals())
         given.pop("source_registry")
@@ -135,6 +137,10 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         check_type(sample_key, str, "sample_key")
         check_slot_names(given)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
+        missing = int(check_key(adata.obs, sample_key, "adata.obs").isna().sum())
+        if missing:
+            msg = f"adata.obs[{sample_key!r}] is missing in {missing} cells: take them out, or name their sample."
+            raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
@@ -211,6 +217,15 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         A row a gene, most probable first: `probability` (that the fold change exceeds `delta` between a cell of one group and one of the
         other), `log2fc` and `log2fc_sd` (over pairs).
 
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
+        TypeError
+            When the cells are neither positions nor a mask.
+        ValueError
+            When there are none, a position or the length of a mask is not that of the data, or a number is out of bounds.
+
         Notes
         -----
         Differences between two donors are found here as surely as those between two conditions. No p-values follow from it.
@@ -221,11 +236,13 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         check_positive(n_draws, "n_draws", whole=True)
         self.module.eval()
         generator = as_generator(rng)
-        groups = [np.arange(self.adata.n_obs)[np.asarray(cells)] for cells in (first, second)]
-        for name, cells in zip(("first", "second"), groups, strict=True):
+        groups = []
+        for name, given in (("first", first), ("second", second)):
+            cells = select_cells(() if given is None else given, self.adata.n_obs, name)
             if not len(cells):
                 msg = f"{name} holds no cells."
                 raise ValueError(msg)
+            groups.append(cells)
         total, square, over = (np.zeros(self.adata.n_vars) for _ in range(3))
         done = 0
         with torch_seeded(generator):

@@ -22,6 +22,7 @@ from sctandem._checks import (
     holds_counts,
     layer_slot,
     nonempty,
+    select_cells,
 )
 from sctandem._keys import GeneWindowKeys, SequenceKeys
 from sctandem.data import as_csr
@@ -248,33 +249,6 @@ def _windows(mdata: MuData, rna: AnnData, atac: AnnData, key: str) -> tuple[Wind
     )
     chrom = genes[keys.chrom].astype(str).reindex(rna.var_names)
     return windows, pd.factorize(chrom)[0]
-
-
-def select_cells(indices: Cells, n_cells: int) -> np.ndarray:
-    """Turn positions or a mask into positions.
-
-    Raises
-    ------
-    TypeError
-        For what is neither.
-    ValueError
-        For a position out of bounds, or a mask of another length.
-    """
-    if indices is None:
-        return np.arange(n_cells)
-    given = np.asarray(indices)
-    if given.size == 0:
-        given = given.astype(np.int64)
-    if given.ndim != 1 or given.dtype.kind not in "iub":
-        msg = f"indices must be positions of cells, or a mask, got {type(indices).__name__}: {indices!r:.80}"
-        raise TypeError(msg)
-    if given.dtype.kind == "b" and len(given) != n_cells:
-        msg = f"indices is a mask of {len(given)} cells, but there are {n_cells}."
-        raise ValueError(msg)
-    if given.dtype.kind != "b" and given.size and not (-n_cells <= given.min() and given.max() < n_cells):
-        msg = f"indices reach from {given.min()} to {given.max()}, but there are {n_cells} cells, counted from 0."
-        raise ValueError(msg)
-    return np.arange(n_cells)[given]
 
 
 def read_atac(

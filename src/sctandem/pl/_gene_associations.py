@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from sctandem._checks import check_positive, check_slot
+from sctandem._checks import check_number, check_positive, check_slot
 from sctandem._keys import AssociationKeys
 from sctandem.get._gene_associations import gene_associations as read_associations
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, palette
@@ -49,7 +49,7 @@ def gene_associations(
     module
         Only pairs of this module, such as `"M1"`.
     n_names
-        Genes that are named, those with the most pairs first.
+        Genes that are named, those with the most pairs first; 0 for none.
     key
         The `key_added` of :func:`sctandem.tl.gene_associations`.
     ax
@@ -65,7 +65,7 @@ def gene_associations(
     KeyError
         When nothing was computed under `key`, or a gene is in no pair.
     ValueError
-        When there is no such module, or no pair at all.
+        When there is no such module, or no pair at all, or a number of pairs or names cannot be.
 
     Examples
     --------
@@ -82,6 +82,7 @@ def gene_associations(
     """
     keys = AssociationKeys(key)
     check_positive(n_pairs, "n_pairs", whole=True)
+    check_number(n_names, "n_names", whole=True)
     table = read_associations(adata, gene, module=module, key=key)
     if not len(table):
         msg = f"adata.uns[{key!r}] holds no pair: nothing reached the false discovery rate."
@@ -165,7 +166,7 @@ def _draw_pairs(ax: Axes, table: pd.DataFrame, place: dict[str, np.ndarray], key
     table = table.sort_values(keys.association, key=np.abs)
     lines = [[place[a], place[b]] for a, b in zip(table[keys.gene_a], table[keys.gene_b], strict=True)]
     value = table[keys.association].to_numpy()
-    strength = np.abs(value) / np.abs(value).max()
+    strength = np.abs(value) / max(np.abs(value).max(), 1e-12)
     colors = np.where(value > 0, ACTIVATING, REPRESSING)
     ax.add_collection(
         LineCollection(lines, colors=list(colors), linewidths=0.4 + 2 * strength, alpha=0.2 + 0.4 * strength, zorder=1)

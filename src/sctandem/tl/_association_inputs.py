@@ -134,9 +134,16 @@ def read_inputs(
 
 def _run(adata: AnnData, key: str, *, needed: bool) -> dict[str, Any]:
     """Return the result of differential expression, or nothing."""
-    if not needed and key not in adata.uns:
+    if key in adata.uns:
+        run, slot = adata.uns[key], f"adata.uns[{key!r}]"
+        check_slot(check_slot(run, KEYS.params, slot, CALL), "groupby", f"{slot}[{KEYS.params!r}]", CALL)
+        check_slot(run, KEYS.table, slot, CALL)
+        return run
+    if not needed:
         return {}
-    return check_slot(adata.uns, key, "adata.uns", f"{CALL}` or give genes= and sample_key=; `{CALL}")
+    named = [name for name in adata.uns if not str(name).startswith("_scvi")]
+    msg = f"adata.uns has no {key!r}; run `{CALL}` first, or give genes= and sample_key=. It has {listed(named)}."
+    raise KeyError(msg)
 
 
 def _contrast(run: dict[str, Any], contrast: str | None, key: str) -> str:

@@ -274,9 +274,8 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         known = np.flatnonzero(states.notna())
         codes = states.cat.codes.to_numpy()[known]
         shape = (adata.n_obs, len(states.cat.categories))
-        return sparse.csr_matrix((np.ones(len(known)), (known, codes)), shape=shape), [
-            str(name) for name in states.cat.categories
-        ]
+        of_column = _no_two_alike(states.cat.categories, f"adata.obs[{cell_types!r}]")
+        return sparse.csr_matrix((np.ones(len(known)), (known, codes)), shape=shape), of_column
     if cell_types not in adata.obsm:
         msg = (
             f"cell_types={cell_types!r} is neither in adata.obs, which has {listed(adata.obs.columns)}, nor in adata.obsm, "
@@ -284,8 +283,13 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         )
         raise KeyError(msg)
     found = adata.obsm[cell_types]
-    names = [str(name) for name in found.columns] if isinstance(found, pd.DataFrame) else None
+    names: list[str] = []
     if isinstance(found, pd.DataFrame):
+        names = _no_two_alike(found.columns, f"adata.obsm[{cell_types!r}]")
+        text = [name for name, dtype in found.dtypes.items() if dtype.kind not in "iufb"]
+        if text:
+            msg = f"adata.obsm[{cell_types!r}] does not hold weights of states: {listed(text)} are no numbers."
+            raise ValueError(msg)
         found = found.to_numpy(dtype=float)
     weights = sparse.csr_matrix(found if sparse.issparse(found) else np.atleast_2d(np.asarray(found)), dtype=float)
     total = np.asarray(weights.sum(1)).ravel()
@@ -294,6 +298,16 @@ def state_weights(adata: AnnData, cell_types: str) -> tuple[Any, list[str]]:
         msg = f"adata.obsm[{cell_types!r}] does not hold weights of states: at least 0, finite, adding up to at most 1 in a cell."
         raise ValueError(msg)
     return weights, names or [str(i) for i in range(weights.shape[1])]
+
+
+def _no_two_alike(names: Iterable[object], slot: str) -> list[str]:
+    """Write the names of states as text, and check that each is there once."""
+    texts = [str(name) for name in names]
+    twice = [name for i, name in enumerate(texts) if name in texts[:i]]
+    if twice:
+        msg = f"{slot} has several states called {listed(dict.fromkeys(twice))} (as text): results could not be told apart. Rename them."
+        raise ValueError(msg)
+    return texts
 
 
 def sum_cells(matrix: Any, of_cell: np.ndarray, weights: Any, n_samples: int) -> CellSums:

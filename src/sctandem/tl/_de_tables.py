@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sctandem.tl._de_contrasts import Plan
     from sctandem.tl._de_states import StateResult
 
+#: What contrasts that have no condition in common are compared with.
+NO_EFFECT = "no effect"
+
 
 def write(
     adata: AnnData,
@@ -65,13 +68,19 @@ def write(
     }
     adata.uns[keys.ranked] = {
         "params": {
-            "groupby": shown, "reference": plan.samples.reference, "method": keys.key,
+            "groupby": shown, "reference": _compared_with(plan), "method": keys.key,
             "use_raw": False, "corr_method": "benjamini-hochberg",
         },
         **ranked,
     }  # fmt: skip
     if learned is not None:
         adata.obsm[keys.weights] = learned
+
+
+def _compared_with(plan: Plan) -> str:
+    """Return what scanpy's titles say after "vs.": the condition that all contrasts have second, if there is one."""
+    second = {one.levels[1] if one.levels else None for one in plan.contrasts}
+    return str(second.pop() if len(second) == 1 and None not in second else NO_EFFECT)
 
 
 def _genes(one: StateResult, contrast: str, names: pd.Index, keys: DEKeys) -> pd.DataFrame:

@@ -135,7 +135,7 @@ def differential_expression(  # noqa: PLR0913 - a design of samples is said with
 
     Of scanpy's functions, given ``key="rank_genes_groups_<key_added>"``, these show the comparison of conditions:
     ``sc.get.rank_genes_groups_df``; ``sc.pl.rank_genes_groups`` (scores, of no more genes than were tested; "T vs. ctrl" is the
-    contrast within T); and with one contrast and every type tested ``sc.pl.rank_genes_groups_dotplot`` and ``_matrixplot`` with
+    contrast within T, "T stim vs ctrl vs. no effect" one of several that have no reference in common); and with one contrast and every type tested ``sc.pl.rank_genes_groups_dotplot`` and ``_matrixplot`` with
     ``values_to_plot="logfoldchanges"``. Without `values_to_plot` these two, ``_heatmap``, ``_stacked_violin`` and ``_tracksplot`` draw the
     expression of the genes by *type*; ``groupby=[<cell_types>, <condition>]`` shows it by condition in all but the last.
     ``sc.pl.rank_genes_groups_violin`` compares groups of cells with a reference group, which is not what was tested: it shows nothing

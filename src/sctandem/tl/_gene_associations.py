@@ -95,7 +95,7 @@ def gene_associations(
     KeyError
         When differential expression was not run and `genes` or `sample_key` is not given, or a gene or column is not there.
     ValueError
-        When the counts are none, there are fewer than 3 genes or no sample has 5 cells of a type. Nothing is written then.
+        When the counts are none, `key_added` is `key`, there are fewer than 3 genes or no sample has 5 cells of a type. Nothing is written then.
 
     Notes
     -----
@@ -134,6 +134,9 @@ def gene_associations(
     """
     check_adata(adata)
     check_target(adata, key_added, copy=copy)
+    if key_added == key:
+        msg = f"key_added={key_added!r} is the key of the differential expression, which would be lost: name another."
+        raise ValueError(msg)
     check_number(fdr, "fdr", low=0, high=1)
     # imported here: nothing else of the package needs them
     from sctandem.kernels._count_scores import CountScores, fit_count_model
