@@ -45,7 +45,17 @@ def test_groups_without_a_label_have_no_labelled_neighbours():
     assert labelled_share(points, np.zeros(len(points), dtype=bool)).max() == 0
 
 
-def test_a_label_without_cells_has_a_region_all_the_same():
+def test_a_label_without_cells_has_no_region():
     points, labels = labelled_points()
-    regions = fit_regions(points, labels, np.zeros(len(points), dtype=bool), 4)
-    assert np.isfinite(region_distances(points, regions)).all()
+    shown = np.zeros(len(points), dtype=bool)
+    # it would lie in the middle of all, and make what is there typical
+    middle = points.mean(axis=0, keepdims=True)
+    found = region_distances(middle, fit_regions(points, 2 * labels, shown, 6))
+    np.testing.assert_allclose(found, region_distances(middle, fit_regions(points, labels, shown, 3)))
+    assert typicality(middle, fit_regions(points, 2 * labels, shown, 6)) < 0.01
+
+
+def test_a_label_of_heldout_cells_alone_has_their_region():
+    points, labels = labelled_points()
+    regions = fit_regions(points, labels, labels == 2, 3)
+    np.testing.assert_allclose(regions.means[2], points[labels == 2].mean(axis=0))

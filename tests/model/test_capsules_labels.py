@@ -108,6 +108,17 @@ def test_features_in_order():
     assert model.predict().nunique() >= 3
 
 
+def test_a_saved_model_reads_cells_without_any_label(labelled, tmp_path):
+    labelled.save(tmp_path / "model")
+    other = labelled.adata.copy()
+    other.obs["label"] = "unknown"
+    loaded = CapsuleNet.load(tmp_path / "model", other, accelerator="cpu")
+    known = (other.obs["type"] != "3").to_numpy()
+    found = loaded.predict()[known].astype(str)
+    assert (found == "type " + other.obs["type"][known]).mean() > 0.95
+    assert roc_auc_score(~known, -loaded.get_typicality()) > 0.9
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [(["unknown"], "has 0 labels"), (["a", "unknown"], "has 1 labels"), ([None, "b"], "missing for")],

@@ -19,7 +19,16 @@ from scvi.data.fields import (
 )
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_slot_names, check_type
+from sctandem._checks import (
+    check_adata,
+    check_counts,
+    check_key,
+    check_layer,
+    check_n_cells,
+    check_slot_names,
+    check_type,
+    layer_slot,
+)
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
 from sctandem.kernels import align_batches
@@ -160,17 +169,32 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         Returns
         -------
         None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch` and `_scvi_labels`.
+
+        Raises
+        ------
+        KeyError
+            When the layer or a column is not there.
+        ValueError
+            When the counts are none: not whole, negative or missing; when cells lack a label or a batch, or there are fewer than two labels.
+        TypeError
+            When `adata` is not an AnnData, or a name not text.
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_adata(adata)
         check_slot_names(given)
+        check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
+        for key in (batch_key, size_factor_key):
+            if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
+                msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
+                raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
         ]
         if labels_key is not None:
-            check_labels(adata, labels_key, unlabeled_category)
+            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
             fields.append(LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category))
         if size_factor_key is not None:
             fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
@@ -299,17 +323,15 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         return torch.from_numpy(whole)
 
 
-def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str) -> None:
-    """Check that there are labels to learn from; scvi-tools says when the column is not there."""
-    if labels_key not in adata.obs:
-        return
-    column = adata.obs[labels_key]
+def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str, *, trained: bool) -> None:
+    """Check that there are labels to learn from; a trained model has learned them, and the cells at hand may have none."""
+    column = check_key(adata.obs, labels_key, "adata.obs")
     slot = f"adata.obs[{labels_key!r}]"
     if column.isna().any():
         msg = f"{slot} is missing for {int(column.isna().sum())} cells; name them {unlabeled_category!r}."
         raise ValueError(msg)
     given = [name for name in column.unique() if name != unlabeled_category]
-    if len(given) < 2:
+    if len(given) < 2 and not trained:
         msg = (
             f"{slot} has {len(given)} labels beside {unlabeled_category!r} (the cells without one); at least 2 are needed. "
             "Without labels leave labels_key out."

@@ -223,7 +223,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             labelled, batch = self._label_codes() >= 0, self._codes(REGISTRY_KEYS.BATCH_KEY)
             inside = np.isin(batch, batch[labelled])
             values[inside] *= labelled_share(poses[inside], labelled[inside])
-            values = values if indices is None else values[np.asarray(indices)]
+            values = values[self._cells(adata, indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
 
 
