@@ -1,0 +1,157 @@
+"""What a type of cells expresses, from counts of single cells: a mean and how far samples lie from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+#: Molecules of the mean profile that are added to every type, so that no share is 0.
+PRIOR_MOLECULES = 300.0
+#: Standard deviation between donors, natural log, where one sample gives no information; and molecules that outweigh it.
+DONOR_SPREAD = 0.3
+_SPREAD_WEIGHT = 4.0
+
+
+class Signature(NamedTuple):
+    """Expression of types of cells.
+
+    Attributes
+    ----------
+    molecules
+        Sum of the counts of a type, types x genes.
+    shares
+        Expected share of a gene in the molecules of a type, types x genes; rows add up to 1.
+    spread
+        Standard deviation of the log expression between samples (donors), types x genes.
+    """
+
+    molecules: np.ndarray
+    shares: np.ndarray
+    spread: np.ndarray
+
+    def __getitem__(self, genes: ArrayLike) -> Signature:  # type: ignore[override]
+        """Keep some genes; shares add up to 1 again."""
+        shares = self.shares[:, genes]
+        return Signature(self.molecules[:, genes], shares / shares.sum(1, keepdims=True), self.spread[:, genes])
+
+
+def signature(counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray | None = None) -> Signature:
+    """Summarise counts by type.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes.
+    types
+        Type of each cell, from 0 without gaps.
+    samples
+        Sample (donor) of each cell, from 0; `None` where there is one, or where it is not known.
+
+    Returns
+    -------
+    Molecules, shares and spread.
+
+    Notes
+    -----
+    Shares are posterior means under a gamma prior of 300 molecules around the mean of the types. The spread is a method-of-moments
+    estimate: the variance of log shares between samples beyond that of counting, drawn towards 0.3 by the weight of four samples.
+    """
+    n_types, n_genes = int(types.max()) + 1, counts.shape[1]
+    molecules = _sums(counts, types, n_types)
+    totals = molecules.sum(1, keepdims=True)
+    mean = (molecules / totals).mean(0)
+    shares = (molecules + PRIOR_MOLECULES * mean) / (totals + PRIOR_MOLECULES)
+    spread = np.full((n_types, n_genes), DONOR_SPREAD)
+    if samples is not None and samples.max() > 0:
+        n_samples = int(samples.max()) + 1
+        each = _sums(counts, types * n_samples + samples, n_types * n_samples).reshape(n_types, n_samples, n_genes)
+        for kind in range(n_types):
+            seen = each[kind].sum(1) >= PRIOR_MOLECULES * 10
+            if seen.sum() > 1:
+                spread[kind] = _spread(each[kind][seen], shares[kind])
+    return Signature(molecules, shares, spread)
+
+
+def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
+    """Add up the rows of each group."""
+    n = len(groups)
+    indicator = sparse.csr_matrix((np.ones(n), (groups, np.arange(n))), shape=(n_groups, n))
+    return np.asarray((indicator @ counts).todense(), dtype=np.float64)
+
+
+def _spread(molecules: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Estimate the spread between samples of one type, a gene; `molecules` is samples x genes."""
+    expected = molecules.sum(1, keepdims=True) * shares
+    logs = np.log((molecules + 1) / (expected + 1))
+    excess = (logs - logs.mean(0)) ** 2 * len(logs) / (len(logs) - 1) - 1 / (expected + 1)
+    weight = (expected / (expected + 5)).sum(0)
+    variance = (excess * expected / (expected + 5)).sum(0)
+    return np.sqrt(np.maximum(variance + _SPREAD_WEIGHT * DONOR_SPREAD**2, 1e-3) / (weight + _SPREAD_WEIGHT))
+
+
+def telling_genes(
+    signature: Signature, *, fold: float = 3.0, molecules: float = 100.0, per_million: float = 30.0, least: int = 100
+) -> np.ndarray:
+    """Choose the genes that tell types apart and are measured well enough.
+
+    Parameters
+    ----------
+    signature
+        Expression of the types.
+    fold
+        Least ratio between the types with most and least.
+    molecules
+        Molecules that the type with most must have: a log share is then known to 10 %.
+    per_million
+        Molecules per million that the type with most must have; scarcer genes say more of what is not in the reference.
+    least
+        How many genes at least, where as many vary; the demand for molecules is halved until there are.
+
+    Returns
+    -------
+    Positions of genes, ascending.
+
+    Notes
+    -----
+    A gene need not be the marker of one type: those that two related types share tell them from the rest. Without them the sum of
+    related types is left to the few genes that tell each from the other.
+    """
+    logs = np.log(signature.shares)
+    top = logs.argmax(0)
+    found = signature.molecules[top, np.arange(logs.shape[1])]
+    vary = (np.ptp(logs, axis=0) > np.log(fold)) & (signature.shares.max(0) * 1e6 >= per_million)
+    demand = molecules
+    while demand > 5 and (vary & (found >= demand)).sum() < min(least, vary.sum()):
+        demand /= 2
+    return np.flatnonzero(vary & (found >= demand))
+
+
+def common_genes(
+    signature: Signature, among: np.ndarray, n_genes: int, *, molecules: float = 100.0, per_million: float = 30.0
+) -> np.ndarray:
+    """Choose the genes that differ least between the types, of those well measured.
+
+    Parameters
+    ----------
+    signature
+        Expression of the types.
+    among
+        Mask of the genes to choose from.
+    n_genes
+        How many at most.
+    molecules, per_million
+        As in :func:`telling_genes`, but of all types together.
+
+    Returns
+    -------
+    Positions of genes, ascending.
+    """
+    logs = np.log(signature.shares)
+    fit = among & (signature.molecules.sum(0) >= molecules) & (signature.shares.max(0) * 1e6 >= per_million)
+    candidates = np.flatnonzero(fit)
+    return np.sort(candidates[np.argsort(np.ptp(logs[:, candidates], axis=0), kind="stable")[:n_genes]])
