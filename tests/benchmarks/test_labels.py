@@ -116,7 +116,7 @@ def test_all_cells_of_the_hidden_type_and_a_fifth_of_the_others_are_to_be_told(c
     assert set(task.shown) == {"a", "c"}
 
 
-METHODS = ["lr", "knn", "celltypist"]
+METHODS = ["lr", "knn", "knn_unlabelled", "celltypist"]
 
 
 def run(method: str, task):
@@ -156,6 +156,17 @@ def test_distance_tells_a_hidden_type(cells):
     row = _capsules_runs.novelty(cells, "knn", seed=0, hidden="b", models=None)
     assert row["auroc"]["distance"] > 0.95
     assert (row["cells"], row["others"]) == (N_A_TYPE, 2 * N_A_TYPE // 5)
+
+
+def test_neighbours_without_a_label_tell_a_hidden_type(cells):
+    task = novelty_task(cells, "b", seed=0)
+    found = _capsules_runs.LABELLERS["knn_unlabelled"].run(task).novelty["neighbours without a label"]
+    points = cells.adata.obsm["X_pca"]
+    for cell, share in list(zip(task.test, found, strict=True))[::5]:
+        near = np.argsort(((points - points[cell]) ** 2).sum(axis=1))[1:31]
+        assert share == pytest.approx(1 - task.known[near].mean())
+    assert found[cells.labels[task.test] == "b"].min() > found[cells.labels[task.test] != "b"].max()
+    assert "knn_unlabelled" not in _capsules_runs.METHODS["labels"]
 
 
 def test_the_row_of_labels_is_of_all_cells_together(cells):

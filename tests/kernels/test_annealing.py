@@ -85,6 +85,16 @@ def test_path_cools_and_ends_with_clusters_that_share_all_mass():
     assert path.masses.sum() == pytest.approx(1)
 
 
+def test_path_ends_at_the_first_temperature_below_twice_the_variance_that_is_left():
+    points, _ = blobs(2000, np.full(3, 1 / 3), d=15)
+    path = anneal_path(points, n_max=500, min_points=1)
+    assert len(path.centres) < 500
+    shares = soft_memberships(points, path.centres, path.masses, path.temperature)
+    squares = ((points[:, None].astype(float) - path.centres) ** 2).sum(axis=2)
+    left = (shares * squares).sum() / points.size  # a dimension
+    assert 0.85 * 2 * left * 0.95 < path.temperature <= 2 * left * 1.01
+
+
 def test_left_out_scores_are_those_of_a_discriminant_without_the_point():
     rng = np.random.default_rng(0)
     n, d = 40, 6
