@@ -235,6 +235,25 @@ def test_capsules_are_shown_the_known_labels_alone(monkeypatch, method, batches)
     np.testing.assert_allclose(answer.novelty["1 - typicality"], 1 - where / n_asked)
 
 
+@pytest.mark.parametrize("method", ["transductive", "inductive"])
+def test_genes_of_cells_that_are_not_seen_do_not_count(monkeypatch, method):
+    """A gene that only the cells asked for have is known to the training that sees their counts, and to no other."""
+    given = {}
+
+    def make(counts, seed, **_):
+        given["genes"] = set(counts.var_names)
+        return Recorder(counts, counts.obs[KNOWN])
+
+    monkeypatch.setattr(_capsules_own, "make", make)
+    task = next(task for _, task in label_tasks(make_cells(), seed=0))
+    counts = task.cells.adata.X.toarray()
+    counts[task.known, 0] = 0
+    adata = task.cells.adata.copy()
+    adata.X = sparse.csr_matrix(counts)
+    getattr(_capsules_own, method)(replace(task, cells=Cells("small", adata)))
+    assert set(adata.var_names) - given["genes"] == ({adata.var_names[0]} if method == "inductive" else set())
+
+
 @pytest.mark.slow
 def test_a_last_batch_of_one_labelled_cell_is_left_out(monkeypatch):
     from benchmarks import _scvi_models
@@ -264,6 +283,12 @@ def test_scvi_is_trained_once_and_scanvi_labels_from_it(tmp_path, monkeypatch):
     np.testing.assert_allclose(answer.probabilities.sum(axis=1), 1, atol=1e-5)
     first = _scvi_models.trained(task.cells, 0, tmp_path).model.get_latent_representation()
     assert len(quick.epochs) == 2
+    exchanged = task.cells.labels
+    exchanged[task.test] = "c"
+    other = task.cells.adata.copy()
+    other.obs[LABEL] = pd.Categorical(exchanged)
+    blind = _scvi_models.scanvi(replace(task, cells=replace(task.cells, adata=other)))
+    np.testing.assert_allclose(blind.probabilities, answer.probabilities, atol=1e-4)
     np.testing.assert_allclose(
         _scvi_models.trained(task.cells, 0, tmp_path).model.get_latent_representation(), first, atol=1e-6
     )
