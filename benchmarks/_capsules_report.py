@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import _capsules_targets
+from benchmarks import _capsules_targets, _row_commits
 from benchmarks._capsules_runs import CLUSTERERS, COSTS, LABELLERS
 
 if TYPE_CHECKING:
@@ -46,14 +46,16 @@ def document(measured: dict[str, list[Row]]) -> dict[str, Any]:
     tables = [{"title": "Targets", "rows": _capsules_targets.targets(measured)}]
     if rows := measured.get("clusters"):
         tables.append({"title": "Clusters: averages over the sets", "rows": cluster_averages(rows)})
-        tables.append({"title": "Clusters: each set", "rows": cluster_sets(rows)})
+        tables.append({"title": "Clusters: each set", "rows": cluster_sets(rows), "caption": states_of_code(rows)})
     if rows := measured.get("labels"):
-        tables.append({"title": "Labels of held-out cells", "rows": label_sets(rows)})
+        tables.append({"title": "Labels of held-out cells", "rows": label_sets(rows), "caption": states_of_code(rows)})
     if rows := measured.get("novelty"):
         tables.append(
             {"title": "Novelty: mean over the hidden types", "rows": novelty_sets(rows), "caption": SHOWN_APART}
         )
-        tables.append({"title": "Novelty: each hidden type, AUROC", "rows": novelty_types(rows)})
+        tables.append(
+            {"title": "Novelty: each hidden type, AUROC", "rows": novelty_types(rows), "caption": states_of_code(rows)}
+        )
     if rows := measured.get("cost"):
         tables.append({"title": "Parameters and times of training", "rows": costs(rows), "caption": COST})
     return {"title": "CapsuleNet: types, labels and novelty", "text": TEXT, "tables": tables, "measured": measured}
@@ -63,6 +65,16 @@ COST = (
     "Trained in turn in one process. *From a few epochs*: scVI trains one and six epochs before CapsuleNet and again after it, and "
     "the line through their means is read at its default number of epochs; *complete training* runs them all. CPU seconds do not grow when the machine has other work."
 )
+
+
+def states_of_code(rows: list[Row]) -> str:
+    """Say which rows of this package were measured at which commit."""
+    own = dict.fromkeys(
+        (f"{row['set']}, {_capsules_targets.OWN[row['method']]}", row["seed"], row.get("commit", "unknown"))
+        for row in rows
+        if row["method"] in _capsules_targets.OWN
+    )
+    return " ".join(_row_commits.of_runs((name, {"seed": seed, "commit": commit}) for name, seed, commit in own))
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
