@@ -236,6 +236,13 @@ def test_number_of_clusters_is_found(masses):
     assert (np.diff(sizes) <= 1).all()  # largest first
 
 
+def test_a_valley_of_a_quarter_parts_and_none_does_not():
+    """At 2.9 standard deviations the density falls by about a third between the means, at 1.9 not at all."""
+    for apart, number in ((2.9, 2), (1.9, 1)):
+        points, _ = blobs(8000, np.full(2, 0.5), d=3, apart=apart)
+        assert anneal(points, rng=np.random.default_rng(0)).memberships.shape[1] == number
+
+
 def test_one_long_cloud_is_one_cluster():
     assert anneal(stretched(), rng=np.random.default_rng(0)).memberships.shape[1] == 1
 

@@ -7,7 +7,8 @@ from scipy import sparse
 from sklearn.metrics import roc_auc_score
 from typed_cells import simulate
 
-from sctandem.model import CapsuleNet
+from sctandem.kernels._label_experts import fit_expert_weights
+from sctandem.model import CapsuleNet, _capsules_labels
 from sctandem.module import CapsuleConfig
 
 
@@ -41,14 +42,14 @@ def test_probabilities_are_calibrated(labelled):
     assert abs(right.mean() - soft[asked].max(axis=1).mean()) < 0.05
 
 
-def overlapping(n: int = 2400, draw: int = 0) -> AnnData:
+def overlapping(n: int = 2400, n_genes: int = 60, *, apart: float = 0.3, depth: float = 80, draw: int = 0) -> AnnData:
     """Three types that counts do not tell apart for sure; two thirds of the cells have a label."""
     rng = np.random.default_rng(7)
-    logs = rng.normal(0, 0.7, 60) + rng.normal(0, 0.3, (3, 60))
+    logs = rng.normal(0, 0.7, n_genes) + rng.normal(0, apart, (3, n_genes))
     rng = np.random.default_rng(draw)
     kind = rng.integers(3, size=n)
     shares = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
-    adata = AnnData(sparse.csr_matrix(rng.poisson(80 * shares[kind]).astype(np.float32)))
+    adata = AnnData(sparse.csr_matrix(rng.poisson(depth * shares[kind]).astype(np.float32)))
     adata.obs["type"] = [f"type {k}" for k in kind]
     adata.obs["label"] = np.where(rng.random(n) < 2 / 3, adata.obs["type"], "unknown")
     return adata
@@ -68,6 +69,27 @@ def test_confidence_is_that_of_cells_that_were_trained_on_and_of_others():
         right = soft.idxmax(axis=1).to_numpy() == truth.to_numpy()
         assert 0.6 < right.mean() < 0.95
         assert abs(right.mean() - soft.max(axis=1).mean()) < 0.05
+
+
+def test_experts_are_weighed_by_a_regression_that_has_not_seen_the_cells(monkeypatch):
+    """Of 1,500 genes it knows all cells that it has seen by heart."""
+    given = []
+
+    def spy(lengths, logits, target):
+        given.append((logits.argmax(1) == target).mean())
+        return fit_expert_weights(lengths, logits, target)
+
+    monkeypatch.setattr(_capsules_labels, "fit_expert_weights", spy)
+    adata = overlapping(700, 1500, apart=0.06, depth=1500)
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(4, rng=0, progress=False)
+    right = model._read("direct", None, None, None).argmax(1) == adata.obs["type"].astype("category").cat.codes
+    asked = adata.obs["label"] == "unknown"
+    assert right[~asked].mean() == 1
+    assert len(given) == 2
+    assert given == pytest.approx([right[asked].mean()] * 2, abs=0.2)
+    assert max(given) < 0.95
 
 
 def test_labels_that_are_kept_aside_do_not_reach_the_capsules():
