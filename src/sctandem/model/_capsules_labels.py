@@ -201,9 +201,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Say of which of the cells that are read the counts were trained on, (cells,)."""
         if adata is not None:
-            return np.zeros(len(self._names(adata, indices)), dtype=bool)
-        trained = np.zeros(self.adata.n_obs, dtype=bool)
-        trained[np.asarray(self.train_indices)] = True
+            return np.full(len(self._names(adata, indices)), fill_value=False)
+        trained = np.isin(np.arange(self.adata.n_obs), np.asarray(self.train_indices))
         return trained if indices is None else trained[np.asarray(indices)]
 
     def get_typicality(
