@@ -240,7 +240,7 @@ class Entry:
     group: str | None = None
 
 
-def _simulated(function: str, *arguments: str | bool) -> Callable[[int], Mixtures]:
+def _simulated(function: str, *arguments: str | float) -> Callable[[int], Mixtures]:
     """Give what draws a set, found when it is drawn: its module imports this one."""
 
     def make(seed: int) -> Mixtures:
@@ -251,6 +251,8 @@ def _simulated(function: str, *arguments: str | bool) -> Callable[[int], Mixture
     return make
 
 
+#: Spread of the log of the factor of a gene between platforms.
+PLATFORM = 0.6
 KANG, SYMPHONY = "rna/kang_ctrl_8donors_1287genes.h5ad", "rna/symphony_pbmc_3tech.h5ad"
 SETS = {
     "gse107011_5": Entry(
@@ -267,12 +269,12 @@ SETS = {
         )
         for one, two in (("3pv1", "5p"), ("3pv2", "5p"), ("5p", "3pv2"))
     },
-    "kang_sim": Entry("kang, simulated", _simulated("kang", False), (KANG,), drawn=True),  # noqa: FBT003
-    "kang_platform": Entry("kang, simulated, platform", _simulated("kang", True), (KANG,), drawn=True),  # noqa: FBT003
-    "zheng_sim": Entry("zheng, simulated", _simulated("zheng_halves", False), (ZHENG,), drawn=True),  # noqa: FBT003
+    "kang_sim": Entry("kang, simulated", _simulated("kang", 0.0), (KANG,), drawn=True),
+    "kang_platform": Entry("kang, simulated, platform", _simulated("kang", PLATFORM), (KANG,), drawn=True),
+    "zheng_sim": Entry("zheng, simulated", _simulated("zheng_halves", 0.0), (ZHENG,), drawn=True),
     "zheng_platform": Entry(
         "zheng, simulated, platform",
-        _simulated("zheng_halves", True),  # noqa: FBT003
+        _simulated("zheng_halves", PLATFORM),
         (ZHENG,),
         drawn=True,
     ),
