@@ -63,7 +63,7 @@ class Mixtures:
 
     `truth` is samples x types, shares of the cells of these types (of RNA where `unit` says so), and adds up to 1; `other` is the share of all
     cells that is of no type of the reference. `contents` is the messenger RNA of a cell of each type, which a method may be told. `expression`,
-    where it is known, is samples x genes for each type: what its cells express in this sample, adding up to 1.
+    where it is known, is samples x genes for each type: what its cells express in this sample.
     """
 
     name: str

@@ -20,7 +20,7 @@ have flow cytometry; the reference is the sorted blood cells of Zheng 2017, its 
 estimates are compared over the types of the reference, both scaled to add up to 1; cells of other types (a tenth of the four types' bulk, a sixth of the five types')
 stay in the bulk. *RNAmix*: RNA of three cell lines in seven known proportions and two protocols, wells added up; the truth is shares of RNA, so that every content is 1. *symphony*: 500
 cells of one chemistry of 10x added up, compositions drawn evenly, reference from another (the order in a name: reference, bulk). *kang* and *zheng*, simulated: mixtures of the cells of three donors (of one half
-of the cells), the reference from the other five donors (the other half), a cell of each type holding the RNA that is published for it; with *platform*, each gene has
+of the cells), the reference from the other five donors (the other half), a cell of each type holding the RNA that is published for it (technical genes not counted); with *platform*, each gene has
 a factor of its own, its log t-distributed with 5 degrees of freedom and scale 0.6.
 
 Genes are matched by name. Peers get the bulk as parts per million and the reference without technical genes (ribosomal, mitochondrial, haemoglobin, MALAT1),
