@@ -36,8 +36,8 @@ def fixture_task():
 @pytest.fixture(autouse=True)
 def _shorter(monkeypatch):
     """Train on fewer mixtures for fewer steps: the genes here are few."""
-    monkeypatch.setattr(mlp, "STEPS", 200)
-    monkeypatch.setattr(mlp, "N_MIXTURES", 500)
+    monkeypatch.setattr(mlp, "STEPS", 100)
+    monkeypatch.setattr(mlp, "N_MIXTURES", 400)
 
 
 EXACT = [
