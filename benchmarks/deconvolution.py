@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,11 +121,26 @@ def _read() -> dict[str, list[Row]]:
 def _keep(part: str, *rows: Row) -> None:
     """Write rows among those of their part, in the place of older ones of the same key.
 
-    The file is read again each time: another run of the benchmark may have added rows.
+    The file is read again each time, with other runs of the benchmark kept out: they may have added rows.
     """
-    measured = _read()
-    found = {_key(row): row for row in [*measured.get(part, []), *rows]}
-    measured[part] = sorted(found.values(), key=lambda row: tuple(str(entry) for entry in _key(row)))
-    seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
-    files = dict.fromkeys(name for entry in data.SETS.values() for name in entry.files)
-    _results.write(NAME, report.document(measured), seeds=seeds, data=[data.file(name) for name in files])
+    with _alone():
+        measured = _read()
+        found = {_key(row): row for row in [*measured.get(part, []), *rows]}
+        measured[part] = sorted(found.values(), key=lambda row: tuple(str(entry) for entry in _key(row)))
+        seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
+        files = dict.fromkeys(name for entry in data.SETS.values() for name in entry.files)
+        _results.write(NAME, report.document(measured), seeds=seeds, data=[data.file(name) for name in files])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other run is between reading and writing: rows of two at once were lost."""
+    import fcntl
+
+    _results.FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = os.open(_results.FOLDER, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,24 @@ def test_the_large_simulation_can_be_taken_apart(monkeypatch):
 
 def test_rsd_is_looked_for():
     assert runs.own.available() == hasattr(td.tl, "deconvolve")
+
+
+@pytest.mark.usefixtures("kept")
+def test_runs_at_the_same_time_lose_no_rows(monkeypatch):
+    """Between the reading of one and its writing the other waits."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    slow = deconvolution._read
+    monkeypatch.setattr(deconvolution, "_read", lambda: (slow(), time.sleep(0.02))[0])
+    shared = {
+        "set": "hoek",
+        "method": "nnls",
+        "contents": True,
+        "ccc": 0.5,
+        "ccc_types": 0.5,
+        "rmse": 0.1,
+        "uniform": 0.2,
+    }
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: deconvolution._keep("fractions", shared | {"seed": seed}), range(12)))
+    assert [row["seed"] for row in slow()["fractions"]] == sorted(range(12), key=str)
