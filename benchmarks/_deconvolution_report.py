@@ -1,0 +1,213 @@
+"""The document of the benchmark `deconvolution`: its tables from its rows."""
+
+from __future__ import annotations
+
+from statistics import mean, median, pstdev
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import _deconvolution_targets as judged
+from benchmarks._deconvolution_data import REAL, SETS, SIMULATED
+from benchmarks._deconvolution_methods import OWN, TITLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Row = dict[str, Any]
+
+TEXT = """\
+Bulk whose composition is known, and a single-cell reference for it. *GSE107011* (12 samples of blood mononuclear cells, TPM) and *Hoek* (8 samples, TPM)
+have flow cytometry; the reference is the sorted blood cells of Zheng 2017, its ten populations mapped to four or five types before anything was run. Truth and
+estimates are compared over the types of the reference, both scaled to add up to 1; cells of other types (a tenth of the four types' bulk, a sixth of the five types')
+stay in the bulk. *RNAmix*: RNA of three cell lines in seven known proportions and two protocols, wells added up; the truth is shares of RNA, so that every content is 1. *symphony*: 500
+cells of one chemistry of 10x added up, compositions drawn evenly, reference from another (the order in a name: reference, bulk). *kang* and *zheng*, simulated: mixtures of the cells of three donors (of one half
+of the cells), the reference from the other five donors (the other half), a cell of each type holding the RNA that is published for it (technical genes not counted); with *platform*, each gene has
+a factor of its own, its log t-distributed with 5 degrees of freedom and scale 0.6.
+
+Genes are matched by name. Peers get the bulk as parts per million and the reference without technical genes (ribosomal, mitochondrial, haemoglobin, MALAT1),
+which is to their advantage; RSD gets all genes. Markers of the peers are 50 a type, by ratio to the next type with a t of 3. Bulk tells shares of RNA and the truth is shares of cells: every
+peer has a second row, *contents*, in which its shares are divided by the published RNA of a cell of each type (Racle 2017: B 0.40, T 0.40, NK 0.44, monocytes 1.42); what
+the peer itself assumed of the cells' RNA (MuSiC, Scaden and scTAPE take it from the counts of the reference) is taken back first. scTAPE and the MLPs have fewer steps than published.
+
+CCC is Lin's concordance over all pairs of type and sample; *types* the mean of that of each type across samples. Values are means over the seeds; the seed is also that of the draw of symphony and the simulated sets."""
+MISSING = (
+    "One type is removed from the reference while its cells stay in the bulk, each type in turn; *none* is the whole reference. Shares of all cells are compared. Peers know no unknown "
+    "share: it is 0. *unknown error* is the mean absolute difference from the true share a sample, *bias of the others* the mean over types of the absolute mean difference."
+)
+EXPRESSION = "Spearman correlation over samples between true and estimated expression of a type, mean over genes with at least 1e-4 of its RNA, and over types. *bulk*: the bulk itself in place of every type."
+MEAN_CAPTION = "Means of the sets of a group, and over groups. *contents*: told the published RNA of a cell. RSD takes its own table."
+
+
+def document(measured: dict[str, list[Row]]) -> dict[str, Any]:
+    """Give title, text, tables and rows."""
+    tables = [{"title": "Targets", "rows": judged.targets(measured)}]
+    rows = [row for row in measured.get("fractions", []) if "skipped" not in row]
+    if rows:
+        tables.append({"title": "Composition: means", "rows": averages(rows), "caption": MEAN_CAPTION})
+        tables.append({"title": "Composition: CCC of each set", "rows": sets(rows, "ccc", (*REAL, *SIMULATED))})
+        tables.append({"title": "Composition: RMSE of each set", "rows": sets(rows, "rmse", (*REAL, *SIMULATED))})
+        tables.append(
+            {"title": "Composition: CCC of types, mean", "rows": sets(rows, "ccc_types", (*REAL, *SIMULATED))}
+        )
+        tables.append({"title": "Composition: best and median peer of each set", "rows": peers(rows)})
+    if skipped := _skipped(measured.get("fractions", [])):
+        tables.append({"title": "Left out", "rows": skipped})
+    if own := [row for row in rows if "coverage" in row]:
+        tables.append({"title": "Intervals of RSD", "rows": intervals(own)})
+    if rows := measured.get("missing"):
+        tables.append({"title": "A type that the reference lacks", "rows": lacking(rows), "caption": MISSING})
+    if rows := measured.get("expression"):
+        tables.append({"title": "Expression of types", "rows": expressed(rows), "caption": EXPRESSION})
+    if rows := measured.get("cost"):
+        tables.append({"title": "Cost", "rows": costs(rows)})
+    title = "RSD: composition of bulk, unknown shares and expression of types"
+    return {"title": title, "text": TEXT, "tables": tables, "measured": measured}
+
+
+def _ordered(methods: Iterable[judged.Method]) -> list[judged.Method]:
+    """Order methods as their titles, each without contents first."""
+    order = {name: number for number, name in enumerate(TITLES)}
+    return sorted(methods, key=lambda one: (order[one[0]], one[1]))
+
+
+def _said(method: judged.Method) -> Row:
+    name, told = method
+    return {"method": TITLES[name], "contents": "its own" if name == OWN else "told" if told else "-"}
+
+
+def averages(rows: list[Row]) -> list[Row]:
+    """Give a row a method: CCC and RMSE of each group, and the mean."""
+    ccc, rmse = judged.by_set(rows, "ccc"), judged.by_set(rows, "rmse")
+    means = {figure: judged.overall(rows, figure) for figure in ("ccc", "rmse")}
+    table = []
+    for method in _ordered(ccc):
+        line = _said(method)
+        for title, figure in (("CCC", "ccc"), ("RMSE", "rmse")):
+            mean_of_all = means[figure].get(method)
+            line[f"mean {title}"] = "-" if mean_of_all is None else f"{mean_of_all:.3f}"
+        groups, errors = judged.by_group(ccc[method]), judged.by_group(rmse[method])
+        line |= {group: f"{groups[group]:.3f} / {errors[group]:.3f}" for group in groups}
+        table.append(line)
+    return table
+
+
+def sets(rows: list[Row], figure: str, names: Iterable[str]) -> list[Row]:
+    """Give a row a method and a column a set."""
+    found = judged.by_set(rows, figure)
+    return [
+        _said(method) | {name: f"{found[method][name]:.3f}" if name in found[method] else "-" for name in names}
+        for method in _ordered(found)
+    ]
+
+
+def peers(rows: list[Row]) -> list[Row]:
+    """Give a row a set: the best and the median peer with and without contents, and RSD."""
+    table = []
+    uniform = judged.by_set(rows, "uniform")
+    for name in (*REAL, *SIMULATED):
+        line: Row = {"set": SETS[name].title}
+        for figure, title, better in (("ccc", "CCC", max), ("rmse", "RMSE", min)):
+            found = {method: values[name] for method, values in judged.by_set(rows, figure).items() if name in values}
+            theirs = {method: value for method, value in found.items() if method[0] != OWN}
+            if not theirs:
+                continue
+            best = better(theirs, key=theirs.__getitem__)
+            line[f"best {title}"] = f"{theirs[best]:.3f} ({judged.called(best)})"
+            for told, word in ((False, "median"), (True, "median, contents")):
+                values = [value for (_, one), value in theirs.items() if one == told]
+                line[f"{word} {title}"] = f"{median(values):.3f}" if values else "-"
+            line[f"RSD {title}"] = f"{found[judged.OURS]:.3f}" if judged.OURS in found else "-"
+        even = [values[name] for values in uniform.values() if name in values]
+        line["RMSE of even shares"] = f"{mean(even):.3f}" if even else "-"
+        if len(line) > 2:
+            table.append(line)
+    return table
+
+
+def intervals(rows: list[Row]) -> list[Row]:
+    """Give a row a set: the part of truths in the intervals, their width, and the unknown share beside the true one."""
+    table = []
+    for name in (*REAL, *SIMULATED):
+        same = [row for row in rows if row["set"] == name]
+        if same:
+            line: Row = {"set": SETS[name].title}
+            for key, title in (
+                ("coverage", "coverage"),
+                ("width", "mean width"),
+                ("unknown", "unknown"),
+                ("other", "true unknown"),
+            ):
+                line[title] = f"{mean(row[key] for row in same):.3f}"
+            table.append(line | {"seeds": len(same)})
+    return table
+
+
+def lacking(rows: list[Row]) -> list[Row]:
+    """Give a row a set, type and method."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["set"], row["hidden"], row["method"]), []).append(row)
+    order = {name: number for number, name in enumerate(TITLES)}
+    table = []
+    for (name, hidden, method), same in sorted(found.items(), key=lambda one: (*one[0][:2], order[one[0][2]])):
+        line: Row = {"set": SETS[name].title, "removed": hidden, "method": TITLES[method]}
+        for key, title in (
+            ("other", "true unknown"),
+            ("unknown", "unknown"),
+            ("unknown_error", "unknown error"),
+            ("mean_bias", "bias of the others"),
+            ("worst_bias", "largest bias"),
+        ):
+            line[title] = f"{mean(row[key] for row in same):.3f}"
+        table.append(line)
+    return table
+
+
+def expressed(rows: list[Row]) -> list[Row]:
+    """Give a row a method."""
+    titles = TITLES | {"bulk": "bulk"}
+    table = []
+    for method in [name for name in titles if any(row["method"] == name for row in rows)]:
+        same = [row for row in rows if row["method"] == method]
+        values = [row["spearman"] for row in same]
+        line = {"method": titles[method], "Spearman": f"{mean(values):.3f} ± {pstdev(values):.3f}"}
+        line |= {kind: f"{mean(row['spearman_types'][kind] for row in same):.3f}" for kind in same[0]["spearman_types"]}
+        table.append(line | {"seeds": len(same)})
+    return table
+
+
+def costs(rows: list[Row]) -> list[Row]:
+    """Give a row a method."""
+    table = []
+    for method in [name for name in TITLES if any(row["method"] == name for row in rows)]:
+        same = [row for row in rows if row["method"] == method]
+        line = {"method": TITLES[method], "threads": same[0].get("threads")}
+        for key, title in (("seconds", "seconds"), ("peak_mb", "MB"), ("rmse", "RMSE")):
+            line[title] = mean(row[key] for row in same)
+        table.append(line | {"repeats": len(same)})
+    return table
+
+
+def _skipped(rows: list[Row]) -> list[Row]:
+    """Say once of each method why it has no rows."""
+    reasons = {row["method"]: row["skipped"] for row in rows if "skipped" in row}
+    return [{"method": TITLES[name], "reason": reason} for name, reason in reasons.items()]
+
+
+def line(row: Row) -> str:
+    """Give a measurement in one line."""
+    parts = [str(row[key]) for key in ("set", "method", "contents", "hidden", "seed", "skipped") if key in row]
+    for key in (
+        "ccc",
+        "ccc_types",
+        "rmse",
+        "coverage",
+        "unknown",
+        "unknown_error",
+        "mean_bias",
+        "spearman",
+        "seconds",
+        "peak_mb",
+    ):
+        if key in row:
+            parts.append(f"{key} {row[key]:.3f}")
+    return ", ".join(parts)
