@@ -185,9 +185,9 @@ def fit_composition(
     def loss(free: np.ndarray) -> tuple[float, np.ndarray]:
         rna, size, platform, trend, floor, departure, profiles, mean = fitted(free)
         error = bulk.values - np.log(mean) - size[:, None] - platform
-        value, slope = _student(error, sigma**2 + bulk.variance, NU_RESIDUAL, weights)
+        value, slope = student(error, sigma**2 + bulk.variance, NU_RESIDUAL, weights)
         beyond = platform - terms @ trend
-        value_f, slope_f = _student(beyond, tau**2, NU_PLATFORM, weights)
+        value_f, slope_f = student(beyond, tau**2, NU_PLATFORM, weights)
         at_floor = (floor[0] - np.log(FLOOR)) / FLOOR_SD**2
         value += value_f + 0.5 * at_floor**2 * FLOOR_SD**2 - (pseudo * np.log(rna + 1e-300)).sum()
         by_mean = -slope / mean
@@ -212,8 +212,24 @@ def fit_composition(
     return Composition(rna, size, platform, trend, float(np.exp(floor[0])), sigma, tau, rest - platform, departure)
 
 
-def _student(error: np.ndarray, variance: np.ndarray | float, nu: float, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the negative log density of a Student distribution up to a constant, and its slope by `error`."""
+def student(error: np.ndarray, variance: np.ndarray | float, nu: float, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the negative log density of a Student distribution, up to a constant, and its slope.
+
+    Parameters
+    ----------
+    error
+        Distances from the middle, ... x genes.
+    variance
+        Square of the scale.
+    nu
+        Degrees of freedom.
+    weights
+        Weight of each gene.
+
+    Returns
+    -------
+    The sum over all, and the slope by `error`.
+    """
     square = error**2
     value = (weights * np.log1p(square / (nu * variance))).sum() * (nu + 1) / 2
     return float(value), weights * (nu + 1) * error / (nu * variance + square)

@@ -1,0 +1,169 @@
+"""Bulk samples, read and matched to the genes of a reference."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sctandem._checks import check_adata, check_layer, check_unique, layer_slot, listed
+from sctandem.genome._match import strip_version
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: Genes that must be found in both.
+LEAST_GENES = 100
+#: Values above this are not logs.
+_LARGEST_LOG = 30.0
+_TECHNICAL = re.compile(
+    r"^(RP[LS]\d+[A-Z]*\d*[LXYP\d]*|RPLP\d|RPSA|MRP[LS]\d+|MT-.+|MTRNR.+|HB[ABDEGMQZ]\d?|MALAT1)$", re.IGNORECASE
+)
+
+
+class Bulk(NamedTuple):
+    """Bulk samples at the genes of a reference.
+
+    Attributes
+    ----------
+    values
+        Samples x matched genes, float64.
+    kind
+        `"counts"` or `"tpm"`.
+    here, there
+        Positions of the matched genes in the bulk and in the reference.
+    usable
+        Of the matched genes, those that are not technical and are seen in more than half of the samples.
+    """
+
+    values: np.ndarray
+    kind: Literal["counts", "tpm"]
+    here: np.ndarray
+    there: np.ndarray
+    usable: np.ndarray
+
+
+def read_bulk(
+    bulk: AnnData, reference: pd.DataFrame, *, layer: str | None, kind: Literal["counts", "tpm"] | None
+) -> Bulk:
+    """Read bulk samples.
+
+    Parameters
+    ----------
+    bulk
+        Samples x genes.
+    reference
+        `var` of the reference; its index and its columns of text are names.
+    layer
+        Layer of the bulk; `None` for `X`.
+    kind
+        What the values are; `None` takes whole numbers for counts.
+
+    Returns
+    -------
+    The samples, matched by the names that fit best.
+
+    Raises
+    ------
+    ValueError
+        For values that are negative, missing, logs, or no counts where they are said to be; for samples of zeros, duplicated genes, and too few
+        genes in common.
+    """
+    check_adata(bulk)
+    slot = layer_slot("bulk", layer)
+    matrix = check_layer(bulk, layer, "bulk")
+    check_unique(bulk.var_names, "bulk.var_names")
+    values = np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix[:], dtype=np.float64)
+    whole = _check_values(values, slot, list(bulk.obs_names), kind)
+    here, there = _match(bulk.var, reference)
+    matched = values[:, here]
+    technical = _technical(bulk.var.iloc[here]) | _technical(reference.iloc[there])
+    usable = ~technical & ((matched > 0).mean(0) > 0.5)
+    if usable.sum() < LEAST_GENES:
+        msg = (
+            f"of {len(here)} genes in common, {int(usable.sum())} are seen in more than half of the samples of {slot} and are not ribosomal, "
+            f"mitochondrial or of haemoglobin; at least {LEAST_GENES} are needed."
+        )
+        raise ValueError(msg)
+    return Bulk(matched, kind or ("counts" if whole else "tpm"), here, there, usable)
+
+
+def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | None) -> bool:
+    """Refuse what is no expression; say whether all values are whole."""
+    if not len(values):
+        msg = f"{slot} holds no samples."
+        raise ValueError(msg)
+    if not np.isfinite(values).all():
+        sample, gene = np.argwhere(~np.isfinite(values))[0]
+        msg = f"{slot} holds {values[sample, gene]} (sample {names[sample]!r}, gene {gene}): fill in or take out missing values."
+        raise ValueError(msg)
+    if values.min() < 0:
+        msg = (
+            f"{slot} holds negative values ({values.min():.4g}): they look like logs or centred values. "
+            "Give counts or TPM, such as np.exp2(x) - offset of what you have, before any centring."
+        )
+        raise ValueError(msg)
+    empty = [names[i] for i in np.flatnonzero(values.sum(1) == 0)]
+    if empty:
+        msg = f"{len(empty)} samples of {slot} are all zeros: {listed(empty)}. Take them out."
+        raise ValueError(msg)
+    whole = bool(np.equal(np.floor(values), values).all())
+    if not whole and values.max() < _LARGEST_LOG:
+        msg = (
+            f"{slot} looks log-transformed (largest value {values.max():.3g}): shares of types add up on the linear scale only. "
+            "Give counts or TPM; np.expm1 undoes log1p, np.exp2(x) - 1 undoes log2(x + 1)."
+        )
+        raise ValueError(msg)
+    if kind == "counts" and not whole:
+        msg = f"kind='counts', but {slot} holds fractions: round expected counts, or say kind='tpm'."
+        raise ValueError(msg)
+    return whole
+
+
+def _names(var: pd.DataFrame) -> dict[str, pd.Series]:
+    """Give the index and the columns that may name genes, without versions."""
+    found: dict[str, Any] = {"var_names": var.index}
+    for column in var.columns:
+        values = var[column]
+        if (values.dtype == object or isinstance(values.dtype, (pd.CategoricalDtype, pd.StringDtype))) and (
+            values.nunique() > len(values) / 2
+        ):
+            found[f"var[{column!r}]"] = values.astype(str)
+    return {name: strip_version(values) for name, values in found.items()}
+
+
+def _match(bulk: pd.DataFrame, reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Find the genes of both by the pair of names that fits best; of names that come twice the first counts."""
+    best = (np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+    ours, theirs = _names(bulk), _names(reference)
+    for left in ours.values():
+        for right in theirs.values():
+            first = pd.Series(np.arange(len(left)), index=left.to_numpy())
+            first = first[~first.index.duplicated() & (first.index != "")]
+            unique = right[~right.duplicated() & (right != "")]
+            position = first.reindex(unique.to_numpy())
+            found = position.notna().to_numpy()
+            if found.sum() > len(best[0]):
+                best = (position[found].to_numpy(dtype=int), unique.index.to_numpy()[found])
+    if len(best[0]) < LEAST_GENES:
+        shown = [
+            "; ".join(f"{name}: {', '.join(map(repr, list(values)[:3]))}" for name, values in side.items())
+            for side in (ours, theirs)
+        ]
+        msg = (
+            f"bulk and reference have {len(best[0])} genes in common; at least {LEAST_GENES} are needed. "
+            f"The bulk has {shown[0]}, ...; the reference has {shown[1]}, ... Use the same kind of names, of the same species."
+        )
+        raise ValueError(msg)
+    return best
+
+
+def _technical(var: pd.DataFrame) -> np.ndarray:
+    """Say of each gene whether it is ribosomal, mitochondrial, of haemoglobin, or MALAT1."""
+    found = np.zeros(len(var), dtype=bool)
+    for names in _names(var).values():
+        found |= names.map(lambda name: _TECHNICAL.match(name) is not None).to_numpy(dtype=bool)
+    return found

@@ -1,0 +1,171 @@
+"""Take bulk samples apart: likelihood, network, what is unknown, and how sure all of it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sctandem.kernels._deconvolution import BulkLogs, Composition, bulk_logs, fit_composition
+from sctandem.kernels._signature import Signature, common_genes, telling_genes
+from sctandem.kernels._unknown import halves_agree, unknown_share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Genes that do not tell types apart, by which the scale of a sample is known.
+N_COMMON = 600
+N_DRAWS = 20
+#: Normal quantile of an interval of 90 %.
+_Z90 = 1.645
+
+
+class Parts(NamedTuple):
+    """What bulk samples are made of.
+
+    Attributes
+    ----------
+    cells, low, high
+        Shares of cells and the ends of their intervals, samples x types.
+    rna
+        Shares of RNA, samples x types; rows add up to 1 - unknown.
+    unknown
+        Share of cells of no type of the reference, (samples,).
+    fit
+        Correlation of measured and fitted logs over the genes in use, (samples,).
+    genes
+        Positions of these genes.
+    composition
+        The fit by likelihood.
+    """
+
+    cells: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    rna: np.ndarray
+    unknown: np.ndarray
+    fit: np.ndarray
+    genes: np.ndarray
+    composition: Composition
+
+
+def take_apart(
+    values: np.ndarray,
+    signature: Signature,
+    read: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    *,
+    counts: bool,
+    contents: np.ndarray,
+    content_sd: float,
+    rng: np.random.Generator,
+) -> Parts:
+    """Estimate shares of all samples together.
+
+    Parameters
+    ----------
+    values
+        Samples x genes in use.
+    signature
+        Expression of the types at these genes.
+    read
+        Reads shares of RNA (samples x types, rows add up to 1) off logs of shares, given the positions of their genes.
+    counts
+        Whether values are counts.
+    contents
+        Messenger RNA of a cell of each type, in any unit.
+    content_sd
+        Standard deviation of its log.
+    rng
+        Draws genes and contents.
+
+    Returns
+    -------
+    The parts.
+
+    Notes
+    -----
+    The likelihood finds shares and platform factors; the network reads shares again once the factors are taken out; the mean of both is the
+    estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
+    alike, and contents drawn. The unknown share is fitted with the rest, where two halves of the genes find it in the same samples, and
+    otherwise on top of the rest, where it stays small.
+    """
+    logs = bulk_logs(values, counts=counts)
+    genes = telling_genes(signature)
+    telling, shares, n_genes = logs[genes], signature.shares[:, genes], values.shape[1]
+    fitted = fit_composition(telling, shares, n_genes=n_genes)
+    rna = _both(fitted, telling, genes, read)
+    draws = []
+    for _ in range(N_DRAWS):
+        again = fit_composition(
+            telling, shares, n_genes=n_genes, weights=rng.exponential(size=len(genes)), start=fitted, n_rounds=1, n_steps=40
+        )
+        drawn = contents * np.exp(content_sd * rng.standard_normal(len(contents)))
+        draws.append(_cells(_both(again, telling, genes, read), drawn))
+    unknown_rna, error = _unknown(logs, signature, genes, fitted, rna, n_genes, rng)
+    unknown = _unknown_cells(unknown_rna, rna, contents)
+    cells = _cells(rna, contents)
+    low, high = _interval(cells, np.array(draws), unknown, error)
+    expected = np.log(rna @ shares + fitted.floor / n_genes) + fitted.platform
+    fit = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(telling.values, expected, strict=True)])
+    return Parts(
+        cells * (1 - unknown[:, None]), low, high, rna * (1 - unknown_rna[:, None]), unknown, fit, genes, fitted
+    )
+
+
+def _both(
+    fitted: Composition, logs: BulkLogs, genes: np.ndarray, read: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Average the shares of the likelihood and those that are read with its platform factors taken out."""
+    return (fitted.rna + read(logs.values - fitted.platform, genes)) / 2
+
+
+def _cells(rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """Turn shares of RNA into shares of cells."""
+    found = rna / contents
+    return found / found.sum(1, keepdims=True)
+
+
+def _unknown(
+    logs: BulkLogs,
+    signature: Signature,
+    genes: np.ndarray,
+    fitted: Composition,
+    rna: np.ndarray,
+    n_genes: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate the unknown share of RNA of each sample, and its standard error from two halves of the genes."""
+    among = np.ones(n_genes, dtype=bool)
+    among[genes] = False
+    used = np.sort(np.concatenate([genes, common_genes(signature, among, N_COMMON)]))
+    shares, known = signature.shares[:, used], rna @ signature.shares[:, used]
+    bulk, half = logs[used], rng.random(len(used)) < 0.5
+    parts = [
+        unknown_share(bulk[part], known[:, part], shares[:, part], sigma=fitted.sigma, tau=max(fitted.tau, 0.2))
+        for part in (half, ~half)
+    ]
+    error = np.full(len(rna), np.sqrt(np.mean((parts[0] - parts[1]) ** 2)) / 2)
+    if halves_agree(*parts):
+        joint = fit_composition(bulk, shares, n_genes=n_genes, unknown=True)
+        return joint.rna[:, -1], error
+    return np.minimum(*parts), error
+
+
+def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """Turn an unknown share of RNA into one of cells, whose content is the geometric mean of those known."""
+    known = ((1 - unknown)[:, None] * rna / contents).sum(1)
+    other = unknown / np.exp(np.log(contents).mean())
+    return other / (known + other)
+
+
+def _interval(
+    cells: np.ndarray, draws: np.ndarray, unknown: np.ndarray, error: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the ends of intervals of 90 %, on the scale on which the variance of a share is stable."""
+    middle = np.arcsin(np.sqrt(cells * (1 - unknown[:, None])))
+    spread = np.arcsin(np.sqrt(draws)).std(0, ddof=1)
+    # an error of the unknown share moves all others by their part of it
+    moved = 0.5 * np.tan(middle) * (error / np.maximum(1 - unknown, 0.1))[:, None]
+    reach = _Z90 * np.sqrt(spread**2 + moved**2)
+    ends = (np.clip(middle - reach, 0, np.pi / 2), np.clip(middle + reach, 0, np.pi / 2))
+    return np.sin(ends[0]) ** 2, np.sin(ends[1]) ** 2
