@@ -240,7 +240,19 @@ def model_bulk(
     level = np.log(expected.level * depth[:, None] * np.exp(np.median(ratio, axis=0)))
     some = np.full(ratio.shape[1], 0.2)
     model = BulkModel(
-        ratio, expected, depth, logs, np.full(ratio.shape, 0.1), some, some, np.ones(shares.shape[1]), shares, signature, 1 - known, fixed, group
+        ratio,
+        expected,
+        depth,
+        logs,
+        np.full(ratio.shape, 0.1),
+        some,
+        some,
+        np.ones(shares.shape[1]),
+        shares,
+        signature,
+        1 - known,
+        fixed,
+        group,
     )
     for n_tried in GENES_TRIED:
         model = replace(model, variance=_variance(model, level))
@@ -284,8 +296,8 @@ def _with_errors(model: BulkModel, level: np.ndarray, n_tried: int) -> BulkModel
     middle = level.mean(0)
     n_bins = max(1, min(N_BINS, n_genes // GENES_OF_BIN))
     where = np.searchsorted(np.quantile(middle, np.linspace(0, 1, n_bins + 1))[1:-1], middle, side="right")
-    some = [np.flatnonzero(where == k) for k in range(n_bins)]
-    some = np.concatenate([one[:: max(1, len(one) // n_tried)] for one in some])
+    of_bins = [np.flatnonzero(where == k) for k in range(n_bins)]
+    some = np.concatenate([one[:: max(1, len(one) // n_tried)] for one in of_bins])
     part, bins = model.of(some), where[some]
     pairs = [(0.0, 0.0), *((a, b) for a in SIGNATURE_ERRORS for b in SIGNATURE_ERRORS if a + b > 0)]
     total = np.empty((len(pairs), n_bins))
@@ -294,17 +306,15 @@ def _with_errors(model: BulkModel, level: np.ndarray, n_tried: int) -> BulkModel
         total[i] = np.bincount(bins, _likelihood(tried), minlength=n_bins)
     best = np.array(pairs)[total.argmax(0)]
     part = replace(part, own_error=best[bins, 0], shared_error=best[bins, 1])
-    factor = part.type_error.copy()
+    factor = part.type_error
     reached = float(_likelihood(part).sum())
     for t in range(len(factor)):
         for step in TYPE_STEPS:
-            tried = np.where(np.arange(len(factor)) == t, np.clip(factor * step, *TYPE_BOUNDS), factor)
-            likelihood = float(_likelihood(replace(part, type_error=tried)).sum())
+            moved = np.where(np.arange(len(factor)) == t, np.clip(factor * step, *TYPE_BOUNDS), factor)
+            likelihood = float(_likelihood(replace(part, type_error=moved)).sum())
             if likelihood > reached:
-                reached, kept = likelihood, tried
-            else:
-                kept = factor
-            factor = kept
+                reached, factor = likelihood, moved
+                break
     centers = [float(middle[where == k].mean()) for k in range(n_bins)]
     own, shared = np.interp(middle, centers, best[:, 0]), np.interp(middle, centers, best[:, 1])
     return replace(model, own_error=own, shared_error=shared, type_error=factor)

@@ -37,7 +37,9 @@ def name_patterns(driver: np.ndarray, effect: np.ndarray, called: np.ndarray, ty
     """
     names = []
     for is_driver, total, signs in zip(driver, effect, called, strict=True):
-        found = [f"{types[t]} {word}" for sign, word in ((1, "up"), (-1, "down")) for t in np.flatnonzero(signs == sign)]
+        found = [
+            f"{types[t]} {word}" for sign, word in ((1, "up"), (-1, "down")) for t in np.flatnonzero(signs == sign)
+        ]
         if not is_driver:
             names.append(NONE)
         elif found:

@@ -140,10 +140,15 @@ def _parts(ax: Axes, shown: pd.DataFrame, keys: DriverKeys) -> None:
     plain(ax, keep=("bottom",))
     ax.tick_params(axis="y", length=0, labelleft=False)
     patterns = shown[keys.pattern].to_numpy()
-    starts = np.flatnonzero(np.append(True, patterns[1:] != patterns[:-1]))  # noqa: FBT003 - a value of an array
+    starts = np.flatnonzero(np.append(True, patterns[1:] != patterns[:-1]))
     for first, after in zip(starts, np.append(starts[1:], len(patterns)), strict=True):
         ax.text(
-            1.02, (first + after - 1) / 2, patterns[first], transform=ax.get_yaxis_transform(), fontsize=SMALL, va="center"
+            1.02,
+            (first + after - 1) / 2,
+            patterns[first],
+            transform=ax.get_yaxis_transform(),
+            fontsize=SMALL,
+            va="center",
         )
         if first:
             ax.axhline(first - 0.5, color=INK, linewidth=0.5, linestyle=":")

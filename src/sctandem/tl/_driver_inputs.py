@@ -147,7 +147,10 @@ def read_values(adata: AnnData, layer: str | None, composition: Composition) -> 
         matrix = matrix[:]  # backed by a file
     dense: Any = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
     values = np.asarray(dense, dtype=np.float64)
-    for fault, bad in (("contains values that are not finite", ~np.isfinite(values)), ("contains negative values", values < 0)):
+    for fault, bad in (
+        ("contains values that are not finite", ~np.isfinite(values)),
+        ("contains negative values", values < 0),
+    ):
         if bad.any():
             msg = f"{slot} {fault} (for example {values[bad][0]}). The values that were deconvolved are needed: counts or TPM, not logarithms."
             raise ValueError(msg)
@@ -198,7 +201,7 @@ def find_comparisons(
             "cannot be told: leave these groups out, or join them with others."
         )
         raise ValueError(msg)
-    found = [_comparison(table, text, groupby, level, first, names) for level in levels if level != first]
+    found = [_comparison(table, text, groupby, levels=(level, first)) for level in levels if level != first]
     return first, found, names
 
 
@@ -212,10 +215,10 @@ def _covariate(adata: AnnData, name: str) -> Any:
     return column.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else column.astype(str).to_numpy()
 
 
-def _comparison(
-    table: pd.DataFrame, text: np.ndarray, groupby: str, level: str, reference: str, names: tuple[str, ...]
-) -> Comparison:
-    """Lay out one group and the reference."""
+def _comparison(table: pd.DataFrame, text: np.ndarray, groupby: str, *, levels: tuple[str, str]) -> Comparison:
+    """Lay out one group and the reference; the columns of the table are the covariates."""
+    level, reference = levels
+    names = tuple(table.columns)
     rows = np.flatnonzero((text == level) | (text == reference))
     group = (text[rows] == level).astype(np.float64)
     if not names:

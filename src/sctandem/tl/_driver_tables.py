@@ -74,9 +74,7 @@ def compare(
     The tables.
     """
     types, group = list(signature.columns), comparison.group
-    model = model_bulk(
-        values, shares, signature.to_numpy(), group, covariates=comparison.covariates, counts=counts
-    )
+    model = model_bulk(values, shares, signature.to_numpy(), group, covariates=comparison.covariates, counts=counts)
     test = assess_genes(model, n_permutations=n_permutations, rng=rng)
     q_value = false_discovery_control(test.p_value)
     within = assess_types(model, test, q_value <= CLOSELY)
@@ -130,7 +128,9 @@ def compare(
         keys.prior_df: test.prior_df,
         keys.spread: test.spread,
     }
-    return Compared(_sorted(genes, keys)[list(keys.gene_columns)], _sorted(by_type, keys)[list(keys.type_columns)], said)
+    return Compared(
+        _sorted(genes, keys)[list(keys.gene_columns)], _sorted(by_type, keys)[list(keys.type_columns)], said
+    )
 
 
 def _sorted(table: pd.DataFrame, keys: DriverKeys) -> pd.DataFrame:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sctandem._random import RNG
+    from sctandem.tl._driver_tables import Compared
 
 
 def drivers(
@@ -153,7 +154,7 @@ def drivers(
         composition.signature[genes], index=adata.var_names[genes].astype(str), columns=composition.types
     )
     seed = draw_seed(rng)
-    found = []
+    found: list[Compared] = []
     for one in comparisons:
         seen = genes_seen(values, one, counts=composition.counts)
         if seen.sum() < MIN_GENES:
