@@ -102,9 +102,9 @@ class BulkModel:
         n_genes = self.ratio.shape[1]
         for start in range(0, n_genes, BLOCK):
             genes = slice(start, min(start + BLOCK, n_genes))
-            yield genes, whitening(self.variance[:, genes], self._errors(genes), self.fixed)
+            yield genes, whitening(self.variance[:, genes], self.errors(genes), self.fixed)
 
-    def _errors(self, genes: slice) -> np.ndarray:
+    def errors(self, genes: slice | np.ndarray) -> np.ndarray:
         """Give the shifts of the ratios by an error of one standard deviation in each type, samples x genes x columns."""
         values = self.signature[genes]
         mean = values.mean(1, keepdims=True)

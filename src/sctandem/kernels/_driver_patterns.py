@@ -38,7 +38,7 @@ def name_patterns(driver: np.ndarray, effect: np.ndarray, called: np.ndarray, ty
     names = []
     for is_driver, total, signs in zip(driver, effect, called, strict=True):
         found = [
-            f"{types[t]} {word}" for sign, word in ((1, "up"), (-1, "down")) for t in np.flatnonzero(signs == sign)
+            f"{types[int(t)]} {word}" for sign, word in ((1, "up"), (-1, "down")) for t in np.flatnonzero(signs == sign)
         ]
         if not is_driver:
             names.append(NONE)
@@ -63,4 +63,4 @@ def name_candidates(possible: np.ndarray, types: Sequence[str]) -> list[str]:
     -------
     Such as ``"CD4 T | CD8 T"``; an empty text for none.
     """
-    return [OR.join(types[t] for t in np.flatnonzero(row)) for row in possible]
+    return [OR.join(types[int(t)] for t in np.flatnonzero(row)) for row in possible]

@@ -94,7 +94,12 @@ def drivers(
     figure, (left, right) = plt.subplots(
         1, 2, figsize=size, layout="constrained", sharey=True, width_ratios=[0.32 * len(types) + 0.6, 2.4]
     )
-    _squares(left, within, shown, types, keys, max_q)
+    wide = within[within[keys.gene].isin(shown[keys.gene])].pivot_table(
+        index=keys.gene, columns=keys.cell_type, values=[keys.log2fc, keys.q_value]
+    )
+    genes = list(shown[keys.gene])
+    change, below = (wide[column].reindex(index=genes, columns=types) for column in (keys.log2fc, keys.q_value))
+    _squares(left, change, (below <= max_q).to_numpy())
     _parts(right, shown, keys)
     run = adata.uns[key].get(keys.params, {})
     title = str(shown[keys.group].iloc[0]) + (f" vs {run['reference']}" if "reference" in run else "")
@@ -102,19 +107,13 @@ def drivers(
     return figure
 
 
-def _squares(
-    ax: Axes, within: pd.DataFrame, shown: pd.DataFrame, types: list[str], keys: DriverKeys, max_q: float
-) -> None:
-    """Draw the changes within types."""
-    genes = list(shown[keys.gene])
-    within = within[within[keys.gene].isin(genes)]
-    wide = within.pivot_table(index=keys.gene, columns=keys.cell_type, values=[keys.log2fc, keys.q_value])
-    change = wide[keys.log2fc].reindex(index=genes, columns=types).to_numpy()
-    below = wide[keys.q_value].reindex(index=genes, columns=types).to_numpy() <= max_q
+def _squares(ax: Axes, table: pd.DataFrame, called: np.ndarray) -> None:
+    """Draw the changes within types (genes x types), with a dot where one was found."""
+    genes, types, change = list(table.index), list(table.columns), table.to_numpy()
     limit = max(float(np.nanquantile(np.abs(change), PART)), FAINTEST)
     ax.set_facecolor(EMPTY)
     image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    down, across = np.nonzero(below)
+    down, across = np.nonzero(called)
     # dark dots are lost on dark squares
     dark = np.abs(change[down, across]) > DARK * limit
     ax.scatter(across, down, s=12, c=np.where(dark, "white", INK), linewidths=0)

@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control
 from sctandem.kernels._decomposition import contrast_of, decompose
 from sctandem.kernels._driver_model import model_bulk
 from sctandem.kernels._driver_patterns import name_candidates, name_patterns
-from sctandem.kernels._driver_types import assess_types, candidates
+from sctandem.kernels._driver_types import assess_types, credible, single_type
 from sctandem.kernels._drivers import assess_genes
 
 if TYPE_CHECKING:
@@ -81,12 +81,15 @@ def compare(
     split = decompose(model.log, model.expected, within.effect, contrast_of(model.fixed, group))
     tested = within.part >= SMALLEST_SHARE
     p_type = test.tail(within.statistic)
-    # a call is wrong where the gene does not change, or changes in other types: the chances of both are added up
-    q_type = np.minimum(1.0, q_value[:, None] + p_type * tested.sum(1, keepdims=True))
-    driver = q_value <= LEVEL
+    driver, looked = q_value <= LEVEL, np.flatnonzero(q_value <= CLOSELY)
+    alone = np.zeros(tested.shape)
+    alone[looked] = single_type(model, test, looked)
+    # a call is wrong where the gene does not change, or changes elsewhere: the chances of both are added up. That of the second is
+    # the larger of two: the p-value, for as many types, and the probability that one other type is behind it
+    elsewhere = np.maximum(p_type * tested.sum(1, keepdims=True), 1 - alone)
+    q_type = np.minimum(1.0, q_value[:, None] + elsewhere)
     called = np.where(tested & (q_type <= LEVEL), np.sign(within.effect), 0).astype(int)
-    possible = np.zeros(tested.shape, dtype=bool)
-    possible[driver] = candidates(model, test, np.flatnonzero(driver))
+    possible = credible(alone) & driver[:, None]
     names = signature.index.to_numpy(dtype=object)
     genes = pd.DataFrame(
         {

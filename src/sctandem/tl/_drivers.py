@@ -74,7 +74,8 @@ def drivers(
         A row a gene, group and type that has at least 5 % of the gene's expression: ``gene``, ``cell_type``, ``group``,
         ``log2fc`` (of the gene within the type, shrunken), ``se`` (its posterior standard deviation; near 1.5 where the data say nothing),
         ``share`` (part of the gene's expression that comes from the type), ``statistic``, ``p_value`` (whatever the other types do) and
-        ``q_value`` (bound for the part of false calls: that the gene does not change, or does so in other types).
+        ``q_value`` (that of the gene, and on top the chance that the change is in other types: ``p_value`` times the number of types,
+        or the probability of the other candidates, whichever is larger; 1 for genes with a q-value above 0.2).
     `adata.uns[key_added]["groups"]` : :class:`pandas.DataFrame`
         A row a group: ``group``, ``n_samples``, ``n_reference``, ``n_genes``, ``n_drivers`` (``q_value`` up to 0.05),
         ``n_permutations``, ``exact`` (whether these are all there are), ``resolution`` (the smallest p-value there can be),
@@ -102,8 +103,8 @@ def drivers(
     are moderated. Null statistics are those of whitened residuals permuted over samples, the same way for all genes, pooled over genes.
 
     Within a type the change :math:`\delta_{tg}` multiplies :math:`\theta_{tg}` in the samples of the group. All types may change; their changes have a
-    normal prior of 1.5 doublings, and the type that is tested has none. A change that other types could make as well is called for the gene
-    only: its type is undetermined.
+    normal prior of 1.5 doublings, and the type that is tested has none; how much of the gene a type makes is known as well as the signature. A change that
+    other types could make as well is called for the gene only: its type is undetermined. So is one that two types share evenly.
 
     What the shares themselves get wrong in one group but not in the other is taken for a change of genes. Genes that the reference lacks,
     and those with fewer than 5 counts (0.5 TPM) in as many samples as the smaller group has, are not tested. Cost: seconds for
