@@ -11,7 +11,7 @@ from sctandem.kernels._composition import expected_expression, relative_depth
 from sctandem.kernels._decomposition import contrast_of, decompose
 from sctandem.kernels._driver_model import BulkModel, model_bulk
 from sctandem.kernels._driver_patterns import name_candidates, name_patterns
-from sctandem.kernels._driver_types import CHANGE, _Block, assess_types, credible, single_type
+from sctandem.kernels._driver_types import CHANGE, SLACK, _Block, assess_types, credible, single_type
 from sctandem.kernels._drivers import assess_genes, permutations_of
 
 GROUP = np.repeat([0.0, 1.0], 6)
@@ -93,7 +93,7 @@ def test_a_type_is_tested_with_the_others_at_random():
     block = _Block(model, test, np.arange(150), next(model.blocks())[1])
     linear, gene = block.linear(np.zeros((150, 3))), 42
     columns = model.expected.parts[:, gene] * GROUP[:, None]
-    errors = model.errors(slice(0, 150))[:, gene, :3] * GROUP[:, None]
+    errors = SLACK * model.errors(slice(0, 150))[:, gene, :3] * GROUP[:, None]
     for t in range(3):
         found = block.score(t, *linear)[gene]
         precision = np.concatenate([np.full(3, 1 / CHANGE**2), np.where(np.arange(3) == t, 1e12, 1 / CHANGE**2)])
@@ -162,8 +162,8 @@ def test_candidates_are_the_types_that_could_make_the_change():
     assert found[:2].tolist() == [[True, False, False]] * 2
     assert (found[2:].sum(1) >= 2).all()
     types = assess_types(model, test, np.ones(80, dtype=bool))
-    assert np.abs(types.statistic[:40, 0]).min() > 5
-    assert np.abs(types.statistic[40:]).max() < 3
+    assert np.abs(types.statistic[:40, 0]).min() > 4
+    assert np.quantile(np.abs(types.statistic[40:]), 0.95) < 2.5
     np.testing.assert_allclose(types.effect[:40, 0], np.log(0.4), atol=0.2)
 
 

@@ -23,6 +23,8 @@ LARGEST_STEP = 1.5
 _LARGEST_PRECISION = 1e12
 #: Changes of one type alone that are tried, in units of `CHANGE`.
 GRID = np.linspace(-3, 3, 61)
+#: Errors of the signature are larger by this factor when types are told apart: they have a heavier tail than a normal one.
+SLACK = 1.5
 #: Errors of the part of a type, in standard deviations, and their probabilities.
 OFF = ((-1.2, 0.25), (0.0, 0.5), (1.2, 0.25))
 #: Probability that the candidates hold the type, if there is one.
@@ -111,7 +113,9 @@ class _Block:
         self.parts = np.swapaxes(model.expected.parts[:, genes], 0, 1)
         self.ratio = model.ratio.T[genes][:, :, None]
         self.within = (model.group > 0)[None, :, None]
-        self.slack = np.where(self.within, np.swapaxes(model.errors(genes)[:, :, : self.parts.shape[2]], 0, 1), 0.0)
+        self.slack = SLACK * np.where(
+            self.within, np.swapaxes(model.errors(genes)[:, :, : self.parts.shape[2]], 0, 1), 0.0
+        )
         self.prior_df, self.prior = test.prior_df, test.prior_variance[genes]
 
     def linear(self, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -198,20 +202,20 @@ def single_type(model: BulkModel, test: GeneTest, genes: np.ndarray) -> np.ndarr
             continue
         local = white.of(genes[inside] - where.start)
         ratio = model.ratio.T[genes[inside]]
-        slack = model.errors(genes[inside])[:, :, :n_types]
+        slack = SLACK * model.errors(genes[inside])[:, :, :n_types]
         free = model.free + 1
         log = np.empty((len(inside), n_types))
         for t in range(n_types):
             part, error = (values[:, :, t].T[:, :, None] for values in (model.expected.parts[:, genes[inside]], slack))
-            each = []
+            options = []
             for off, chance_of in OFF:
                 moved = np.clip(part + off * error, 0.01 * part, 1)
                 shift = np.where(within, np.log1p(moved * np.expm1(GRID * CHANGE)), 0.0)
                 left = local.residual(local.whiten(ratio[:, :, None] - shift))
                 squares = (left**2).sum(1) + test.prior_df * test.prior_variance[genes[inside], None]
                 half = 0.5 * (free + test.prior_df)
-                each.append(np.log(weight * chance_of) - half * np.log(np.maximum(squares, _SMALLEST)))
-            each = np.concatenate(each, axis=1)
+                options.append(np.log(weight * chance_of) - half * np.log(np.maximum(squares, _SMALLEST)))
+            each = np.concatenate(options, axis=1)
             top = each.max(1, keepdims=True)
             log[:, t] = top[:, 0] + np.log(np.exp(each - top).sum(1))
         chance = np.exp(log - log.max(1, keepdims=True))
