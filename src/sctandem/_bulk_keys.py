@@ -9,7 +9,7 @@ from sctandem._keys import PARAMS
 
 @dataclass(frozen=True, slots=True)
 class RSDKeys:
-    """Slots of `tl.deconvolve` on the bulk: entries of `obsm` and `varm`, columns of `obs`, and `uns[key]`."""
+    """Slots of `tl.deconvolve` on the bulk: entries of `obsm` and `varm`, columns of `obs` and `var`, layers, and `uns[key]`."""
 
     key: str = "rsd"
     params: str = PARAMS
@@ -17,24 +17,53 @@ class RSDKeys:
     layer: str = "layer"
 
     @property
+    def embedding(self) -> str:
+        """`obsm`: embedding of the samples by their composition, samples x dimensions, float32."""
+        return f"X_{self.key}"
+
+    @property
+    def fractions(self) -> str:
+        """`obsm`: share of cells of each type, a table of samples x types, float64; rows add up to 1 - unknown."""
+        return f"{self.key}_fractions"
+
+    @property
+    def low(self) -> str:
+        """`obsm`: lower ends of the intervals of these, a table of samples x types, float64."""
+        return f"{self.key}_low"
+
+    @property
+    def high(self) -> str:
+        """`obsm`: upper ends of the intervals of these, a table of samples x types, float64."""
+        return f"{self.key}_high"
+
+    @property
     def rna(self) -> str:
         """`obsm`: share of RNA of each type, a table of samples x types, float64."""
         return f"{self.key}_rna"
 
     @property
-    def fractions(self) -> str:
-        """`obsm`: share of cells of each type, a table of samples x types, float64."""
-        return f"{self.key}_fractions"
+    def unknown(self) -> str:
+        """`obs`: share of cells of no type of the reference, float64."""
+        return f"{self.key}_unknown"
 
     @property
-    def unknown(self) -> str:
-        """`obs`: share of RNA that is of no type of the reference, float64."""
-        return f"{self.key}_unknown"
+    def fit(self) -> str:
+        """`obs`: correlation of measured and fitted log expression, float64."""
+        return f"{self.key}_fit"
+
+    @property
+    def platform(self) -> str:
+        """`var`: natural log of the factor of each gene on the platform of the bulk, float64; NaN where none was fitted."""
+        return f"{self.key}_platform"
 
     @property
     def signature(self) -> str:
         """`varm`: expected counts per million of each type on the platform of the bulk, a table of genes x types, float64."""
         return f"{self.key}_signature"
+
+    def expression(self, kind: str) -> str:
+        """`layers`: expected counts per million of one type in each sample, float32."""
+        return f"{self.key}_{kind}"
 
 
 @dataclass(frozen=True, slots=True)
