@@ -47,6 +47,8 @@ def _deconvolved(mixtures: Mixtures, seed: int, **asked: bool) -> AnnData:
     import sctandem as td
 
     bulk = mixtures.bulk.copy()
-    options: dict[str, Any] = {"donor": DONOR} if DONOR in mixtures.reference.obs else {}
-    td.tl.deconvolve(bulk, mixtures.reference.copy(), cell_type=TYPE, rng=seed, **options, **asked)
+    donor = DONOR if DONOR in mixtures.reference.obs else None
+    td.tl.deconvolve(
+        bulk, mixtures.reference.copy(), cell_type=TYPE, donor_key=donor, kind=mixtures.kind, rng=seed, **asked
+    )
     return bulk

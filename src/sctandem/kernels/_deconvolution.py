@@ -12,8 +12,6 @@ from scipy.special import softmax
 NU_RESIDUAL, NU_PLATFORM = 4.0, 3.0
 #: Median and log standard deviation of the share of molecules that fall evenly on all genes, whatever the sample holds.
 FLOOR, FLOOR_SD = 0.02, 1.5
-#: Loss of log-likelihood a share of 1 that is unknown.
-UNKNOWN_COST = 5.0
 _LEAST_SIGMA, _LEAST_TAU = 0.05, 0.1
 #: Of the median absolute deviation of factors, what the scale of a Student distribution with 3 degrees of freedom is.
 _STUDENT_SCALE = 0.85
@@ -44,7 +42,7 @@ class Composition(NamedTuple):
     Attributes
     ----------
     rna
-        Share of each type in the RNA, samples x types; rows add up to 1 (with the unknown share, where one was fitted, as the last column).
+        Share of each type in the RNA, samples x types; rows add up to 1.
     size
         Log scale of each sample against the reference.
     platform
@@ -57,8 +55,6 @@ class Composition(NamedTuple):
         Scales of residuals and of platform factors.
     residuals
         Log of measured by fitted, samples x genes.
-    departure
-        Log of the expression of what is unknown by the mean of the types, a gene; empty where it was not fitted.
     """
 
     rna: np.ndarray
@@ -69,7 +65,6 @@ class Composition(NamedTuple):
     sigma: float
     tau: float
     residuals: np.ndarray
-    departure: np.ndarray
 
 
 def bulk_logs(values: np.ndarray, *, counts: bool) -> BulkLogs:
@@ -116,7 +111,6 @@ def fit_composition(
     n_genes: int,
     prior: np.ndarray | None = None,
     weights: np.ndarray | None = None,
-    unknown: bool = False,
     start: Composition | None = None,
     n_rounds: int = 4,
     n_steps: int = 150,
@@ -135,8 +129,6 @@ def fit_composition(
         Pseudo-counts of a Dirichlet prior beyond those of a flat one, samples x types; `None` for a tenth each.
     weights
         Weight of each gene; `None` for 1.
-    unknown
-        Whether to fit a share of RNA of no type of the reference, whose expression is found from the samples.
     start
         Where to start; its scales are kept where `n_rounds` is 1.
     n_rounds
@@ -153,37 +145,30 @@ def fit_composition(
     Log shares are :math:`y_{sg} = \log(\sum_t r_{st} P_{tg} + \beta / G) + n_s + f_g + \epsilon_{sg}` with shares of RNA :math:`r`, the
     reference :math:`P`, a floor :math:`\beta`, a scale :math:`n` of the sample and a factor :math:`f` of the gene that all samples have
     in common. Residuals and factors are Student-t: a factor is wide of its trend for some genes on every platform. Their scales are
-    taken from medians of residuals and factors. What is unknown has the mean profile of the types, each gene of it a factor
-    :math:`\\delta_g \\sim N(0, 1)` away; its share :math:`u_s` costs :math:`5 u_s`.
+    taken from medians of residuals and factors.
     """
-    n_samples, n_known = len(bulk.values), len(shares)
-    n_types = n_known + unknown
+    n_samples, n_types = len(bulk.values), len(shares)
     terms = level_terms(shares)
     n_used, n_terms = len(terms), terms.shape[1]
     weights = np.ones(n_used) if weights is None else weights
     pseudo = np.full((n_samples, n_types), 0.1) if prior is None else prior
     sigma, tau = (0.2, 0.8) if start is None else (start.sigma, start.tau)
-    sizes = [n_samples * n_types, n_samples, n_used, n_terms, 1, n_used * unknown]
+    sizes = [n_samples * n_types, n_samples, n_used, n_terms, 1]
     cuts = np.cumsum(sizes)[:-1]
-    average = shares.mean(0)
     if start is None:
-        logits = np.zeros((n_samples, n_types))
-        logits[:, n_known:] = -3
-        free = np.concatenate([logits.ravel(), np.zeros(sum(sizes[1:4])), [np.log(FLOOR)], np.zeros(sizes[5])])
+        free = np.zeros(sum(sizes))
+        free[-1] = np.log(FLOOR)
     else:
         logits = np.log(np.maximum(start.rna, 1e-6))
-        free = np.concatenate(
-            [logits.ravel(), start.size, start.platform, start.trend, [np.log(start.floor)], start.departure]
-        )
+        free = np.concatenate([logits.ravel(), start.size, start.platform, start.trend, [np.log(start.floor)]])
 
     def fitted(free: np.ndarray) -> tuple[np.ndarray, ...]:
-        logits, size, platform, trend, floor, departure = np.split(free, cuts)
+        logits, size, platform, trend, floor = np.split(free, cuts)
         rna = softmax(logits.reshape(n_samples, n_types), axis=1)
-        profiles = np.vstack([shares, average * np.exp(departure)]) if unknown else shares
-        return rna, size, platform, trend, floor, departure, profiles, rna @ profiles + np.exp(floor[0]) / n_genes
+        return rna, size, platform, trend, floor, rna @ shares + np.exp(floor[0]) / n_genes
 
     def loss(free: np.ndarray) -> tuple[float, np.ndarray]:
-        rna, size, platform, trend, floor, departure, profiles, mean = fitted(free)
+        rna, size, platform, trend, floor, mean = fitted(free)
         error = bulk.values - np.log(mean) - size[:, None] - platform
         value, slope = student(error, sigma**2 + bulk.variance, NU_RESIDUAL, weights)
         beyond = platform - terms @ trend
@@ -191,25 +176,19 @@ def fit_composition(
         at_floor = (floor[0] - np.log(FLOOR)) / FLOOR_SD**2
         value += value_f + 0.5 * at_floor**2 * FLOOR_SD**2 - (pseudo * np.log(rna + 1e-300)).sum()
         by_mean = -slope / mean
-        by_rna = by_mean @ profiles.T
-        if unknown:
-            value += UNKNOWN_COST * rna[:, -1].sum() + 0.5 * (departure**2).sum()
-            by_rna[:, -1] += UNKNOWN_COST
-            by_departure = profiles[-1] * (rna[:, -1] @ by_mean) + departure
-        else:
-            by_departure = departure
+        by_rna = by_mean @ shares.T
         by_logits = rna * (by_rna - (rna * by_rna).sum(1, keepdims=True)) - pseudo + rna * pseudo.sum(1, keepdims=True)
         by_floor = np.exp(floor[0]) / n_genes * by_mean.sum() + at_floor
-        gradient = [by_logits.ravel(), -slope.sum(1), slope_f - slope.sum(0), -terms.T @ slope_f, [by_floor], by_departure]
+        gradient = [by_logits.ravel(), -slope.sum(1), slope_f - slope.sum(0), -terms.T @ slope_f, [by_floor]]
         return value, np.concatenate(gradient)
 
     for _ in range(n_rounds):
         free = minimize(loss, free, jac=True, method="L-BFGS-B", options={"maxiter": n_steps, "maxcor": 20}).x
-        rna, size, platform, trend, floor, departure, _, mean = fitted(free)
+        rna, size, platform, trend, floor, mean = fitted(free)
         rest = bulk.values - np.log(mean) - size[:, None]
         if n_rounds > 1:
             sigma, tau = _scales(rest, bulk.variance, terms @ trend)
-    return Composition(rna, size, platform, trend, float(np.exp(floor[0])), sigma, tau, rest - platform, departure)
+    return Composition(rna, size, platform, trend, float(np.exp(floor[0])), sigma, tau, rest - platform)
 
 
 def student(error: np.ndarray, variance: np.ndarray | float, nu: float, weights: np.ndarray) -> tuple[float, np.ndarray]:

@@ -40,7 +40,9 @@ class Signature(NamedTuple):
         return Signature(self.molecules[:, genes], shares / shares.sum(1, keepdims=True), self.spread[:, genes])
 
 
-def signature(counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray | None = None) -> Signature:
+def signature(
+    counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray | None = None, *, n_types: int | None = None
+) -> Signature:
     """Summarise counts by type.
 
     Parameters
@@ -51,6 +53,8 @@ def signature(counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray 
         Type of each cell, from 0 without gaps.
     samples
         Sample (donor) of each cell, from 0; `None` where there is one, or where it is not known.
+    n_types
+        Number of types; `None` for those that are there.
 
     Returns
     -------
@@ -61,10 +65,11 @@ def signature(counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray 
     Shares are posterior means under a gamma prior of 300 molecules around the mean of the types. The spread is a method-of-moments
     estimate: the variance of log shares between samples beyond that of counting, drawn towards 0.3 by the weight of four samples.
     """
-    n_types, n_genes = int(types.max()) + 1, counts.shape[1]
+    n_types, n_genes = int(types.max()) + 1 if n_types is None else n_types, counts.shape[1]
     molecules = _sums(counts, types, n_types)
     totals = molecules.sum(1, keepdims=True)
-    mean = (molecules / totals).mean(0)
+    mean = (molecules / np.maximum(totals, 1)).mean(0)
+    mean = np.maximum(mean, mean[mean > 0].min() / 10)  # a gene that no type has
     shares = (molecules + PRIOR_MOLECULES * mean) / (totals + PRIOR_MOLECULES)
     spread = np.full((n_types, n_genes), DONOR_SPREAD)
     if samples is not None and samples.max() > 0:
@@ -95,7 +100,8 @@ def _spread(molecules: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def telling_genes(
-    signature: Signature, *, fold: float = 3.0, molecules: float = 100.0, per_million: float = 30.0, least: int = 100
+    signature: Signature, *, fold: float = 3.0, molecules: float = 100.0, per_million: float = 30.0, least: int = 100,
+    usable: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose the genes that tell types apart and are measured well enough.
 
@@ -111,6 +117,8 @@ def telling_genes(
         Molecules per million that the type with most must have; scarcer genes say more of what is not in the reference.
     least
         How many genes at least, where as many vary; the demand for molecules is halved until there are.
+    usable
+        Mask of the genes to choose from; `None` for all.
 
     Returns
     -------
@@ -125,6 +133,8 @@ def telling_genes(
     top = logs.argmax(0)
     found = signature.molecules[top, np.arange(logs.shape[1])]
     vary = (np.ptp(logs, axis=0) > np.log(fold)) & (signature.shares.max(0) * 1e6 >= per_million)
+    if usable is not None:
+        vary &= usable
     demand = molecules
     while demand > 5 and (vary & (found >= demand)).sum() < min(least, vary.sum()):
         demand /= 2

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def type_expression(
-    ratio: np.ndarray, rna: np.ndarray, shares: np.ndarray, *, spread: np.ndarray, sigma: float
+    ratio: np.ndarray, rna: np.ndarray, shares: np.ndarray, *, spread: np.ndarray, noise: np.ndarray
 ) -> np.ndarray:
     r"""Share out what a sample has more or less of a gene than expected among the types that express it.
 
@@ -20,8 +20,8 @@ def type_expression(
         Share of each gene in the molecules of a type, on the platform of the bulk, types x genes.
     spread
         Standard deviation of the log expression of a type between donors, types x genes.
-    sigma
-        Standard deviation of what a sample has of its own beyond that, natural log.
+    noise
+        Variance of what a sample has of its own beyond that, and of counting; samples x genes.
 
     Returns
     -------
@@ -30,10 +30,10 @@ def type_expression(
     Notes
     -----
     To first order the log of a mixture is moved by :math:`\sum_t w_{st} \delta_{st}` with the part :math:`w` of a type in the molecules of
-    the gene. Under :math:`\delta_{st} \sim N(0, \tau_t^2)` and residuals of :math:`\sigma` its posterior mean is
+    the gene. Under :math:`\delta_{st} \sim N(0, \tau_t^2)` and residuals of variance :math:`\sigma^2` its posterior mean is
     :math:`w_{st} \tau_t^2 / (\sum_u w_{su}^2 \tau_u^2 + \sigma^2)` times the ratio: a type that hardly shares in a gene keeps its mean.
     """
     expected = np.maximum(rna @ shares, 1e-300)
     parts = rna.T[:, :, None] * shares[:, None, :] / expected
-    variance = (parts**2 * spread[:, None, :] ** 2).sum(0) + sigma**2
+    variance = (parts**2 * spread[:, None, :] ** 2).sum(0) + noise
     return parts * spread[:, None, :] ** 2 * (ratio / variance)

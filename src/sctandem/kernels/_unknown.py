@@ -6,12 +6,10 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from sctandem.kernels._deconvolution import NU_PLATFORM, NU_RESIDUAL, UNKNOWN_COST, BulkLogs, level_terms, student
+from sctandem.kernels._deconvolution import NU_PLATFORM, NU_RESIDUAL, BulkLogs, level_terms, student
 
-#: Correlation over samples, of the shares that two halves of the genes find, from which on both are believed.
-AGREEMENT = 0.6
-#: Samples below which a correlation says nothing.
-LEAST_SAMPLES = 5
+#: What a share of 1 that is unknown costs in log-likelihood.
+UNKNOWN_COST = 5.0
 
 
 def unknown_share(
@@ -38,7 +36,8 @@ def unknown_share(
 
     Notes
     -----
-    The model is that of :func:`~sctandem.kernels.fit_composition` with :math:`(1 - u_s) M_{sg} + u_s \bar P_g e^{\delta_g}` for the mean.
+    The model is that of :func:`~sctandem.kernels.fit_composition` with :math:`(1 - u_s) M_{sg} + u_s \bar P_g e^{\delta_g}` for the mean:
+    what is unknown has the mean profile of the types, each gene of it a factor :math:`\delta_g \sim N(0, 1)` away.
     """
     n_samples, n_genes = known.shape
     terms, average = level_terms(shares), shares.mean(0)
@@ -64,20 +63,3 @@ def unknown_share(
 
     free = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": n_steps, "maxcor": 20}).x
     return expit(free[:n_samples])
-
-
-def halves_agree(first: np.ndarray, second: np.ndarray) -> bool:
-    """Say whether two halves of the genes find the unknown in the same samples.
-
-    Parameters
-    ----------
-    first, second
-        Unknown share by each half, (samples,).
-
-    Returns
-    -------
-    Whether they correlate by 0.6 and more, over at least 5 samples. What a half of the genes makes up does not come back in the other.
-    """
-    if len(first) < LEAST_SAMPLES or min(first.std(), second.std()) < 1e-6:
-        return False
-    return bool(np.corrcoef(first, second)[0, 1] >= AGREEMENT)

@@ -80,7 +80,7 @@ def read_bulk(
     whole = _check_values(values, slot, list(bulk.obs_names), kind)
     here, there = _match(bulk.var, reference)
     matched = values[:, here]
-    technical = _technical(bulk.var.iloc[here]) | _technical(reference.iloc[there])
+    technical = technical_genes(bulk.var.iloc[here]) | technical_genes(reference.iloc[there])
     usable = ~technical & ((matched > 0).mean(0) > 0.5)
     if usable.sum() < LEAST_GENES:
         msg = (
@@ -161,8 +161,18 @@ def _match(bulk: pd.DataFrame, reference: pd.DataFrame) -> tuple[np.ndarray, np.
     return best
 
 
-def _technical(var: pd.DataFrame) -> np.ndarray:
-    """Say of each gene whether it is ribosomal, mitochondrial, of haemoglobin, or MALAT1."""
+def technical_genes(var: pd.DataFrame) -> np.ndarray:
+    """Say of each gene whether it is ribosomal, mitochondrial, of haemoglobin, or MALAT1, by any of its names.
+
+    Parameters
+    ----------
+    var
+        Genes; the index and the columns of text are names.
+
+    Returns
+    -------
+    Mask, (genes,).
+    """
     found = np.zeros(len(var), dtype=bool)
     for names in _names(var).values():
         found |= names.map(lambda name: _TECHNICAL.match(name) is not None).to_numpy(dtype=bool)

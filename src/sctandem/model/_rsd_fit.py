@@ -8,7 +8,7 @@ import numpy as np
 
 from sctandem.kernels._deconvolution import BulkLogs, Composition, bulk_logs, fit_composition
 from sctandem.kernels._signature import Signature, common_genes, telling_genes
-from sctandem.kernels._unknown import halves_agree, unknown_share
+from sctandem.kernels._unknown import unknown_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,10 @@ N_COMMON = 600
 N_DRAWS = 20
 #: Normal quantile of an interval of 90 %.
 _Z90 = 1.645
+#: Standard deviation, on the scale of the arcsine of the root of a share, of errors that are no matter of single genes.
+SYSTEMATIC = 0.06
+#: Least scale of platform factors in the search for what is unknown.
+_LEAST_TAU = 0.2
 
 
 class Parts(NamedTuple):
@@ -86,8 +90,8 @@ def take_apart(
     -----
     The likelihood finds shares and platform factors; the network reads shares again once the factors are taken out; the mean of both is the
     estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
-    alike, and contents drawn. The unknown share is fitted with the rest, where two halves of the genes find it in the same samples, and
-    otherwise on top of the rest, where it stays small.
+    alike, and contents drawn. To their variance comes that of what moves many genes together, such as the state of a donor, which no choice of
+    genes shows: its size is that of errors on mixtures of real cells of other donors. The unknown share is fitted on top of the rest.
     """
     logs = bulk_logs(values, counts=counts)
     genes = telling_genes(signature)
@@ -101,14 +105,15 @@ def take_apart(
         )
         drawn = contents * np.exp(content_sd * rng.standard_normal(len(contents)))
         draws.append(_cells(_both(again, telling, genes, read), drawn))
-    unknown_rna, error = _unknown(logs, signature, genes, fitted, rna, n_genes, rng)
+    unknown_rna = _unknown(logs, signature, genes, fitted, rna, n_genes)
     unknown = _unknown_cells(unknown_rna, rna, contents)
     cells = _cells(rna, contents)
-    low, high = _interval(cells, np.array(draws), unknown, error)
+    known = 1 - unknown[:, None]
+    low, high = _interval(cells, np.array(draws))
     expected = np.log(rna @ shares + fitted.floor / n_genes) + fitted.platform
     fit = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(telling.values, expected, strict=True)])
     return Parts(
-        cells * (1 - unknown[:, None]), low, high, rna * (1 - unknown_rna[:, None]), unknown, fit, genes, fitted
+        cells * known, low * known, high * known, rna * (1 - unknown_rna[:, None]), unknown, fit, genes, fitted
     )
 
 
@@ -126,29 +131,14 @@ def _cells(rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
 
 
 def _unknown(
-    logs: BulkLogs,
-    signature: Signature,
-    genes: np.ndarray,
-    fitted: Composition,
-    rna: np.ndarray,
-    n_genes: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate the unknown share of RNA of each sample, and its standard error from two halves of the genes."""
+    logs: BulkLogs, signature: Signature, genes: np.ndarray, fitted: Composition, rna: np.ndarray, n_genes: int
+) -> np.ndarray:
+    """Estimate the unknown share of RNA of each sample, with genes that all types express beside those that tell them apart."""
     among = np.ones(n_genes, dtype=bool)
     among[genes] = False
     used = np.sort(np.concatenate([genes, common_genes(signature, among, N_COMMON)]))
-    shares, known = signature.shares[:, used], rna @ signature.shares[:, used]
-    bulk, half = logs[used], rng.random(len(used)) < 0.5
-    parts = [
-        unknown_share(bulk[part], known[:, part], shares[:, part], sigma=fitted.sigma, tau=max(fitted.tau, 0.2))
-        for part in (half, ~half)
-    ]
-    error = np.full(len(rna), np.sqrt(np.mean((parts[0] - parts[1]) ** 2)) / 2)
-    if halves_agree(*parts):
-        joint = fit_composition(bulk, shares, n_genes=n_genes, unknown=True)
-        return joint.rna[:, -1], error
-    return np.minimum(*parts), error
+    shares = signature.shares[:, used]
+    return unknown_share(logs[used], rna @ shares, shares, sigma=fitted.sigma, tau=max(fitted.tau, _LEAST_TAU))
 
 
 def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
@@ -158,14 +148,58 @@ def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -
     return other / (known + other)
 
 
-def _interval(
-    cells: np.ndarray, draws: np.ndarray, unknown: np.ndarray, error: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _interval(cells: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the ends of intervals of 90 %, on the scale on which the variance of a share is stable."""
-    middle = np.arcsin(np.sqrt(cells * (1 - unknown[:, None])))
-    spread = np.arcsin(np.sqrt(draws)).std(0, ddof=1)
-    # an error of the unknown share moves all others by their part of it
-    moved = 0.5 * np.tan(middle) * (error / np.maximum(1 - unknown, 0.1))[:, None]
-    reach = _Z90 * np.sqrt(spread**2 + moved**2)
+    middle = np.arcsin(np.sqrt(cells))
+    reach = _Z90 * np.sqrt(np.arcsin(np.sqrt(draws)).var(0, ddof=1) + SYSTEMATIC**2)
     ends = (np.clip(middle - reach, 0, np.pi / 2), np.clip(middle + reach, 0, np.pi / 2))
     return np.sin(ends[0]) ** 2, np.sin(ends[1]) ** 2
+
+
+class Genes(NamedTuple):
+    """What the fit says of all genes.
+
+    Attributes
+    ----------
+    platform
+        Natural log of the factor of each gene.
+    signature
+        Expected counts per million of each type on the platform of the bulk, types x genes.
+    ratio
+        Log of measured by expected expression, samples x genes.
+    variance
+        Variance of that by counting, samples x genes.
+    """
+
+    platform: np.ndarray
+    signature: np.ndarray
+    ratio: np.ndarray
+    variance: np.ndarray
+
+
+def describe_genes(values: np.ndarray, rna: np.ndarray, shares: np.ndarray, *, counts: bool) -> Genes:
+    """Fit the factor of every gene where the composition is known.
+
+    Parameters
+    ----------
+    values
+        Samples x genes.
+    rna
+        Shares of RNA of the types, samples x types.
+    shares
+        Share of each gene in the molecules of a type, types x genes.
+    counts
+        Whether values are counts.
+
+    Returns
+    -------
+    Factors (medians over samples), the signature they give, and what is left.
+    """
+    logs = bulk_logs(values, counts=counts)
+    known = rna / rna.sum(1, keepdims=True)
+    rest = logs.values - np.log(np.maximum(known @ shares, 1e-12))
+    rest -= np.median(rest, axis=1, keepdims=True)
+    platform = np.median(rest, axis=0)
+    signature = shares * np.exp(platform)
+    signature *= 1e6 / (known @ signature).sum(1).mean()
+    return Genes(platform, signature, rest - platform, logs.variance)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from sctandem.module._capsule_config import CapsuleConfig
     from sctandem.module._capsules import CapsuleModule
     from sctandem.module._deepde import DeepDEModule
+    from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
+    from sctandem.module._rsd import RSDConfig, RSDModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
@@ -18,7 +20,11 @@ __getattr__, __dir__, __all__ = attach(
         "CapsuleConfig": "._capsule_config",
         "CapsuleModule": "._capsules",
         "DeepDEModule": "._deepde",
+        "MixtureConfig": "._mixtures",
+        "RSDConfig": "._rsd",
+        "RSDModule": "._rsd",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
+        "simulate_mixtures": "._mixtures",
     },
 )

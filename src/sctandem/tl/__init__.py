@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.tl._anneal import anneal
     from sctandem.tl._capsules import capsules
+    from sctandem.tl._deconvolve import deconvolve
     from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._drivers import drivers
     from sctandem.tl._gene_associations import gene_associations
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "anneal": "._anneal",
         "capsules": "._capsules",
+        "deconvolve": "._deconvolve",
         "differential_expression": "._differential_expression",
         "drivers": "._drivers",
         "gene_associations": "._gene_associations",

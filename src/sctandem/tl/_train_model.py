@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from mudata import MuData
 
-    from sctandem.model import TAPE, CapsuleNet
+    from sctandem.model import RSD, TAPE, CapsuleNet
 
 
 def train_tape(
@@ -136,3 +136,28 @@ def train_deepde(adata: AnnData, samples: np.ndarray, *, layer: str | None, seed
     model.train(rng=seed)
     weights = model.get_state_weights(rng=seed)
     return weights.to_numpy(), list(weights.columns)
+
+
+def train_rsd(reference: AnnData, cell_type: str, *, donor_key: str | None, seed: int) -> RSD:
+    """Train an RSD at its defaults on a shallow copy of the reference.
+
+    Parameters
+    ----------
+    reference
+        Single cells with counts in `X`.
+    cell_type, donor_key
+        Columns of `obs` with the type and the donor.
+    seed
+        Seed of the training.
+
+    Returns
+    -------
+    The trained model.
+    """
+    from sctandem.model import RSD
+
+    bare = AnnData(reference.X, obs=reference.obs.copy(), var=reference.var)
+    RSD.setup_anndata(bare, cell_type, donor_key=donor_key)
+    model = RSD(bare, rng=seed)
+    model.train(rng=seed)
+    return model

@@ -1,0 +1,391 @@
+"""RSD: RNA-seq deconvolution with a count model of single cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scvi import REGISTRY_KEYS
+from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.model.base import BaseModelClass
+
+from sctandem._checks import (
+    check_adata,
+    check_counts,
+    check_key,
+    check_layer,
+    check_option,
+    check_positive,
+    check_slot_names,
+    check_type,
+    layer_slot,
+    listed,
+)
+from sctandem._random import as_generator, torch_seeded
+from sctandem.data import as_csr
+from sctandem.kernels._mrna_contents import published_contents
+from sctandem.kernels._signature import Signature, signature, telling_genes
+from sctandem.kernels._type_expression import type_expression
+from sctandem.model._bulk import Bulk, read_bulk, technical_genes
+from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
+from sctandem.model.base import FilesMixin
+from sctandem.model.base._manager import ModelManager
+from sctandem.module import MixtureConfig, RSDConfig, RSDModule
+from sctandem.nn._threads import torch_on_one_thread
+from sctandem.train._mixtures import train_on_mixtures
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from sctandem._random import RNG
+
+#: Cells that a type needs.
+LEAST_CELLS = 10
+#: Standard deviation of the log of published contents: by as much do two tables differ in monocytes against T cells.
+CONTENT_SD = 0.35
+_UNTRAINED = "this RSD is not trained; call `model.train()` first."
+
+
+class Deconvolution(NamedTuple):
+    """What :meth:`RSD.deconvolve` returns; tables are samples x types unless said otherwise.
+
+    Attributes
+    ----------
+    fractions, low, high
+        Shares of cells and the ends of their intervals of 90 %; rows of `fractions` add up to 1 - `unknown`.
+    rna
+        Shares of RNA.
+    unknown
+        Share of cells of no type of the reference, by sample.
+    fit
+        Correlation of measured and fitted log expression, by sample.
+    signature
+        Expected counts per million of each type on the platform of the bulk, genes of the bulk x types; NaN where the reference lacks a gene.
+    platform
+        Natural log of the factor of each gene of the bulk; NaN where none was fitted.
+    contents
+        Messenger RNA of a cell of each type that was assumed; relative.
+    kind
+        What the bulk was taken for, `"counts"` or `"tpm"`.
+    expression
+        Of each type, when asked for: expected counts per million, samples x genes of the bulk, float32; NaN where the reference lacks a gene.
+    """
+
+    fractions: pd.DataFrame
+    low: pd.DataFrame
+    high: pd.DataFrame
+    rna: pd.DataFrame
+    unknown: pd.Series
+    fit: pd.Series
+    signature: pd.DataFrame
+    platform: pd.Series
+    contents: dict[str, float]
+    kind: str
+    expression: dict[str, np.ndarray] | None
+
+
+class RSD(FilesMixin, BaseModelClass):
+    """Take bulk samples apart into the types of a single-cell reference.
+
+    Parameters
+    ----------
+    adata
+        The reference, set up with `setup_anndata`.
+    config
+        Settings of the network; `None` for the defaults.
+    rng
+        Seed of the initial weights; `None` for torch's global state.
+
+    Raises
+    ------
+    ValueError
+        When the reference was not set up, has one type only, or types with fewer than 10 cells.
+
+    Notes
+    -----
+    The signature of a type is a posterior mean over its molecules, with a spread between donors where there are several. A network learns on
+    mixtures simulated from it (types missing, RNA that is of none of them, genes not measured, factors of the platform) to read shares of
+    RNA. In :meth:`deconvolve` a likelihood finds shares and a factor of every gene that all samples share; the network reads the samples
+    again without the factors; the mean of both is the estimate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anndata import AnnData
+    >>> import sctandem as td
+    >>> rng = np.random.default_rng(0)
+    >>> profiles = rng.gamma(0.5, 1.0, (3, 300))
+    >>> types = np.repeat([0, 1, 2], 40)
+    >>> reference = AnnData(rng.poisson(10 * profiles[types]).astype("float32"))
+    >>> reference.obs["cell_type"] = np.array(["a", "b", "c"])[types]
+    >>> bulk = AnnData(rng.poisson(1000 * (rng.dirichlet(np.ones(3), 6) @ profiles)).astype("float32"))
+    >>> td.model.RSD.setup_anndata(reference, "cell_type")
+    >>> model = td.model.RSD(reference, rng=0)
+    >>> model.train(2, rng=0)
+    >>> model.deconvolve(bulk, rng=0).fractions.shape
+    (6, 3)
+    """
+
+    _module_cls = RSDModule
+    _config_classes = (RSDConfig, MixtureConfig)
+
+    def __init__(self, adata: AnnData, *, config: RSDConfig | None = None, rng: RNG = None) -> None:
+        if config is not None:
+            check_type(config, RSDConfig, "config")
+        super().__init__(adata)
+        found = self._signature()
+        chosen = telling_genes(found, usable=~technical_genes(self.adata.var))
+        with nullcontext() if rng is None else torch_seeded(rng):
+            self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
+        self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
+        self.init_params_ = self._get_init_params(locals())
+
+    @property
+    def cell_types(self) -> list[str]:
+        """Types of the reference, in order."""
+        return [str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping]
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        cell_type_key: str,
+        *,
+        donor_key: str | None = None,
+        layer: str | None = None,
+        source_registry: dict[str, Any] | None = None,
+    ) -> None:
+        """Register the reference.
+
+        Parameters
+        ----------
+        adata
+            Single cells; holds counts.
+        cell_type_key
+            Column of `obs` with the type.
+        donor_key
+            Column of `obs` with the donor or sample; `None` where there is one, or where it is not known.
+        layer
+            Layer of the counts; `None` for `X`.
+        source_registry
+            Registry of a saved model, whose categories are taken over; `load` passes it.
+
+        Returns
+        -------
+        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_labels` and `_scvi_batch`.
+
+        Raises
+        ------
+        KeyError
+            When the layer or a column is not there.
+        ValueError
+            When the counts are none, or a cell has no type or donor.
+        """
+        given = dict(locals())
+        given.pop("source_registry")
+        check_adata(adata)
+        check_type(cell_type_key, str, "cell_type_key")
+        check_slot_names(given)
+        check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
+        for key in (cell_type_key, donor_key):
+            missing = 0 if key is None else int(check_key(adata.obs, key, "adata.obs").isna().sum())
+            if missing:
+                msg = f"adata.obs[{key!r}] is missing in {missing} cells: take them out, or fill it in."
+                raise ValueError(msg)
+        setup_method_args = cls._get_setup_method_args(**given)
+        fields = [
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
+            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
+            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
+        ]
+        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
+        manager.register_fields(adata, source_registry)
+        cls.register_manager(manager)
+
+    def _signature(self) -> Signature:
+        """Summarise the reference."""
+        read = self.adata_manager.get_from_registry
+        types = np.asarray(read(REGISTRY_KEYS.LABELS_KEY)).ravel().astype(int)
+        donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
+        cells = np.bincount(types, minlength=len(self.cell_types))
+        if len(cells) < 2:
+            msg = f"the reference has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
+            raise ValueError(msg)
+        scarce = {name: int(n) for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS}
+        if scarce and not self.adata_manager.is_transferred:
+            msg = f"types of the reference with fewer than {LEAST_CELLS} cells: {scarce}. Take them out, or unite them with others."
+            raise ValueError(msg)
+        return signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=len(cells))
+
+    @torch_on_one_thread()
+    def train(
+        self, max_epochs: int = 20, *, rng: RNG = None, progress: bool | None = None, batch_size: int = 128
+    ) -> None:
+        """Train the network on mixtures that are simulated as it goes.
+
+        Parameters
+        ----------
+        max_epochs
+            Epochs of 25 batches.
+        rng
+            Seed of the mixtures.
+        progress
+            Whether to show a bar; `None` shows it in a terminal or a notebook.
+        batch_size
+            Mixtures a step.
+
+        Returns
+        -------
+        None. `history_["train_loss"]` holds the cross-entropy of each epoch, in nats. An interruption leaves what was learned so far.
+        """
+        check_positive(max_epochs, "max_epochs", whole=True)
+        check_positive(batch_size, "batch_size", whole=True)
+        losses = train_on_mixtures(
+            self.module, max_epochs, batch_size=batch_size, rng=as_generator(rng), progress=progress
+        )
+        self.history_ = {"train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))}
+        self.is_trained_ = True
+
+    @torch_on_one_thread()
+    def deconvolve(
+        self,
+        bulk: AnnData,
+        *,
+        kind: Literal["counts", "tpm"] | None = None,
+        layer: str | None = None,
+        contents: Mapping[str, float] | None = None,
+        expression: bool = False,
+        rng: RNG = None,
+    ) -> Deconvolution:
+        """Take bulk samples apart.
+
+        Parameters
+        ----------
+        bulk
+            Samples x genes, counts or TPM on the linear scale. Genes are matched by symbols or Ensembl identifiers (without versions),
+            whichever column of `var` fits. All samples of one platform belong into one call: they share its factors.
+        kind
+            What the values are; `None` takes whole numbers for counts.
+        layer
+            Layer of the bulk; `None` for `X`.
+        contents
+            Messenger RNA of a cell of each type, in any unit. `None` looks types of blood up in a published table [Racle17]_, by name, and
+            takes types that it does not know for average; without any that it knows all are equal.
+        expression
+            Whether to estimate what each type expresses in each sample.
+        rng
+            Seed of the intervals.
+
+        Returns
+        -------
+        Fractions, intervals and the rest; see :class:`Deconvolution`.
+
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
+        ValueError
+            For a bulk that is negative, missing, log-transformed or all zeros, fewer than 100 genes in common, or bad contents.
+        KeyError
+            When a layer or a content is missing.
+
+        References
+        ----------
+        .. [Racle17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
+        """
+        self._check_if_trained(warn=False, message=_UNTRAINED)
+        if kind is not None:
+            check_option(kind, ("counts", "tpm"), "kind")
+        assumed, sd = self._contents(contents)
+        read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
+        use = read.there[read.usable]
+        found = self._stored()[use]
+        parts = take_apart(
+            read.values[:, read.usable],
+            found,
+            lambda logs, genes: self._read_shares(logs, use[genes]),
+            counts=read.kind == "counts",
+            contents=np.array(list(assumed.values())),
+            content_sd=sd,
+            rng=as_generator(rng),
+        )
+        return self._result(bulk, read, parts, assumed, expression=expression)
+
+    def _stored(self) -> Signature:
+        """Give the signature that the model holds."""
+        return Signature(*(getattr(self.module, name).cpu().numpy() for name in Signature._fields))
+
+    def _contents(self, given: Mapping[str, float] | None) -> tuple[dict[str, float], float]:
+        """Give the content of each type, and how sure its log is."""
+        types = self.cell_types
+        if given is not None:
+            check_type(given, Mapping, "contents")
+            missing = [name for name in types if name not in given]
+            if missing:
+                msg = f"contents lacks {listed(missing)}; it has {listed(list(given))}."
+                raise KeyError(msg)
+            for name in types:
+                check_positive(given[name], f"contents[{name!r}]")
+            return {name: float(given[name]) for name in types}, 0.0
+        known = published_contents(types)
+        if not known:
+            return dict.fromkeys(types, 1.0), 0.0
+        average = float(np.exp(np.mean(np.log(list(known.values())))))
+        return {name: known.get(name, average) for name in types}, CONTENT_SD
+
+    @torch.inference_mode()
+    def _read_shares(self, logs: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        """Read shares of RNA of the known types with the network; `genes` are positions in the reference."""
+        wanted = self.module.genes.cpu().numpy()
+        place = pd.Index(genes).get_indexer(wanted)
+        measured = place >= 0
+        values = np.zeros((len(logs), len(wanted)), dtype=np.float32)
+        values[:, measured] = logs[:, place[measured]]
+        device = self.module.genes.device
+        self.module.eval()
+        found = self.module.read(
+            torch.from_numpy(values).to(device), torch.from_numpy(measured.astype(np.float32)).to(device)
+        )
+        shares = found.exp().cpu().numpy().astype(np.float64)[:, :-1]
+        return shares / shares.sum(1, keepdims=True)
+
+    def _result(
+        self, bulk: AnnData, read: Bulk, parts: Parts, contents: dict[str, float], *, expression: bool
+    ) -> Deconvolution:
+        """Lay out tables."""
+        types, samples = self.cell_types, bulk.obs_names
+        tables = {
+            name: pd.DataFrame(getattr(parts, name), index=samples, columns=types) for name in ("cells", "low", "high", "rna")
+        }
+        found = self._stored()[read.there]
+        genes = describe_genes(read.values, parts.rna, found.shares, counts=read.kind == "counts")
+        profile = np.full((bulk.n_vars, len(types)), np.nan)
+        profile[read.here] = genes.signature.T
+        platform = np.full(bulk.n_vars, np.nan)
+        platform[read.here] = genes.platform
+        layers = None
+        if expression:
+            layers = {}
+            changes = type_expression(
+                genes.ratio, parts.rna, genes.signature, spread=found.spread, noise=genes.variance + parts.composition.sigma**2
+            )
+            for name, mean, change in zip(types, genes.signature, changes, strict=True):
+                layers[name] = np.full(bulk.shape, np.nan, dtype=np.float32)
+                layers[name][:, read.here] = mean * np.exp(change)
+        return Deconvolution(
+            fractions=tables["cells"],
+            low=tables["low"],
+            high=tables["high"],
+            rna=tables["rna"],
+            unknown=pd.Series(parts.unknown, index=samples),
+            fit=pd.Series(parts.fit, index=samples),
+            signature=pd.DataFrame(profile, index=bulk.var_names, columns=types),
+            platform=pd.Series(platform, index=bulk.var_names),
+            contents=contents,
+            kind=read.kind,
+            expression=layers,
+        )

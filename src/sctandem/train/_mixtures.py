@@ -1,0 +1,68 @@
+"""Train a network on mixtures that are simulated as it goes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from tqdm.auto import tqdm
+
+from sctandem._random import torch_seeded
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sctandem.module import RSDModule
+
+#: Batches an epoch.
+N_BATCHES = 25
+LEARNING_RATE = 2e-3
+
+
+def train_on_mixtures(
+    module: RSDModule, n_epochs: int, *, batch_size: int, rng: np.random.Generator, progress: bool | None
+) -> list[float]:
+    """Train.
+
+    Parameters
+    ----------
+    module
+        Its `loss(n)` simulates and scores n mixtures.
+    n_epochs
+        Epochs of 25 batches, in which the learning rate rises and falls once.
+    batch_size
+        Mixtures a batch.
+    rng
+        Seeds the mixtures.
+    progress
+        Whether to show a bar; `None` for a terminal or a notebook only.
+
+    Returns
+    -------
+    Mean loss of each epoch. After an interruption these are fewer, and the module is as far as it came.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_epochs * N_BATCHES)
+    shown = (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
+    losses: list[float] = []
+    module.train()
+    try:
+        with torch_seeded(rng), tqdm(range(n_epochs), desc="Training", unit="epoch", disable=not shown) as bar:
+            for _ in bar:
+                total = 0.0
+                for _ in range(N_BATCHES):
+                    loss = module.loss(batch_size)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    schedule.step()
+                    total += float(loss.detach())
+                losses.append(total / N_BATCHES)
+                bar.set_postfix(loss=f"{losses[-1]:.3f}")
+    except KeyboardInterrupt:
+        if not losses:
+            raise
+    finally:
+        module.eval()
+    return losses
