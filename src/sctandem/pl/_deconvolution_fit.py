@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 _MOST_NAMED, _WORST = 30, 3
 #: Median absolute deviations, and the least difference, from which on the fit of a sample is far below the others.
 _FAR, _LEAST = 3.0, 0.02
-#: Genes that are named in a panel.
-_N_GENES = 6
+#: Genes that are named in a panel, and the farthest among which they are chosen.
+_N_GENES, _CANDIDATES = 6, 60
+#: Genes from which on points are small and faint.
+_MANY = 3000
 DOTS = "#6E6E6E"
 
 
 class _Expression(NamedTuple):
-    """The genes that were used: names, measured and fitted counts per million (samples x genes), log2 factors, and the level in the reference."""
+    """The genes in common: names, measured and fitted counts per million (samples x genes), log2 factors, and the level in the reference."""
 
     genes: np.ndarray
     measured: np.ndarray
@@ -58,9 +60,10 @@ def deconvolution_fit(
 
     Returns
     -------
-    A figure of three panels, for the genes by which the composition was found. Left: the fit of each sample, lowest first: the correlation of measured and fitted log
-    expression; red where it is far below the others (by more than three times the median absolute deviation, and 0.02). Middle: measured against fitted expression in
-    counts per million, with the line of equality. Right: the factor of each gene on the platform of the bulk, by expression in the reference.
+    A figure of three panels, for the genes that bulk and reference have in common. Left: the fit of each sample, lowest first, which is the correlation of
+    measured and fitted log expression of the genes that tell types apart; red where it is far below the others (by more than three times the median absolute
+    deviation, and 0.02). Middle: measured against fitted expression in counts per million, with the line of equality. Right: the factor of each gene, bulk against
+    reference, by its expression in the reference.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def deconvolution_fit(
 
 
 def _expression(adata: AnnData, keys: RSDKeys, layer: str | None) -> _Expression:
-    """Read the genes that were used."""
+    """Read the genes that have a factor."""
     call = deconvolve_call(keys.key)
     run = check_slot(adata.uns, keys.key, "adata.uns", call)
     factor = check_slot(adata.var, keys.platform, "adata.var", call).to_numpy(dtype=float)
@@ -159,12 +162,12 @@ def _draw_genes(ax: Axes, found: _Expression, sample: int | None) -> None:
             fitted, measured, gridsize=45, bins="log", mincnt=1, cmap="Greys", linewidths=0, extent=(0, top, 0, top)
         )
     else:
-        ax.scatter(fitted, measured, s=7, color=DOTS, alpha=0.6, linewidths=0)
+        _points(ax, fitted, measured)
     ax.plot([0, top], [0, top], color=ACTIVATING, linewidth=0.8)
     ax.set_xlim(0, top)
     ax.set_ylim(0, top)
     if sample is not None:
-        order = np.argsort(-np.abs(measured - fitted), kind="stable")
+        order = np.argsort(-np.abs(measured - fitted), kind="stable")[:_CANDIDATES]
         name_points(ax, found.genes[order], fitted[order], measured[order], _N_GENES)
     for axis in (ax.xaxis, ax.yaxis):
         powers = np.arange(int(top) + 1)
@@ -177,15 +180,21 @@ def _draw_genes(ax: Axes, found: _Expression, sample: int | None) -> None:
 def _draw_factors(ax: Axes, found: _Expression) -> None:
     """Draw the factors of the platform over the expression in the reference."""
     level = np.maximum(found.level, 0.1)
-    ax.scatter(level, found.factors, s=7, color=DOTS, alpha=0.6, linewidths=0)
+    _points(ax, level, found.factors)
     ax.set_xscale("log")
     ax.axhline(0, color=ACTIVATING, linewidth=0.8)
     spread = np.median(np.abs(found.factors))
     ax.set_title(f"{len(level):,} genes, half within {2**spread:.2g}-fold", fontsize=TEXT, color=INK, loc="left")
     ax.margins(x=0.12)
-    order = np.argsort(-np.abs(found.factors), kind="stable")
+    order = np.argsort(-np.abs(found.factors), kind="stable")[:_CANDIDATES]
     name_points(ax, found.genes[order], level[order], found.factors[order], _N_GENES)
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel("Mean of the types in the reference, per million", fontsize=TEXT)
     ax.set_ylabel("Factor of the platform, log2", fontsize=TEXT)
     plain(ax)
+
+
+def _points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw a point for each gene."""
+    many = len(x) > _MANY
+    ax.scatter(x, y, s=4 if many else 7, color=DOTS, alpha=0.2 if many else 0.6, linewidths=0, rasterized=many)
