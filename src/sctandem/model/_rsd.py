@@ -137,8 +137,11 @@ class RSD(FilesMixin, BaseModelClass):
         if config is not None:
             check_type(config, RSDConfig, "config")
         super().__init__(adata)
+        usable = ~technical_genes(self.adata.var)
         found = self._signature()
-        chosen = telling_genes(found, usable=~technical_genes(self.adata.var))
+        # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
+        found = found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True))
+        chosen = telling_genes(found, usable=usable)
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
         self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
@@ -303,11 +306,12 @@ class RSD(FilesMixin, BaseModelClass):
         assumed, sd = self._contents(contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
-        found = self._stored()[use]
+        stored = self._stored()
+        found, covered = stored[use], stored.shares[:, use].sum(1)
         parts = take_apart(
             read.values[:, read.usable],
             found,
-            lambda logs, genes: self._read_shares(logs, use[genes]),
+            lambda logs, genes: self._read_shares(logs, use[genes], covered),
             counts=read.kind == "counts",
             contents=np.array(list(assumed.values())),
             content_sd=sd,
@@ -338,8 +342,11 @@ class RSD(FilesMixin, BaseModelClass):
         return {name: known.get(name, average) for name in types}, CONTENT_SD
 
     @torch.inference_mode()
-    def _read_shares(self, logs: np.ndarray, genes: np.ndarray) -> np.ndarray:
-        """Read shares of RNA of the known types with the network; `genes` are positions in the reference."""
+    def _read_shares(self, logs: np.ndarray, genes: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        """Read shares of RNA of the known types with the network.
+
+        `genes` are positions in the reference, and `covered` is what part of the RNA of each type the genes in use make.
+        """
         wanted = self.module.genes.cpu().numpy()
         place = pd.Index(genes).get_indexer(wanted)
         measured = place >= 0
@@ -350,7 +357,7 @@ class RSD(FilesMixin, BaseModelClass):
         found = self.module.read(
             torch.from_numpy(values).to(device), torch.from_numpy(measured.astype(np.float32)).to(device)
         )
-        shares = found.exp().cpu().numpy().astype(np.float64)[:, :-1]
+        shares = found.exp().cpu().numpy().astype(np.float64)[:, :-1] * covered
         return shares / shares.sum(1, keepdims=True)
 
     def _result(
