@@ -189,7 +189,7 @@ def _draw_factors(ax: Axes, found: _Expression) -> None:
     order = np.argsort(-np.abs(found.factors), kind="stable")[:_CANDIDATES]
     name_points(ax, found.genes[order], level[order], found.factors[order], _N_GENES)
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set_xlabel("Mean of the types in the reference, per million", fontsize=TEXT)
+    ax.set_xlabel("Mean in the reference, per million", fontsize=TEXT)
     ax.set_ylabel("Factor of the platform, log2", fontsize=TEXT)
     plain(ax)
 

@@ -210,10 +210,12 @@ def _row(
     ax.scatter(places, values, s=float(np.clip(600 / len(places), 4, 14)), color=shade, linewidths=0, zorder=3)
     for code in np.unique(codes):
         inside = codes == code
+        if inside.sum() < 2:
+            continue
         ends = [places[inside][0] - 0.5, places[inside][-1] + 0.5]
         ax.plot(ends, [values[inside].mean()] * 2, color=INK, linewidth=0.8, zorder=4)
     top = max(float(np.nanmax(values if reach is None else reach[1])), 1.0)
-    ax.set_ylim(-0.04 * top, 1.08 * top)
+    ax.set_ylim(-0.06 * top, 1.14 * top)
     ax.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     beside: dict[str, Any] = {
         "xycoords": "axes fraction",
