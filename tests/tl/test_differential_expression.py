@@ -155,14 +155,15 @@ def test_order_of_cells_and_storage_do_not_matter(tested):
 
 
 def assert_twice_is_as_once(once: pd.DataFrame, twice: pd.DataFrame, *, half: float = 0.1, most: float = 0.7) -> None:
-    """Check that half of the statistics, and 99 % of them, move by less than the docstring states, and as many are small."""
+    """Check that half of the statistics, and 99 % of them, move by less than the docstring states, and that no more are small."""
     first = once.set_index(["state", "gene"])
     second = twice.set_index(["state", "gene"]).reindex(first.index)
     change = (first["statistic"] - second["statistic"]).abs().dropna()
     assert len(change) > 0.99 * len(first)
     assert change.median() < half
     assert change.quantile(0.99) < most
-    assert (second["p_value"] < 0.05).mean() == pytest.approx((first["p_value"] < 0.05).mean(), abs=0.01)
+    rise = (second["p_value"] < 0.05).mean() - (first["p_value"] < 0.05).mean()
+    assert -0.015 < rise < 0.005
 
 
 def test_cells_twice_change_next_to_nothing(tested):
