@@ -220,12 +220,14 @@ def test_what_other_pairs_lead_to_expect_does_not_know_the_pair(pair):
 
 def test_a_panel_of_few_genes_has_no_negative_associations():
     """The depth is told by the genes themselves: with few of them what one gains the others seem to lose, by a known amount."""
-    scores = []
+    scores, small = [], []
     for seed in range(3):
-        counts, strata, *_ = draw(seed, n_genes=12, level=1.0)
+        counts, strata, *_ = draw(seed, n_genes=12, n_strata=3, level=1.0)
         found = find(counts, strata)
         scores.append(upper(found.correlation / np.sqrt(found.variance)))
-    assert np.mean(scores) == pytest.approx(0, abs=0.25)  # -0.9 without what is known
+        small.append(upper(found.p_value) < 0.05)
+    assert np.mean(scores) == pytest.approx(0, abs=0.25)  # -0.1
+    assert np.mean(small) < 0.1  # 0.05, and 0.36 without what is known
 
 
 def test_counts_that_do_not_follow_the_depth_make_no_association():
