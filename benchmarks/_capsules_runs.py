@@ -40,6 +40,7 @@ LABELLERS = {
     "lr": Entry("logistic regression", _label_methods.logistic_regression),
     "lr_median": Entry("logistic regression, median depth", _label_methods.logistic_regression_at_median),
     "knn": Entry("kNN on PCA", _label_methods.neighbours),
+    "knn_unlabelled": Entry("kNN on PCA, told which cells have no label", _label_methods.neighbours_without_label),
     "celltypist": Entry("CellTypist", _label_methods.celltypist),
     "scanvi": Entry("scANVI", _scvi_models.scanvi),
 }
@@ -56,7 +57,7 @@ COSTS = {"capsules": "CapsuleNet", "scvi": "scVI, from a few epochs", "scvi_comp
 #: What each part can measure, by the name that chooses it.
 METHODS = {
     "clusters": TRAININGS,
-    "labels": tuple(LABELLERS),
+    "labels": tuple(name for name in LABELLERS if name != "knn_unlabelled"),  # its labels are those of "knn"
     "novelty": tuple(name for name in LABELLERS if name != "celltypist"),
     "cost": ("capsules", "scvi_complete"),
 }

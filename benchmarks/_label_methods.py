@@ -18,6 +18,7 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 NEIGHBOURS = (5, 10, 15, 30, 50)
 N_INNER = 3
 N_NEAREST = 15
+N_AROUND = 30
 
 
 def logistic_regression(task: Task) -> Answer:
@@ -105,6 +106,21 @@ def neighbours(task: Task) -> Answer:
     distance = NearestNeighbors(n_neighbors=N_NEAREST).fit(known).kneighbors(points[task.test])[0].mean(axis=1)
     novelty = {"distance": distance, **uncertainty(probabilities)}
     return Answer(model.classes_[probabilities.argmax(axis=1)], probabilities, novelty, {"neighbours": best})
+
+
+def neighbours_without_label(task: Task) -> Answer:
+    """Answer as `neighbours`, with another score of novelty: how many of the cells nearest to a cell, among all, have no label.
+
+    It knows what CapsuleNet's typicality knows of cells of its training: which of them were given no label.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    points = task.cells.adata.obsm[PCA]
+    near = NearestNeighbors(n_neighbors=N_AROUND + 1).fit(points).kneighbors(points[task.test], return_distance=False)
+    others = near != task.test[:, None]
+    unlabelled = (~task.known[near] & others).sum(axis=1) / others.sum(axis=1)
+    answer = neighbours(task)
+    return Answer(answer.predicted, answer.probabilities, {"neighbours without a label": unlabelled}, answer.settings)
 
 
 class OneAgainstRest:

@@ -35,6 +35,7 @@ METHODS = (
     "lr",
     "lr_median",
     "knn",
+    "knn_unlabelled",
     "celltypist",
     "scvi",
     "scanvi",
@@ -78,7 +79,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         nargs="+",
         choices=(*METHODS, *WHEN_ASKED),
         default=METHODS,
-        help="clusters: capsules, pca, scvi; labels and novelty: capsules, capsules_inductive, lr, lr_median, knn, celltypist (labels), "
+        help="clusters: capsules, pca, scvi; labels and novelty: capsules, capsules_inductive, lr, lr_median, knn, celltypist (labels), knn_unlabelled (novelty), "
         "scanvi; cost: capsules (and scVI, in turn), scvi_complete (only when asked for)",
     )
     parser.add_argument("--models", type=Path, help="folder in which scVI's trained models are kept and found again")

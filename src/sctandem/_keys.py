@@ -1,4 +1,4 @@
-"""The one place that names every slot the package writes.
+"""The one place that names every slot the package writes; those of bulk samples are in `_bulk_keys.py` beside it.
 
 A class per method; its only field is the `key_added` of the call, so that `tl`, `pl` and `get` agree on the names
 whatever the user called the result: `PredictionKeys().pearson == "tape_pearson"`.

@@ -80,6 +80,16 @@ def test_the_score_that_is_best_on_average_is_taken():
     assert _capsules_report.novelty_types(novelty_rows("lr"))[1]["logistic regression"] == "0.800"
 
 
+def test_own_rows_of_several_states_of_the_code_are_named():
+    rows = [row | {"commit": "old" if row["seed"] else "new"} for row in novelty_rows(sets=("zheng",))]
+    rows += [row | {"commit": "old", "seed": 1} for row in novelty_rows(sets=("zheng", "symphony"))]
+    rows += [row | {"commit": "peer"} for row in novelty_rows("lr")]
+    assert _capsules_report.states_of_code(rows) == (
+        "Commit new: zheng, CapsuleNet (seed 0). Commit old: zheng, CapsuleNet (seed 1); symphony, CapsuleNet (seed 1). "
+        "Rows of several commits are of several states of the code."
+    )
+
+
 def test_targets_of_costs_are_those_of_the_worst_set():
     shared = {"seed": 0, "threads": 2, "genes": 2000}
     rows = []

@@ -116,7 +116,7 @@ def test_all_cells_of_the_hidden_type_and_a_fifth_of_the_others_are_to_be_told(c
     assert set(task.shown) == {"a", "c"}
 
 
-METHODS = ["lr", "knn", "celltypist"]
+METHODS = ["lr", "knn", "knn_unlabelled", "celltypist"]
 
 
 def run(method: str, task):
@@ -156,6 +156,17 @@ def test_distance_tells_a_hidden_type(cells):
     row = _capsules_runs.novelty(cells, "knn", seed=0, hidden="b", models=None)
     assert row["auroc"]["distance"] > 0.95
     assert (row["cells"], row["others"]) == (N_A_TYPE, 2 * N_A_TYPE // 5)
+
+
+def test_neighbours_without_a_label_tell_a_hidden_type(cells):
+    task = novelty_task(cells, "b", seed=0)
+    found = _capsules_runs.LABELLERS["knn_unlabelled"].run(task).novelty["neighbours without a label"]
+    points = cells.adata.obsm["X_pca"]
+    for cell, share in list(zip(task.test, found, strict=True))[::5]:
+        near = np.argsort(((points - points[cell]) ** 2).sum(axis=1))[1:31]
+        assert share == pytest.approx(1 - task.known[near].mean())
+    assert found[cells.labels[task.test] == "b"].min() > found[cells.labels[task.test] != "b"].max()
+    assert "knn_unlabelled" not in _capsules_runs.METHODS["labels"]
 
 
 def test_the_row_of_labels_is_of_all_cells_together(cells):
@@ -224,6 +235,25 @@ def test_capsules_are_shown_the_known_labels_alone(monkeypatch, method, batches)
     np.testing.assert_allclose(answer.novelty["1 - typicality"], 1 - where / n_asked)
 
 
+@pytest.mark.parametrize("method", ["transductive", "inductive"])
+def test_genes_of_cells_that_are_not_seen_do_not_count(monkeypatch, method):
+    """A gene that only the cells asked for have is known to the training that sees their counts, and to no other."""
+    given = {}
+
+    def make(counts, seed, **_):
+        given["genes"] = set(counts.var_names)
+        return Recorder(counts, counts.obs[KNOWN])
+
+    monkeypatch.setattr(_capsules_own, "make", make)
+    task = next(task for _, task in label_tasks(make_cells(), seed=0))
+    counts = task.cells.adata.X.toarray()
+    counts[task.known, 0] = 0
+    adata = task.cells.adata.copy()
+    adata.X = sparse.csr_matrix(counts)
+    getattr(_capsules_own, method)(replace(task, cells=Cells("small", adata)))
+    assert set(adata.var_names) - given["genes"] == ({adata.var_names[0]} if method == "inductive" else set())
+
+
 @pytest.mark.slow
 def test_a_last_batch_of_one_labelled_cell_is_left_out(monkeypatch):
     from benchmarks import _scvi_models
@@ -253,6 +283,12 @@ def test_scvi_is_trained_once_and_scanvi_labels_from_it(tmp_path, monkeypatch):
     np.testing.assert_allclose(answer.probabilities.sum(axis=1), 1, atol=1e-5)
     first = _scvi_models.trained(task.cells, 0, tmp_path).model.get_latent_representation()
     assert len(quick.epochs) == 2
+    exchanged = task.cells.labels
+    exchanged[task.test] = "c"
+    other = task.cells.adata.copy()
+    other.obs[LABEL] = pd.Categorical(exchanged)
+    blind = _scvi_models.scanvi(replace(task, cells=replace(task.cells, adata=other)))
+    np.testing.assert_allclose(blind.probabilities, answer.probabilities, atol=1e-4)
     np.testing.assert_allclose(
         _scvi_models.trained(task.cells, 0, tmp_path).model.get_latent_representation(), first, atol=1e-6
     )

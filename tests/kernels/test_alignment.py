@@ -5,6 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from sctandem.kernels import align_batches
+from sctandem.kernels._alignment import _shifts
 
 
 def two_batches(*, shift: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,6 +40,27 @@ def test_a_type_of_one_batch_is_not_moved_onto_another():
     moved = align_batches(points, batch, rng=0)
     means = np.stack([moved[kind == k].mean(0) for k in range(4)])
     assert np.linalg.norm(means[3] - means[:3], axis=1).min() > 6
+
+
+def test_batches_further_apart_than_types_need_the_balance_and_several_rounds():
+    rng = np.random.default_rng(0)
+    kind, batch = np.repeat(np.arange(3), [400, 300, 300]), rng.integers(2, size=1000)
+    points = 9 * np.eye(3, 6)[kind] + rng.normal(size=(1000, 6)) + 9 * batch[:, None] * np.eye(6)[5]
+    mixed = neighbours_of_other_batch(align_batches(points, batch, rng=0), batch)
+    assert mixed > 0.45
+    assert neighbours_of_other_batch(align_batches(points, batch, balance=0, rng=0), batch) < 0.1
+    assert neighbours_of_other_batch(align_batches(points, batch, n_rounds=1, rng=0), batch) < 0.2
+
+
+def test_shift_is_a_ridge_regression_on_a_free_mean_and_the_batches():
+    rng = np.random.default_rng(0)
+    points, weight, batch = rng.normal(size=(30, 2)), rng.random(30), rng.integers(3, size=30)
+    of_batch = np.eye(3)[batch]
+    design = np.hstack([np.ones((30, 1)), of_batch])
+    penalty = np.diag([0.0, 0.7, 0.7, 0.7])
+    effects = np.linalg.solve(design.T @ (weight[:, None] * design) + penalty, design.T @ (weight[:, None] * points))
+    expected = weight[:, None] * effects[1 + batch]
+    np.testing.assert_allclose(_shifts(points, weight[:, None], of_batch, 0.7), expected, atol=1e-10)
 
 
 def test_one_batch_stays_as_it_is():

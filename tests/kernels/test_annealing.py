@@ -85,6 +85,16 @@ def test_path_cools_and_ends_with_clusters_that_share_all_mass():
     assert path.masses.sum() == pytest.approx(1)
 
 
+def test_path_ends_at_the_first_temperature_below_twice_the_variance_that_is_left():
+    points, _ = blobs(2000, np.full(3, 1 / 3), d=15)
+    path = anneal_path(points, n_max=500, min_points=1)
+    assert len(path.centres) < 500
+    shares = soft_memberships(points, path.centres, path.masses, path.temperature)
+    squares = ((points[:, None].astype(float) - path.centres) ** 2).sum(axis=2)
+    left = (shares * squares).sum() / points.size  # a dimension
+    assert 0.85 * 2 * left * 0.95 < path.temperature <= 2 * left * 1.01
+
+
 def test_left_out_scores_are_those_of_a_discriminant_without_the_point():
     rng = np.random.default_rng(0)
     n, d = 40, 6
@@ -224,6 +234,13 @@ def test_number_of_clusters_is_found(masses):
     assert adjusted_rand_score(found.memberships.argmax(axis=1), labels) > 0.99
     sizes = found.memberships.sum(axis=0)
     assert (np.diff(sizes) <= 1).all()  # largest first
+
+
+def test_a_valley_of_a_quarter_parts_and_none_does_not():
+    """At 2.9 standard deviations the density falls by about a third between the means, at 1.9 not at all."""
+    for apart, number in ((2.9, 2), (1.9, 1)):
+        points, _ = blobs(8000, np.full(2, 0.5), d=3, apart=apart)
+        assert anneal(points, rng=np.random.default_rng(0)).memberships.shape[1] == number
 
 
 def test_one_long_cloud_is_one_cluster():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
@@ -36,6 +37,22 @@ def test_an_expert_that_knows_nothing_has_no_weight():
 
 def test_few_cells_say_nothing_of_weights():
     assert fit_expert_weights(np.full((19, 2), 0.5), np.zeros((19, 2)), np.zeros(19, dtype=int)) == (0.5, 0.5)
+
+
+def test_weights_leave_the_halves_as_cells_grow_in_number():
+    """Each expert is always right: without the added cells the weights would grow without end."""
+    target = np.arange(4000) % 3
+    lengths, logits = 0.1 + 0.8 * np.eye(3)[target], 4 * np.eye(3)[target]
+    sure = []
+    for n in (20, 100, 1000, 4000):
+        weights = fit_expert_weights(lengths[:n], logits[:n], target[:n])
+        top = label_probabilities(lengths[:1], logits[:1], weights).max()
+        half = label_probabilities(lengths[:1], logits[:1], (0.5, 0.5)).max()
+        assert top == pytest.approx(
+            (n + 20 * half) / (n + 20), abs=2e-3
+        )  # as often right as in the cells and those added
+        sure.append(top)
+    assert np.all(np.diff(sure) > 0)
 
 
 def features(n_cells, n_labels, seed=0, scale=1.0):

@@ -151,6 +151,51 @@ def test_wrong_things():
         CapsuleNet(adata).predict()
 
 
+def test_other_objects_need_the_same_genes_in_the_same_order(trained):
+    other = trained.adata.copy()
+    np.testing.assert_array_equal(trained.get_capsules(other), trained.get_capsules())
+    for genes, fault in ((slice(None, None, -1), "in another order"), (slice(5, None), "lack 5 of the")):
+        with pytest.raises(ValueError, match=fault):
+            trained.get_capsules(other[:, genes].copy())
+    renamed = other.copy()
+    renamed.var_names = [f"Z{name}" for name in renamed.var_names]
+    with pytest.raises(ValueError, match="lack"):
+        trained.get_latent_representation(renamed)
+
+
+def test_cells_by_position_mask_and_from_the_end(trained):
+    whole = trained.get_confidence()
+    mask = np.arange(len(whole)) % 7 == 0
+    pd.testing.assert_series_equal(trained.get_confidence(indices=mask), whole[mask])
+    pd.testing.assert_series_equal(trained.get_confidence(indices=[-1, 3]), whole.iloc[[-1, 3]])
+    for indices, error in (([], ValueError), ([len(whole)], ValueError), (mask[:5], ValueError), (["c0"], TypeError)):
+        for read in (trained.get_confidence, trained.get_capsules, trained.get_latent_representation, trained.predict):
+            with pytest.raises(error, match=r"indices|at least 1 cells"):
+                read(indices=indices)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "error", "message"),
+    [
+        (np.log1p, {}, ValueError, "adata.X does not hold counts"),
+        (lambda x: x * np.nan, {}, ValueError, "adata.X contains NaN"),
+        (np.asarray, {"layer": "raw"}, KeyError, "no 'raw'"),
+        (np.asarray, {"batch_key": "none"}, KeyError, "no column 'none'"),
+        (np.asarray, {"labels_key": "none"}, KeyError, "no column 'none'"),
+        (np.asarray, {"batch_key": "lane"}, ValueError, "is missing for 1 cells"),
+    ],
+)
+def test_what_cannot_be_set_up(change, arguments, error, message):
+    adata = simulate()[::10].copy()
+    adata.X = change(adata.X.toarray())
+    adata.obs["lane"] = [None, *["a"] * (adata.n_obs - 1)]
+    before = list(adata.obs)
+    with pytest.raises(error, match=message):
+        CapsuleNet.setup_anndata(adata, **arguments)
+    assert list(adata.obs) == before
+    assert not adata.uns
+
+
 def test_too_few_cells():
     adata = simulate()[::150].copy()
     CapsuleNet.setup_anndata(adata)

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from anndata import AnnData
+from scipy import sparse
 from sklearn.metrics import roc_auc_score
 from typed_cells import simulate
 
-from sctandem.model import CapsuleNet
+from sctandem.kernels._label_experts import fit_expert_weights
+from sctandem.model import CapsuleNet, _capsules_labels
 from sctandem.module import CapsuleConfig
 
 
@@ -37,6 +40,90 @@ def test_probabilities_are_calibrated(labelled):
     np.testing.assert_allclose(soft.sum(axis=1), 1)
     right = ("type " + obs["type"][asked]).to_numpy() == soft[asked].idxmax(axis=1).to_numpy()
     assert abs(right.mean() - soft[asked].max(axis=1).mean()) < 0.05
+
+
+def overlapping(n: int = 2400, n_genes: int = 60, *, apart: float = 0.3, depth: float = 80, draw: int = 0) -> AnnData:
+    """Three types that counts do not tell apart for sure; two thirds of the cells have a label."""
+    rng = np.random.default_rng(7)
+    logs = rng.normal(0, 0.7, n_genes) + rng.normal(0, apart, (3, n_genes))
+    rng = np.random.default_rng(draw)
+    kind = rng.integers(3, size=n)
+    shares = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    adata = AnnData(sparse.csr_matrix(rng.poisson(depth * shares[kind]).astype(np.float32)))
+    adata.obs["type"] = [f"type {k}" for k in kind]
+    adata.obs["label"] = np.where(rng.random(n) < 2 / 3, adata.obs["type"], "unknown")
+    return adata
+
+
+def test_confidence_is_that_of_cells_that_were_trained_on_and_of_others():
+    adata = overlapping()
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(20, rng=0, progress=False)
+    fresh = overlapping(draw=1)
+    asked = (adata.obs["label"] == "unknown").to_numpy() & np.isin(np.arange(adata.n_obs), model.train_indices)
+    for soft, truth in (
+        (model.predict(soft=True)[asked], adata.obs["type"][asked]),
+        (model.predict(fresh, soft=True), fresh.obs["type"]),
+    ):
+        right = soft.idxmax(axis=1).to_numpy() == truth.to_numpy()
+        assert 0.6 < right.mean() < 0.95
+        assert abs(right.mean() - soft.max(axis=1).mean()) < 0.05
+
+
+def test_experts_are_weighed_by_a_regression_that_has_not_seen_the_cells(monkeypatch):
+    """Of 1,500 genes it knows all cells that it has seen by heart."""
+    given = []
+
+    def spy(lengths, logits, target):
+        given.append((logits.argmax(1) == target).mean())
+        return fit_expert_weights(lengths, logits, target)
+
+    monkeypatch.setattr(_capsules_labels, "fit_expert_weights", spy)
+    adata = overlapping(700, 1500, apart=0.06, depth=1500)
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(4, rng=0, progress=False)
+    right = model._read("direct", None, None, None).argmax(1) == adata.obs["type"].astype("category").cat.codes
+    asked = adata.obs["label"] == "unknown"
+    assert right[~asked].mean() == 1
+    assert len(given) == 2
+    assert given == pytest.approx([right[asked].mean()] * 2, abs=0.2)
+    assert max(given) < 0.95
+
+
+def test_labels_that_are_kept_aside_do_not_reach_the_capsules():
+    adata = simulate()
+    adata.obs["label"] = "type " + adata.obs["type"]
+    found = {}
+    for change in ("none", "kept aside", "shown"):
+        data = adata.copy()
+        label = data.obs["label"].to_numpy(dtype=object)
+        if change != "none":
+            model = found["none"]
+            aside = np.union1d(model._held_back, model.validation_indices)
+            assert len(model._held_back) == len(model.train_indices) // 10
+            where = aside if change == "kept aside" else np.setdiff1d(np.arange(data.n_obs), aside)[::2]
+            label[where] = np.roll(label[where], 37)
+        data.obs["label"] = label
+        CapsuleNet.setup_anndata(data, labels_key="label")
+        found[change] = CapsuleNet(data, rng=0)
+        found[change].train(4, rng=0, progress=False)
+    for what in ("labels", "pose", "presence"):
+        expected = found["none"]._read(what, None, None, None)
+        np.testing.assert_array_equal(found["kept aside"]._read(what, None, None, None), expected)
+    changed = found["shown"]._read("labels", None, None, None)
+    assert not np.array_equal(changed, found["none"]._read("labels", None, None, None))
+
+
+def test_few_labels_are_all_shown():
+    adata = simulate()
+    adata.obs["label"] = np.where(np.arange(adata.n_obs) % 6 == 0, "type " + adata.obs["type"], "unknown")
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(3, rng=0, progress=False)
+    assert len(model._held_back) == 0
+    assert np.isfinite(model.predict(soft=True)).all(axis=None)
 
 
 def test_a_type_without_labels_is_told(labelled):
@@ -106,6 +193,17 @@ def test_features_in_order():
     model = CapsuleNet(adata, config=CapsuleConfig(kernel_size=10), rng=0)
     model.train(rng=0, progress=False)
     assert model.predict().nunique() >= 3
+
+
+def test_a_saved_model_reads_cells_without_any_label(labelled, tmp_path):
+    labelled.save(tmp_path / "model")
+    other = labelled.adata.copy()
+    other.obs["label"] = "unknown"
+    loaded = CapsuleNet.load(tmp_path / "model", other, accelerator="cpu")
+    known = (other.obs["type"] != "3").to_numpy()
+    found = loaded.predict()[known].astype(str)
+    assert (found == "type " + other.obs["type"][known]).mean() > 0.95
+    assert roc_auc_score(~known, -loaded.get_typicality()) > 0.9
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,25 @@ def test_loss_is_likelihood_prior_and_margin(module, tensors):
     torch.testing.assert_close(found.loss, expected, rtol=1e-5, atol=1e-4)
 
 
+def test_labels_and_poses_to_follow_add_their_terms_to_the_loss(tensors):
+    torch.manual_seed(0)
+    module = CapsuleModule(20, n_batch=2, n_labels=2, config=SMALL, depth=30.0).eval()
+    label = torch.tensor([[0], [1], [2], [2]] * 2)  # the last code is that of cells without a label
+    taught = tensors | {"labels": label, "aligned_pose": torch.ones(8, SMALL.d_pose)}
+    outputs, generative = module(taught, compute_loss=False)
+    untaught = {name: tensors[name] for name in ("X", "batch")}
+    difference = module.loss(taught, outputs, generative).loss - module.loss(untaught, outputs, generative).loss
+    margins = []
+    for cell, lengths in enumerate(outputs["labels"].tolist()):
+        own = label[cell].item()
+        terms = [max(0.9 - x, 0) ** 2 if k == own else 0.5 * max(x - 0.1, 0) ** 2 for k, x in enumerate(lengths)]
+        margins.append(sum(terms) if own < 2 else 0.0)
+    far = (outputs["pose"] - 1).square().mean()
+    likelihood = module.loss(untaught, outputs, generative).reconstruction_loss["reconstruction_loss"].mean()
+    expected = likelihood * (SMALL.margin_weight * np.mean(margins) + SMALL.aligned_weight * far)
+    torch.testing.assert_close(difference, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_noise_on_the_pose_only_in_training(module):
     pose = torch.zeros(2000, 5)
     assert (module.generative(pose)["hidden"][:, :5] == 0).all()

@@ -53,6 +53,52 @@ def test_one_cluster_and_kept_colours(adata):
     plt.close(figure)
 
 
-def test_what_to_run_first(adata):
+def colours(figure) -> tuple[dict[str, tuple], list[tuple]]:
+    """Those of the leaves of the tree by name, and those of the memberships in order."""
+    tree, _, memberships = figure.axes
+    names = [text.get_text().split("\n")[0] for text in tree.texts]
+    leaves = [tuple(dot.get_facecolor()[0]) for dot in tree.collections]
+    return dict(zip(names, leaves, strict=True)), [tuple(area.get_facecolor()[0]) for area in memberships.collections]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_colours_stay_with_their_clusters_where_cells_are_left_out(adata, kept):
+    adata = adata.copy()
+    if kept:
+        adata.uns["anneal_colors"] = ["#000001", "#000002", "#000003", "#000004", "#000005"]
+    whole = colours(td.pl.annealing(adata))
+    assert [whole[0][str(number)] for number in range(5)] == whole[1]
+    part = adata[adata.obs["anneal"] != "1"].copy()
+    leaves, areas = colours(td.pl.annealing(part))
+    assert [leaves[str(number)] for number in range(5)] == areas
+    assert [areas[number] for number in (0, 2, 3, 4)] == [whole[1][number] for number in (0, 2, 3, 4)]
+    part.obs["anneal"] = part.obs["anneal"].astype(str)
+    assert colours(td.pl.annealing(part))[1] == areas
+    plt.close("all")
+
+
+def test_names_of_many_clusters_do_not_touch(adata):
+    many = td.tl.anneal(adata, n_clusters=30, copy=True)
+    figure = td.pl.annealing(many)
+    figure.canvas.draw()
+    boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts), key=lambda box: box.x0)
+    assert len(boxes) == 30
+    assert all(left.x1 < right.x0 for left, right in zip(boxes[:-1], boxes[1:], strict=True))
+    plt.close(figure)
+
+
+def test_axes_of_ones_own(adata):
+    figure, axes = plt.subplots(1, 3)
+    assert td.pl.annealing(adata, axes=axes) is figure
+    assert all(ax.lines or ax.collections for ax in axes)
+    plt.close(figure)
+
+
+def test_what_is_wrong(adata):
     with pytest.raises(KeyError, match="no 'other'; run `td.tl.anneal"):
         td.pl.annealing(adata, key="other")
+    with pytest.raises(ValueError, match="axes has 2 axes; three are needed"):
+        td.pl.annealing(adata, axes=plt.subplots(1, 2)[1])
+    with pytest.raises(TypeError, match="must be a AnnData"):
+        td.pl.annealing(adata.obs)
+    plt.close("all")

@@ -64,6 +64,23 @@ def test_top_genes_stand_beside_their_capsule(adata):
     assert genes == {0: "A, B", 1: "C, D", 2: "E, F"}
 
 
+def test_rows_are_right_where_capsules_have_no_cells_left(adata):
+    figure = td.pl.capsules(adata[adata.obs["capsules"] != "1"].copy(), "kind", n_genes=2)
+    first, second = figure.axes[:2]
+    assert ticks(first.yaxis) == ["0 (50)", "2 (20)"]
+    assert ticks(second.yaxis) == ["0", "2"]
+    assert {text.xy[1]: text.get_text() for text in first.texts if "," in text.get_text()} == {0: "A, B", 1: "E, F"}
+    np.testing.assert_allclose(second.images[0].get_array(), adata.uns["capsules"]["coupling"][["0", "2"]].T)
+
+
+@pytest.mark.parametrize("kinds", [[True, False], [3, 1]])
+def test_groups_need_not_be_text(adata, kinds):
+    adata.obs["group"] = np.where(adata.obs["capsules"] == "0", *kinds)
+    first = td.pl.capsules(adata, "group").axes[0]
+    assert ticks(first.xaxis) == [str(kind) for kind in kinds]
+    np.testing.assert_allclose(first.images[0].get_array(), [[100, 0], [0, 100], [0, 100]])
+
+
 def test_coupling(adata):
     second = td.pl.capsules(adata, "kind").axes[1]
     np.testing.assert_allclose(second.images[0].get_array(), adata.uns["capsules"]["coupling"].to_numpy().T)
@@ -105,7 +122,7 @@ def test_axes_of_ones_own(adata):
     assert axes[1].images
 
 
-def test_what_is_wrong(adata):
+def test_what_is_wrong(adata, monkeypatch):
     with pytest.raises(KeyError, match=r"no 'other'; run `sctandem.tl.capsules\(adata, key_added='other'\)`"):
         td.pl.capsules(adata, key="other")
     with pytest.raises(KeyError, match="no column 'none'; it has 'capsules', 'kind'"):
@@ -117,4 +134,10 @@ def test_what_is_wrong(adata):
     adata.obs["empty"] = np.nan
     with pytest.raises(ValueError, match="missing for all cells"):
         td.pl.capsules(adata, "empty")
+    monkeypatch.setattr("sctandem.pl._capsules._MOST_GROUPS", 3)
+    with pytest.raises(ValueError, match="has 4 different values; a column with at most 3 groups is needed"):
+        td.pl.capsules(adata, "kind")
+    adata.obs["capsules"] = adata.obs["capsules"].cat.rename_categories({"0": "T"})
+    with pytest.raises(KeyError, match="no capsule 'T'; it has '0', '1', '2'"):
+        td.pl.capsules(adata)
     assert not [number for number in plt.get_fignums() if number > 1]

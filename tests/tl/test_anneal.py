@@ -47,9 +47,12 @@ def test_slots(annealed):
     assert uns["params"]["use_rep"] == "X_pca"
 
 
-def test_round_trip(annealed, tmp_path):
-    annealed.write_h5ad(tmp_path / "a.h5ad")
-    read = anndata.read_h5ad(tmp_path / "a.h5ad")
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_round_trip(annealed, tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    getattr(annealed, f"write_{kind}")(path)
+    read = getattr(anndata, f"read_{kind}")(path)
     for table in ("tree", "phases"):
         pd.testing.assert_frame_equal(read.uns["anneal"][table], annealed.uns["anneal"][table], check_dtype=False)
     assert dict(read.uns["anneal"]["params"]) == annealed.uns["anneal"]["params"]
@@ -85,6 +88,25 @@ def test_copy_and_names():
     assert result.uns["two"]["params"]["n_clusters"] == 2
 
 
+@pytest.mark.parametrize("scale", [2e-8, 1e13])
+def test_units_do_not_matter(annealed, scale):
+    adata = cells()
+    adata.obsm["X_pca"] = adata.obsm["X_pca"].astype(np.float64) * scale
+    td.tl.anneal(adata)
+    assert adjusted_rand_score(adata.obs["anneal"], annealed.obs["anneal"]) == 1
+
+
+def test_a_view_becomes_an_object_of_its_own_and_another_stays_one():
+    adata = cells()
+    view = adata[::2]
+    result = td.tl.anneal(view, copy=True)
+    assert view.is_view
+    with pytest.warns(UserWarning, match="initializing view as actual"):
+        td.tl.anneal(view)
+    np.testing.assert_array_equal(view.obsm["X_anneal"], result.obsm["X_anneal"])
+    assert "anneal" not in adata.obs
+
+
 def test_temperature_of_one_cluster():
     adata = cells()
     td.tl.anneal(adata, temperature=1e6)
@@ -109,7 +131,17 @@ def with_rep(values: np.ndarray) -> AnnData:
         (cells, {"min_cells": 20, "metric": "kernel"}, ValueError, "min_cells=20 looks for more clusters"),
         (cells, {"temperature": -1.0}, ValueError, "temperature=-1.0 is not"),
         (cells, {"key_added": "a/b"}, ValueError, "without a slash"),
+        (cells, {"use_rep": ["X_pca"]}, TypeError, "use_rep must be a str"),
+        (cells, {"key_added": "pca"}, ValueError, "use_rep='X_pca' is also where the memberships would go"),
         (lambda: with_rep(np.ones((20, 3))), {}, ValueError, "does not vary"),
+        (
+            lambda: with_rep(np.ones((20, 3), dtype=bool)),
+            {},
+            ValueError,
+            "not a dense matrix of numbers.* but ndarray of bool",
+        ),
+        (lambda: with_rep(1e-9 * np.eye(20, 3)), {}, ValueError, "varies by 1e-09 between cells at most"),
+        (lambda: with_rep(1e20 * np.eye(20, 3)), {}, ValueError, r"varies by 1e\+20 between cells at most"),
         (lambda: with_rep(np.zeros((1, 3))), {}, ValueError, "at least 2 cells"),
         (lambda: with_rep(np.array([[0.0, 1.0], [np.nan, 2.0], [1.0, 3.0]])), {}, ValueError, "1 cells, first in 'c1'"),
         (

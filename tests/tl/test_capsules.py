@@ -135,11 +135,14 @@ def test_labels_spread_and_what_has_none_is_unknown(labelled):
     assert labelled.obs["label"].isna().sum() == new.sum()  # the labels given are as they were
 
 
-def test_round_trip(labelled, tmp_path):
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_round_trip(labelled, tmp_path, kind):
     adata = labelled.copy()
     adata.obs["label"] = adata.obs["label"].astype("category")
-    adata.write_h5ad(tmp_path / "a.h5ad")
-    read = anndata.read_h5ad(tmp_path / "a.h5ad")
+    path = tmp_path / f"a.{kind}"
+    getattr(adata, f"write_{kind}")(path)
+    read = getattr(anndata, f"read_{kind}")(path)
     for column in ("capsules", "capsules_label", "capsules_confidence", "capsules_label_typicality"):
         pd.testing.assert_series_equal(read.obs[column], labelled.obs[column])
     np.testing.assert_array_equal(read.obsm["X_capsules"], labelled.obsm["X_capsules"])
@@ -257,6 +260,15 @@ def with_counts(change) -> AnnData:
         (changed, {"size_factor_key": "type"}, ValueError, "does not hold numbers"),
         (lambda: changed(depth=0.0), {"size_factor_key": "depth"}, ValueError, "90 values that are not finite and ab"),
         (changed, {"layer": "raw"}, KeyError, "no 'raw'"),
+        (changed, {"layer": ["raw"]}, TypeError, "layer must be a str"),
+        (changed, {"labels": ["type"]}, TypeError, "labels must be a str"),
+        (lambda: changed(capsules="a"), {"batch_key": "capsules"}, ValueError, "batch_key='capsules' is also the name"),
+        (
+            lambda: changed(capsules_confidence=1.0),
+            {"size_factor_key": "capsules_confidence"},
+            ValueError,
+            "is also the name of a result",
+        ),
         (changed, {"n_capsules": 0}, ValueError, "n_capsules=0 is not"),
         (changed, {"n_capsules": 91}, ValueError, "n_capsules=91 is more than the 90 cells"),
         (changed, {"key_added": "a/b"}, ValueError, "without a slash"),

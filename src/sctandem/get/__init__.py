@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.get._capsule_genes import capsule_genes
     from sctandem.get._de import de
+    from sctandem.get._drivers import drivers
     from sctandem.get._expression_skill import expression_skill
     from sctandem.get._gene_associations import gene_associations
     from sctandem.get._gene_windows import gene_windows
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "capsule_genes": "._capsule_genes",
         "de": "._de",
+        "drivers": "._drivers",
         "expression_skill": "._expression_skill",
         "gene_associations": "._gene_associations",
         "gene_windows": "._gene_windows",

@@ -64,7 +64,7 @@ def fit_regions(
     held_out
         Cells that only set the scale of the p-values; where there are fewer than 20, all cells do.
     n_labels
-        Number of labels; one without cells gets the common mean.
+        Number of labels. No point lies in the region of one without cells; one that only held-out cells have gets theirs.
 
     Returns
     -------
@@ -72,19 +72,20 @@ def fit_regions(
     """
     points = np.asarray(points, dtype=np.float64)
     used = ~held_out
-    groups = [points[used & (labels == label)] for label in range(n_labels)]
+    members = [labels == label for label in range(n_labels)]
+    groups = [points[own & used if (own & used).any() else own] for own in members]
+    sizes = np.array([len(group) for group in groups])
     means = np.stack([group.mean(0) if len(group) else points[used].mean(0) for group in groups])
     scatters = [(group - mean).T @ (group - mean) for group, mean in zip(groups, means, strict=True)]
-    common = sum(scatters) / max(int(used.sum()) - n_labels, 1)
+    common = sum(scatters) / max(int(sizes.sum() - (sizes > 0).sum()), 1)
     common = common + 1e-3 * np.trace(common) / len(common) * np.eye(len(common)) + 1e-9 * np.eye(len(common))
     covariances = [
-        (scatter + _PRIOR_CELLS * common) / (len(group) + _PRIOR_CELLS)
-        for scatter, group in zip(scatters, groups, strict=True)
+        (scatter + _PRIOR_CELLS * common) / (size + _PRIOR_CELLS) for scatter, size in zip(scatters, sizes, strict=True)
     ]
     regions = LabelRegions(
         means,
         np.stack([np.linalg.inv(c) for c in covariances]),
-        np.array([np.linalg.slogdet(c)[1] for c in covariances]),
+        np.where(sizes > 0, [np.linalg.slogdet(c)[1] for c in covariances], np.inf),
         np.empty(0),
     )
     scale = points[held_out] if held_out.sum() >= 20 else points
@@ -127,9 +128,9 @@ def labelled_share(points: NDArray[np.floating], labelled: NDArray[np.bool_]) ->
     -----
     30 neighbours, or as many as let 10 with a label be expected, at most 300. A point is no neighbour of its own.
     """
-    share = labelled.mean()
-    if share == 0:
+    if not labelled.any():
         return np.zeros(len(points))
+    share = labelled.mean()
     n = int(min(max(_NEIGHBOURS, np.ceil(10 / share)), _MOST_NEIGHBOURS, len(points) - 1))
     near = NearestNeighbors(n_neighbors=n + 1).fit(points).kneighbors(points, return_distance=False)
     others = near != np.arange(len(points))[:, None]

@@ -19,12 +19,22 @@ from scvi.data.fields import (
 )
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_n_cells, check_slot_names, check_type
+from sctandem._checks import (
+    check_adata,
+    check_counts,
+    check_key,
+    check_layer,
+    check_n_cells,
+    check_slot_names,
+    check_type,
+    layer_slot,
+)
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import as_csr
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
+from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
 from sctandem.model.base._count_vae_model import gene_shares
@@ -41,6 +51,8 @@ if TYPE_CHECKING:
 
 #: Where the three parts of the training end, as parts of its epochs.
 PARTS = (1 / 2, 3 / 4, 1.0)
+#: Share of the labelled training cells whose labels are held back: what labels are worth is learned from them.
+_HELD_BACK = 0.1
 
 
 class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
@@ -59,7 +71,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
     -----
     Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
     after the second, what parts batches within groups of like cells is taken out of the poses
-    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own.
+    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own. Where at least 200
+    training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are.
     Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
     density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
     to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
@@ -94,6 +107,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         super().__init__(adata)
         self._config = config
         self._targets: dict[str, torch.Tensor] = {}
+        self._held_back = np.empty(0, dtype=np.int64)
         self._counts = as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._new_module()
@@ -160,17 +174,32 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         Returns
         -------
         None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch` and `_scvi_labels`.
+
+        Raises
+        ------
+        KeyError
+            When the layer or a column is not there.
+        ValueError
+            When the counts are none: not whole, negative or missing; when cells lack a label or a batch, or there are fewer than two labels.
+        TypeError
+            When `adata` is not an AnnData, or a name not text.
         """
         given = dict(locals())
         given.pop("source_registry")
+        check_adata(adata)
         check_slot_names(given)
+        check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
+        for key in (batch_key, size_factor_key):
+            if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
+                msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
+                raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
         ]
         if labels_key is not None:
-            check_labels(adata, labels_key, unlabeled_category)
+            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
             fields.append(LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category))
         if size_factor_key is not None:
             fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
@@ -255,6 +284,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         seed = int(streams[1].integers(2**31))  # the same cells are trained on in all parts
         ends = [max(1, round(part * n_epochs)) for part in PARTS]
         super().train(ends[0], rng=seed, **options)
+        self._held_back = self._hold_back(streams[2])
         for part, (start, stop) in enumerate(pairwise(ends)):
             with torch_seeded(streams[2]):
                 poses, aligned = self._align(streams[2])
@@ -273,14 +303,33 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         poses = self.get_latent_representation(indices=cells)
         aligned = align_batches(poses, self._codes(REGISTRY_KEYS.BATCH_KEY)[cells], rng=rng)
         self._targets = {CAPSULE_KEY: self._for_all_cells(np.full((len(cells), 1), -1), fill=-1)}
+        if self.label_names:  # in the place of those that were registered; the last code is that of cells without one
+            shown = self._shown_codes()
+            shown[shown < 0] = len(self.label_names)
+            self._targets[REGISTRY_KEYS.LABELS_KEY] = torch.from_numpy(shown[:, None])
         if self.summary_stats.get("n_batch", 1) > 1:
             self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
         return poses, aligned
 
+    def _hold_back(self, rng: np.random.Generator) -> np.ndarray:
+        """Choose labelled cells whose counts are trained on but whose labels are not, as those of cells without a label."""
+        if not self.label_names:
+            return np.empty(0, dtype=np.int64)
+        cells = np.asarray(self.train_indices)
+        labelled = cells[self._label_codes()[cells] >= 0]
+        n = int(_HELD_BACK * len(labelled))
+        return np.sort(rng.choice(labelled, n if n >= FEWEST else 0, replace=False))
+
+    def _shown_codes(self) -> np.ndarray:
+        """Return the label codes without those that are held back, (cells,)."""
+        code = self._label_codes()
+        code[self._held_back] = -1
+        return code
+
     def _start_labels(self, poses: np.ndarray) -> None:
         """Let the label capsules start at the poses of the training cells."""
         if self.label_names:
-            label = self._label_codes()[np.asarray(self.train_indices)]
+            label = self._shown_codes()[np.asarray(self.train_indices)]
             known = label >= 0
             self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
 
@@ -299,17 +348,15 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         return torch.from_numpy(whole)
 
 
-def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str) -> None:
-    """Check that there are labels to learn from; scvi-tools says when the column is not there."""
-    if labels_key not in adata.obs:
-        return
-    column = adata.obs[labels_key]
+def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str, *, trained: bool) -> None:
+    """Check that there are labels to learn from; a trained model has learned them, and the cells at hand may have none."""
+    column = check_key(adata.obs, labels_key, "adata.obs")
     slot = f"adata.obs[{labels_key!r}]"
     if column.isna().any():
         msg = f"{slot} is missing for {int(column.isna().sum())} cells; name them {unlabeled_category!r}."
         raise ValueError(msg)
     given = [name for name in column.unique() if name != unlabeled_category]
-    if len(given) < 2:
+    if len(given) < 2 and not trained:
         msg = (
             f"{slot} has {len(given)} labels beside {unlabeled_category!r} (the cells without one); at least 2 are needed. "
             "Without labels leave labels_key out."

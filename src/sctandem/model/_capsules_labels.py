@@ -12,7 +12,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
-from sctandem.kernels._label_experts import fit_expert_weights, fit_regressions, label_probabilities
+from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
     fit_regions,
@@ -38,26 +38,32 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     neither was fitted to.
     """
 
-    #: What was learned after the training: the weights of the experts on labels, and where labelled cells lie.
+    #: What was learned after the training: the weights of the experts on labels (for cells that were not trained on, and for those
+    #: that were), and where labelled cells lie.
     calibration_: dict[str, Any]
+    #: Cells that were trained on and whose labels were not.
+    _held_back: np.ndarray
 
     def _calibrate(self, rng: np.random.Generator) -> None:
-        """Learn what turns lengths into probabilities, from halves of molecules and from cells that were not trained on."""
+        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not."""
         self.calibration_ = self._reproducibility(rng)
         if not self.label_names:
             return
         code = self._label_codes()
         known = np.flatnonzero(code >= 0)
         held_out = np.isin(known, np.asarray(self.validation_indices))
+        held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
         regions = fit_regions(poses, target, held_out, n_labels)
         logs = self._logs(known)
-        judged, used = fit_regressions(logs, target, held_out, n_labels)
+        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
         self.module.set_direct(used.weights, used.intercepts)
-        weights = fit_expert_weights(lengths[held_out], judged.logits(logs[held_out]), target[held_out])
+        # capsules are longer in cells whose counts were trained on, with or without a label
+        kinds = [kind for kind in (held_out, held_back) if kind.sum() >= FEWEST] or [held_out]
+        weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
         self.calibration_ |= {
-            "expert_weights": np.array(weights),
+            "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
         }
 
@@ -156,8 +162,10 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
 
         Returns
         -------
-        Category by cell. With `soft` and labels, probabilities, float64, cells x labels, adding up to 1, calibrated on the labelled
-        cells that were not trained on; with `soft` and no labels what `get_capsules` returns.
+        Category by cell. With `soft` and labels, probabilities, float64, cells x labels, adding up to 1; with `soft` and no labels
+        what `get_capsules` returns. For cells that were trained on without a label, probabilities are calibrated on such of which
+        the label was held back, for others on labelled cells that were not trained on, and with fewer than 20 of these on the
+        other kind. Of cells that had a label they say too much: that label was learned.
 
         Raises
         ------
@@ -175,7 +183,10 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             found = pd.Categorical.from_codes(codes, list(presence.columns))
             return presence if soft else pd.Series(found, index=presence.index, name="capsules")
         lengths, logits = self._read_all(["labels", "direct"], adata, indices, batch_size)
-        values = label_probabilities(lengths, logits, tuple(self.calibration_["expert_weights"]))
+        of_new, of_trained = self.calibration_["expert_weights"]
+        values = label_probabilities(lengths, logits, tuple(of_new))
+        trained = self._trained_on(adata, indices)
+        values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
         cells = self._names(adata, indices)
         if soft:
             return pd.DataFrame(values, index=cells, columns=names)
@@ -186,6 +197,13 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             typical = self.get_typicality(adata, indices=indices, batch_size=batch_size).to_numpy()
             codes = np.where(typical < min_typicality, len(names), codes)
         return pd.Series(pd.Categorical.from_codes(codes, [*names, unknown]), index=cells, name="label")
+
+    def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
+        """Say of which of the cells that are read the counts were trained on, (cells,)."""
+        if adata is not None:
+            return np.full(len(self._names(adata, indices)), fill_value=False)
+        trained = np.isin(np.arange(self.adata.n_obs), np.asarray(self.train_indices))
+        return trained if indices is None else trained[np.asarray(indices)]
 
     def get_typicality(
         self, adata: AnnData | None = None, *, indices: ArrayLike | None = None, batch_size: int | None = None
@@ -223,7 +241,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             labelled, batch = self._label_codes() >= 0, self._codes(REGISTRY_KEYS.BATCH_KEY)
             inside = np.isin(batch, batch[labelled])
             values[inside] *= labelled_share(poses[inside], labelled[inside])
-            values = values if indices is None else values[np.asarray(indices)]
+            values = values[self._cells(adata, indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
 
 

@@ -10,6 +10,7 @@ import torch
 from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 
+from sctandem._checks import check_n_cells, select_cells
 from sctandem.kernels._groups import group_means
 from sctandem.nn._threads import torch_on_one_thread
 
@@ -40,7 +41,9 @@ class CapsulesReadMixin:
         self._check_if_trained(warn=False, message="this CapsuleNet is not trained; call `model.train()` first.")
         self.module.eval()
         parts: list[list[np.ndarray]] = [[] for _ in names]
-        for batch in self._batches(adata, indices, batch_size):
+        cells = self._cells(adata, indices)
+        check_n_cells(len(cells), 1, "Reading cells")
+        for batch in self._batches(adata, None if indices is None else cells, batch_size):
             found = self.module.inference(**self.module._get_inference_input(batch))
             for name, part in zip(names, parts, strict=True):
                 part.append(found[name].cpu().numpy())
@@ -52,8 +55,11 @@ class CapsulesReadMixin:
 
     def _names(self, adata: AnnData | None, indices: ArrayLike | None) -> pd.Index:
         """Return the names of the cells that are read."""
-        names = (self.adata if adata is None else adata).obs_names
-        return names if indices is None else names[np.asarray(indices)]
+        return (self.adata if adata is None else adata).obs_names[self._cells(adata, indices)]
+
+    def _cells(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
+        """Return the cells that are read, as positions."""
+        return select_cells(indices, (self.adata if adata is None else adata).n_obs)
 
     def get_latent_representation(
         self, adata: AnnData | None = None, *, indices: ArrayLike | None = None, batch_size: int | None = None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sctandem.pl._annealing import annealing
     from sctandem.pl._capsules import capsules
     from sctandem.pl._de_heatmap import de_heatmap
+    from sctandem.pl._drivers import drivers
     from sctandem.pl._expression_skill import expression_skill
     from sctandem.pl._gene_associations import gene_associations
     from sctandem.pl._peak_gene_links import peak_gene_links
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "annealing": "._annealing",
         "capsules": "._capsules",
         "de_heatmap": "._de_heatmap",
+        "drivers": "._drivers",
         "expression_skill": "._expression_skill",
         "gene_associations": "._gene_associations",
         "peak_gene_links": "._peak_gene_links",

@@ -1,28 +1,34 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sctandem._checks import check_key, check_slot
+from sctandem._checks import check_adata, check_key, check_slot
 from sctandem._keys import AnnealKeys
-from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, colors_of_groups, plain
+from sctandem.get._values import group_colors
+from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, palette, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-_SIZE = (10.5, 3.4)
+_HEIGHT, _WIDTHS = 3.4, (3.7, 3.1, 3.7)
+"""Inches of the figure and of its axes."""
+_LEAF, _MOST_NAMED = 0.21, 60
+"""Inches that the name of a cluster needs below the tree, and the most clusters that are named."""
 _MOST_CELLS = 5000
 """Columns of the picture of memberships, at most: of more cells every so many is shown."""
 
 
-def annealing(adata: AnnData, *, key: str = "anneal") -> Figure:
+def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | None = None) -> Figure:
     """Draw what annealing found: the tree of splits, the phases, and the memberships of the cells.
 
     Needs :func:`sctandem.tl.anneal`.
@@ -33,17 +39,24 @@ def annealing(adata: AnnData, *, key: str = "anneal") -> Figure:
         The object.
     key
         The `key_added` of :func:`sctandem.tl.anneal`.
+    axes
+        Three axes to draw to; `None` makes a figure.
 
     Returns
     -------
-    A figure of three axes. Left: the tree, every split at the temperature below which it happens (logarithmic), the
+    The figure. Left: the tree, every split at the temperature below which it happens (logarithmic), the
     clusters with their shares of the cells. Middle: number of clusters on the way down in temperature, and of those in the tree.
-    Right: memberships, cells x clusters, cells sorted by cluster and certainty.
+    Right: memberships, cells x clusters, cells sorted by cluster and certainty. Tree and phases are those of all cells that clusters were
+    found on, the memberships those of the cells at hand. Of more than 60 clusters the tree has no names.
 
     Raises
     ------
     KeyError
         When :func:`sctandem.tl.anneal` has not been run under `key`.
+    ValueError
+        When there are not three axes.
+    TypeError
+        When `adata` is not an AnnData.
 
     Examples
     --------
@@ -56,18 +69,35 @@ def annealing(adata: AnnData, *, key: str = "anneal") -> Figure:
     >>> td.tl.anneal(adata)
     >>> figure = td.pl.annealing(adata)
     """
+    check_adata(adata)
+    if axes is not None and len(axes) != 3:
+        msg = f"axes has {len(axes)} axes; three are needed, for the tree, the phases and the memberships."
+        raise ValueError(msg)
     keys = AnnealKeys(key)
     function = f"td.tl.anneal(adata, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)
     memberships = check_slot(adata.obsm, keys.memberships, "adata.obsm", function)
     groups = check_key(adata.obs, keys.key, "adata.obs")
-    colors = colors_of_groups(adata, keys.key, groups, [])
     tree, phases = found[keys.tree], found[keys.phases]
-    figure, axes = plt.subplots(1, 3, figsize=_SIZE, layout="constrained", width_ratios=[1.2, 1, 1.2])
+    colors = _colors(adata, groups, memberships.shape[1])
+    widths = [max(_WIDTHS[0], _LEAF * min(len(colors), _MOST_NAMED)), *_WIDTHS[1:]]
+    if axes is None:
+        axes = plt.subplots(1, 3, figsize=(sum(widths), _HEIGHT), layout="constrained", width_ratios=widths)[1]
     _draw_tree(axes[0], tree, colors, keys)
     _draw_phases(axes[1], phases, tree, keys)
-    _draw_memberships(axes[2], np.asarray(memberships), groups, colors)
-    return figure
+    _draw_memberships(axes[2], np.asarray(memberships), list(colors.values()))
+    return cast("Figure", axes[0].figure)
+
+
+def _colors(adata: AnnData, groups: pd.Series, n_clusters: int) -> dict[str, str]:
+    """Return a colour for every cluster that was found, also for one of which no cell is left."""
+    names = [str(number) for number in range(n_clusters)]
+    colors = dict(zip(names, palette(n_clusters), strict=True))
+    kept = group_colors(adata, str(groups.name), [])
+    here = [str(name) for name in groups.astype("category").cat.categories]
+    if kept is not None and len(kept) >= len(here):
+        colors |= {name: color for name, color in zip(here, kept, strict=False) if name in colors}
+    return colors
 
 
 def _draw_tree(ax: Axes, tree: pd.DataFrame, colors: dict[str, str], keys: AnnealKeys) -> None:
@@ -98,9 +128,10 @@ def _draw_tree(ax: Axes, tree: pd.DataFrame, colors: dict[str, str], keys: Annea
         share = tree[keys.mass].iloc[leaf]
         label = f"{cluster[leaf]}\n{100 * share:.0f}" if share >= 0.01 else f"{cluster[leaf]}\n<1"
         ax.scatter(place[leaf], bottom, s=12 + 200 * share, color=colors.get(cluster[leaf], INK), zorder=3)
-        ax.annotate(
-            label, (place[leaf], bottom), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=SMALL
-        )
+        if len(colors) <= _MOST_NAMED:
+            ax.annotate(
+                label, (place[leaf], bottom), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=SMALL
+            )
     ax.set_yscale("log")
     _plain_numbers(ax.yaxis)
     ax.set_ylim(bottom / (1.3 * high / low) ** 0.25, high * 1.3)
@@ -109,6 +140,9 @@ def _draw_tree(ax: Axes, tree: pd.DataFrame, colors: dict[str, str], keys: Annea
     ax.set_xlabel("Cluster, and its share of the cells in %", fontsize=TEXT)
     plain(ax, keep=("left",))
     ax.set_xticks([])
+    if not len(splits):
+        ax.set_yticks([])  # there is no temperature to read
+        ax.minorticks_off()
 
 
 def _plain_numbers(axis: Axis) -> None:
@@ -147,18 +181,17 @@ def _draw_phases(ax: Axes, phases: pd.DataFrame, tree: pd.DataFrame, keys: Annea
     ax.set_yticks(ticks := [n for n in (1, 2, 5, 10, 20, 50, 100) if n <= 1.3 * number[-1]], [str(n) for n in ticks])
     _plain_numbers(ax.xaxis)
     ax.minorticks_off()
-    ax.set_ylim(0.85, 1.5 * max(number[-1], len(splits) + 1))
+    ax.set_ylim(0.85 if len(splits) else 0.55, 1.5 * max(number[-1], len(splits) + 1))
     ax.invert_xaxis()
     ax.set_xlabel("Temperature, falling", fontsize=TEXT)
     ax.set_ylabel("Clusters", fontsize=TEXT)
     plain(ax)
 
 
-def _draw_memberships(ax: Axes, memberships: np.ndarray, groups: pd.Series, colors: dict[str, str]) -> None:
+def _draw_memberships(ax: Axes, memberships: np.ndarray, shades: list[str]) -> None:
     """Draw the memberships, sorted by cluster and falling certainty, as stacked shares."""
     order = np.lexsort([-memberships.max(axis=1), memberships.argmax(axis=1)])
     order = order[:: -(-len(order) // _MOST_CELLS)]
-    shades = [colors[str(name)] for name in groups.cat.categories]
     ax.stackplot(np.arange(len(order)), memberships[order].T, colors=shades, linewidth=0)
     ax.set_xlim(0, max(len(order) - 1, 1))
     ax.set_ylim(0, 1)

@@ -25,6 +25,8 @@ _SHARES, _COUPLING = "Blues", "Purples"
 _ROW, _COLUMN, _CHARACTER = 0.25, 0.25, 0.075
 #: Most groups whose shares are also written as numbers.
 _MOST_WRITTEN = 12
+#: Most groups that are drawn at all.
+_MOST_GROUPS = 100
 
 
 def capsules(
@@ -50,11 +52,11 @@ def capsules(
     key
         The `key_added` of :func:`sctandem.tl.capsules`.
     axes
-        Two axes to draw to; `None` makes a figure.
+        Two axes to draw to, with room for the genes between them; `None` makes a figure.
 
     Returns
     -------
-    The figure. Left: capsules x groups, the share of the cells of a capsule that each group has (rows add up to 1; cells
+    The figure, with the capsules that have cells. Left: capsules x groups, the share of the cells of a capsule that each group has (rows add up to 1; cells
     without a group are left out), or bars of the share of all cells. Groups are ordered by the capsule that holds most of
     them, unless their categories are ordered. Between: top genes. Right: coupling of the gene programmes, in
     columns, to the capsules.
@@ -62,9 +64,10 @@ def capsules(
     Raises
     ------
     KeyError
-        When :func:`sctandem.tl.capsules` has not been run under `key`, or there is no column `groupby`.
+        When :func:`sctandem.tl.capsules` has not been run under `key`, its capsules have other names by now, or there is no column
+        `groupby`.
     ValueError
-        When `n_genes` is not an integer above 0, there are not two axes, or no cell has a group.
+        When `n_genes` is not an integer above 0, there are not two axes, no cell has a group, or there are more than 100 groups.
 
     Examples
     --------
@@ -88,11 +91,11 @@ def capsules(
         raise ValueError(msg)
     keys = CapsuleKeys(key)
     found = check_slot(adata.uns, keys.key, "adata.uns", f"sctandem.tl.capsules(adata, key_added={key!r})")
-    kinds = check_key(adata.obs, keys.key, "adata.obs").astype("category")
+    kinds = check_key(adata.obs, keys.key, "adata.obs").astype("category").cat.remove_unused_categories()
     groupby = keys.label if groupby is None and keys.label in adata.obs else groupby
     shares = None if groupby is None else _shares(kinds, adata.obs, groupby)
-    genes = _top_genes(adata, n_genes, key)
-    coupling = found[keys.coupling]
+    genes = _top_genes(adata, list(kinds.cat.categories), n_genes, key)
+    coupling = found[keys.coupling][[str(name) for name in kinds.cat.categories]]
     if axes is None:
         axes = _new_axes(len(genes), 6 if shares is None else shares.shape[1], genes, len(coupling))
     first, second = axes
@@ -113,9 +116,12 @@ def _shares(kinds: pd.Series, obs: pd.DataFrame, groupby: str) -> pd.DataFrame:
     if groups.isna().all():
         msg = f"adata.obs[{groupby!r}] is missing for all cells: there are no groups to draw."
         raise ValueError(msg)
+    if groups.nunique() > _MOST_GROUPS:
+        msg = f"adata.obs[{groupby!r}] has {groups.nunique()} different values; a column with at most {_MOST_GROUPS} groups is needed."
+        raise ValueError(msg)
     counts = pd.crosstab(kinds, groups).reindex(kinds.cat.categories, fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    names = list(shares.columns)
+    shares.columns = counts.columns = names = list(shares.columns.astype(str))
     if not (isinstance(groups.dtype, pd.CategoricalDtype) and groups.cat.ordered):
         of_group = (counts / counts.sum()).to_numpy()
         names = sorted(names, key=lambda name: (name == UNKNOWN, *_place(of_group[:, names.index(name)])))
@@ -127,10 +133,10 @@ def _place(column: np.ndarray) -> tuple[int, float]:
     return int(column.argmax()), -float(column.max())
 
 
-def _top_genes(adata: AnnData, n_genes: int, key: str) -> list[str]:
-    """Return the names of the top genes of each capsule, as a line each."""
+def _top_genes(adata: AnnData, names: list[str], n_genes: int, key: str) -> list[str]:
+    """Return the names of the top genes of some capsules, as a line each."""
     keys = CapsuleKeys(key)
-    table = capsule_genes(adata, n_genes=n_genes, key=key)
+    table = capsule_genes(adata, names, n_genes=n_genes, key=key)
     return [", ".join(part[keys.gene].astype(str)) for _, part in table.groupby(keys.capsule, sort=False)]
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sctandem.tl._anneal import anneal
     from sctandem.tl._capsules import capsules
     from sctandem.tl._differential_expression import differential_expression
+    from sctandem.tl._drivers import drivers
     from sctandem.tl._gene_associations import gene_associations
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "anneal": "._anneal",
         "capsules": "._capsules",
         "differential_expression": "._differential_expression",
+        "drivers": "._drivers",
         "gene_associations": "._gene_associations",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",

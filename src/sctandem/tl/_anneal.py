@@ -12,6 +12,7 @@ from sctandem._checks import (
     check_number,
     check_positive,
     check_target,
+    check_type,
     listed,
     working_copy,
 )
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sctandem.kernels._annealing_tree import SplitTree
 
 _METRICS = ("within", "given", "kernel")
+_NARROWEST, _WIDEST = 1e-7, 1e15
+"""Extent of a representation within which results do not depend on its units."""
 
 
 def anneal(
@@ -104,8 +107,10 @@ def anneal(
     KeyError
         When `use_rep` is not there; lists what is.
     ValueError
-        When it is not finite, does not vary, there are fewer cells than clusters, or options contradict each other. Nothing
-        is written then.
+        When it is not finite, does not vary, or by less than 1e-7 or more than 1e15; when there are fewer cells than clusters, options
+        contradict each other, or the result would take the place of `use_rep`. Nothing is written then.
+    TypeError
+        When `adata` is not an AnnData, or a name is not text.
 
     Notes
     -----
@@ -138,6 +143,9 @@ def anneal(
     """
     points = _representation(adata, use_rep)
     check_target(adata, key_added, copy=copy)
+    if use_rep == AnnealKeys(key_added).memberships:
+        msg = f"use_rep={use_rep!r} is also where the memberships would go, in its place; choose another key_added than {key_added!r}."
+        raise ValueError(msg)
     check_number(max_cells, "max_cells", low=100, whole=True)
     _check_overrules(n_clusters, temperature, min(len(points), max_cells))
     _check_metric(metric, min_cells, overruled=n_clusters is not None or temperature is not None)
@@ -169,6 +177,7 @@ def anneal(
 def _representation(adata: Any, use_rep: str) -> np.ndarray:
     """Return the representation, checked."""
     check_adata(adata)
+    check_type(use_rep, str, "use_rep")
     slot = f"adata.obsm[{use_rep!r}]"
     if use_rep not in adata.obsm:
         msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
@@ -176,7 +185,8 @@ def _representation(adata: Any, use_rep: str) -> np.ndarray:
     points = adata.obsm[use_rep]
     points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
     if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
-        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {type(points).__name__}; reduce it first."
+        what = f"{type(points).__name__} of {points.dtype}" if hasattr(points, "dtype") else type(points).__name__
+        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {what}; reduce it, or turn it into numbers."
         raise ValueError(msg)
     check_n_cells(len(points), 2, "annealing")
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
@@ -185,6 +195,13 @@ def _representation(adata: Any, use_rep: str) -> np.ndarray:
         raise ValueError(msg)
     if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
         msg = f"{slot} does not vary between cells: there is nothing to cluster."
+        raise ValueError(msg)
+    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
+    if not _NARROWEST <= widest <= _WIDEST:
+        msg = (
+            f"{slot} varies by {widest:.3g} between cells at most, which single precision cannot square and add up; scale it "
+            f"to between {_NARROWEST:g} and {_WIDEST:g}."
+        )
         raise ValueError(msg)
     return points
 

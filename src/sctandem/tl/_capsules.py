@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from sctandem._checks import (
     check_adata,
@@ -15,6 +16,7 @@ from sctandem._checks import (
     check_layer,
     check_n_cells,
     check_positive,
+    check_slot_names,
     check_target,
     check_type,
     check_unique,
@@ -29,6 +31,8 @@ from sctandem.data import as_csr
 from sctandem.tl._train_model import train_capsules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sctandem._random import RNG
     from sctandem.model import CapsuleNet
 
@@ -117,9 +121,9 @@ def capsules(
         When a column or a layer is not there; lists what is.
     ValueError
         For values that are not counts, cells without counts, fewer than two labels, fewer than 10 cells to train on, columns with
-        missing or bad values, or features that are not those of `model`. Nothing is written then.
+        missing or bad values or with the name of a result, or features that are not those of `model`. Nothing is written then.
     TypeError
-        When `adata` is not an AnnData or `model` not a CapsuleNet.
+        When `adata` is not an AnnData, `model` not a CapsuleNet, or a name not text.
 
     Notes
     -----
@@ -149,18 +153,22 @@ def capsules(
     check_target(adata, key_added, copy=copy)
     keys = CapsuleKeys(key_added)
     counts = {"layer": layer, "batch_key": batch_key, "size_factor_key": size_factor_key}
-    _check_choices(labels, n_capsules, model, adata.n_obs, keys)
+    check_slot_names(counts)
+    if labels is not None:
+        check_type(labels, str, "labels", hint="It names one column.")
+    _check_choices(labels, n_capsules, model, adata.n_obs)
     known = _setup_of(model) if model is not None else {}
     # of the cells that it was made with a model knows more: which of them lie where none has a label
     own = model is not None and model.adata is adata and not any(counts.values())
     counts = {name: known.get(name) if value is None else value for name, value in counts.items()}
+    columns = {name: value for name, value in counts.items() if name != "layer"}
+    _check_results({"labels": known.get("labels_key") if own else labels, **columns}, keys)
     bare = _bare(adata, labels, **counts)
     result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
     if model is None:
         params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}
-        options = {name: value for name, value in counts.items() if name != "layer"}
-        model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=params["seed"], **options)
+        model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=params["seed"], **columns)
     elif not own:
         bare = _as_known(bare, model, known, counts)
     params = {name: value for name, value in params.items() if value is not None}
@@ -173,7 +181,7 @@ def capsules(
     return result if copy else None
 
 
-def _check_choices(labels: Any, n_capsules: Any, model: Any, n_cells: int, keys: CapsuleKeys) -> None:
+def _check_choices(labels: Any, n_capsules: Any, model: Any, n_cells: int) -> None:
     """Check the arguments that say what to learn."""
     if model is not None:
         from sctandem.model import CapsuleNet
@@ -186,13 +194,20 @@ def _check_choices(labels: Any, n_capsules: Any, model: Any, n_cells: int, keys:
         check_n_cells(n_cells, 1, "Reading capsules")
         return
     check_n_cells(n_cells, _MIN_CELLS, "Training a CapsuleNet")
-    if labels in {keys.key, keys.confidence, *keys.labels}:
-        msg = f"labels={labels!r} is also the name of a result, which would take its place; choose another key_added."
-        raise ValueError(msg)
     if n_capsules is not None:
         check_positive(n_capsules, "n_capsules", whole=True)
         if n_capsules > n_cells:
             msg = f"n_capsules={n_capsules} is more than the {n_cells} cells."
+            raise ValueError(msg)
+
+
+def _check_results(columns: Mapping[str, str | None], keys: CapsuleKeys) -> None:
+    """Check that no column that is read is also the name of a result."""
+    for name, column in columns.items():
+        if column in {keys.key, keys.confidence, *keys.labels}:
+            msg = (
+                f"{name}={column!r} is also the name of a result, which would take its place; choose another key_added."
+            )
             raise ValueError(msg)
 
 
@@ -210,7 +225,7 @@ def _bare(
     slot = layer_slot("adata", layer)
     matrix = check_layer(adata, layer, "adata")
     check_counts(matrix, slot)
-    matrix = as_csr(matrix)
+    matrix = sparse.csr_matrix(as_csr(matrix))  # scvi-tools does not know sparse arrays
     empty = np.flatnonzero(np.asarray(matrix.sum(axis=1)).ravel() == 0)
     if len(empty):
         msg = (
@@ -237,7 +252,7 @@ def _batches(adata: AnnData, key: str) -> pd.Series:
     if column.isna().any():
         msg = f"adata.obs[{key!r}] is missing for {int(column.isna().sum())} cells; every cell needs a batch."
         raise ValueError(msg)
-    return column
+    return column.cat.remove_unused_categories() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def _depths(adata: AnnData, key: str) -> np.ndarray:

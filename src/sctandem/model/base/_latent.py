@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from anndata import AnnData
 
+from sctandem._checks import listed
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anndata import AnnData
+    import pandas as pd
     from mudata import MuData
     from numpy.typing import ArrayLike
     from torch import Tensor
@@ -27,6 +29,8 @@ class LatentMixin:
         self, adata: AnnData | MuData | None, indices: ArrayLike | None, batch_size: int | None
     ) -> Iterator[dict[str, Tensor]]:
         """Yield minibatches of the cells, in order, on the device of the module."""
+        if isinstance(adata, AnnData):
+            check_same_features(adata, self.adata.var_names)
         adata = self._validate_anndata(adata)
         loader = self._make_data_loader(adata=adata, indices=indices, batch_size=batch_size or _BATCH_SIZE)
         device = self.module.device
@@ -97,3 +101,23 @@ class LatentMixin:
             total -= float(loss.reconstruction_loss_sum + loss.kl_local_sum)
             n_cells += loss.n_obs_minibatch
         return total / n_cells
+
+
+def check_same_features(adata: AnnData, features: pd.Index) -> None:
+    """Check that an object has the features of a model, in its order: scvi-tools compares their number alone.
+
+    Raises
+    ------
+    ValueError
+        Says which are absent, or that the order is another.
+    """
+    if np.array_equal(adata.var_names, features):
+        return
+    absent = features.difference(adata.var_names)
+    fault = (
+        f"lack {len(absent)} of the {len(features)} features of the model: {listed(absent, 3)}"
+        if len(absent)
+        else "hold the features of the model in another order, or more than these"
+    )
+    msg = f"adata.var_names {fault}. They must be those of the model, in the same order: `adata[:, model.adata.var_names]`."
+    raise ValueError(msg)
