@@ -171,7 +171,8 @@ def capsules(
     bare = _bare(adata, labels, **counts)
     result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
-    with warnings.catch_warnings():  # it names codes, and comes also where cells are only read; the log names labels and batches
+    with warnings.catch_warnings():
+        # names codes, and comes also where cells are only read; the log names labels and batches
         warnings.filterwarnings("ignore", "Category .* has fewer than 3 cells", UserWarning)
         if model is None:
             params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}
