@@ -59,7 +59,7 @@ def document(measured: dict[str, list[Row]]) -> dict[str, Any]:
     if rows := measured.get("expression"):
         tables.append({"title": "Expression of types", "rows": expressed(rows), "caption": EXPRESSION})
     if rows := measured.get("drivers"):
-        tables.append({"title": "Drivers", "rows": driven(rows), "text": DRIVEN})
+        tables.append({"title": "Drivers", "rows": driven(rows), "caption": DRIVEN})
     if rows := measured.get("cost"):
         tables.append({"title": "Cost", "rows": costs(rows)})
     title = "RSD: composition of bulk, unknown shares and expression of types"
