@@ -10,6 +10,8 @@ from sctandem.kernels._deconvolution import NU_PLATFORM, NU_RESIDUAL, BulkLogs, 
 
 #: What a share of 1 that is unknown costs in log-likelihood.
 UNKNOWN_COST = 5.0
+#: Something of a sample is always of the known types, so that shares among these are defined.
+_LARGEST_LOGIT = 15.0
 
 
 def unknown_share(
@@ -62,4 +64,4 @@ def unknown_share(
         return value, np.concatenate(gradient)
 
     free = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": n_steps, "maxcor": 20}).x
-    return expit(free[:n_samples])
+    return expit(np.minimum(free[:n_samples], _LARGEST_LOGIT))

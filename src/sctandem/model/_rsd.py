@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from sctandem.kernels._mrna_contents import published_contents
 from sctandem.kernels._signature import Signature, signature, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
+from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model.base import FilesMixin
 from sctandem.model.base._manager import ModelManager
@@ -45,47 +46,11 @@ if TYPE_CHECKING:
 
 #: Cells that a type needs.
 LEAST_CELLS = 10
+#: Genes that have to tell types apart.
+LEAST_TELLING = 10
 #: Standard deviation of the log of published contents: by as much do two tables differ in monocytes against T cells.
 CONTENT_SD = 0.35
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
-
-
-class Deconvolution(NamedTuple):
-    """What :meth:`RSD.deconvolve` returns; tables are samples x types unless said otherwise.
-
-    Attributes
-    ----------
-    fractions, low, high
-        Shares of cells and the ends of their intervals of 90 %; rows of `fractions` add up to 1 - `unknown`.
-    rna
-        Shares of RNA.
-    unknown
-        Share of cells of no type of the reference, by sample.
-    fit
-        Correlation of measured and fitted log expression, by sample.
-    signature
-        Expected counts per million of each type on the platform of the bulk, genes of the bulk x types; NaN where the reference lacks a gene.
-    platform
-        Natural log of the factor of each gene of the bulk; NaN where none was fitted.
-    contents
-        Messenger RNA of a cell of each type that was assumed; relative.
-    kind
-        What the bulk was taken for, `"counts"` or `"tpm"`.
-    expression
-        Of each type, when asked for: expected counts per million, samples x genes of the bulk, float32; NaN where the reference lacks a gene.
-    """
-
-    fractions: pd.DataFrame
-    low: pd.DataFrame
-    high: pd.DataFrame
-    rna: pd.DataFrame
-    unknown: pd.Series
-    fit: pd.Series
-    signature: pd.DataFrame
-    platform: pd.Series
-    contents: dict[str, float]
-    kind: str
-    expression: dict[str, np.ndarray] | None
 
 
 class RSD(FilesMixin, BaseModelClass):
@@ -142,6 +107,12 @@ class RSD(FilesMixin, BaseModelClass):
         # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
         found = found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True))
         chosen = telling_genes(found, usable=usable)
+        if len(chosen) < LEAST_TELLING and not self.adata_manager.is_transferred:
+            msg = (
+                f"{len(chosen)} genes of the reference tell its types apart (three times as much in one as in another, and measured well); "
+                f"at least {LEAST_TELLING} are needed. Give more cells, or unite types that are alike."
+            )
+            raise ValueError(msg)
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
         self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
@@ -285,7 +256,10 @@ class RSD(FilesMixin, BaseModelClass):
 
         Returns
         -------
-        Fractions, intervals and the rest; see :class:`Deconvolution`.
+        A named tuple. Tables of samples x types: `fractions` of cells (rows add up to 1 - `unknown`), `low` and `high` of their intervals of
+        90 %, and `rna`, shares of RNA. By sample: `unknown` and `fit`, the correlation of measured and fitted log expression. By gene of the
+        bulk: `signature` (expected counts per million, genes x types) and `platform` (log factors), NaN where the reference lacks the gene.
+        `contents` and `kind` that were assumed; `expression`, when asked for: of each type counts per million, samples x genes, float32.
 
         Raises
         ------
@@ -307,17 +281,19 @@ class RSD(FilesMixin, BaseModelClass):
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
         stored = self._stored()
-        found, covered = stored[use], stored.shares[:, use].sum(1)
+        covered = stored.shares[:, use].sum(1)  # of the RNA of a type, what the genes in use make
         parts = take_apart(
             read.values[:, read.usable],
-            found,
+            stored[use],
             lambda logs, genes: self._read_shares(logs, use[genes], covered),
             counts=read.kind == "counts",
-            contents=np.array(list(assumed.values())),
+            contents=np.array(list(assumed.values())) * covered,
             content_sd=sd,
             rng=as_generator(rng),
         )
-        return self._result(bulk, read, parts, assumed, expression=expression)
+        total = parts.rna / covered  # from shares of these genes to shares of all RNA
+        total *= parts.rna.sum(1, keepdims=True) / total.sum(1, keepdims=True)
+        return self._result(bulk, read, parts._replace(rna=total), assumed, expression=expression)
 
     def _stored(self) -> Signature:
         """Give the signature that the model holds."""
@@ -328,6 +304,7 @@ class RSD(FilesMixin, BaseModelClass):
         types = self.cell_types
         if given is not None:
             check_type(given, Mapping, "contents")
+            given = {str(name): content for name, content in given.items()}
             missing = [name for name in types if name not in given]
             if missing:
                 msg = f"contents lacks {listed(missing)}; it has {listed(list(given))}."
@@ -368,8 +345,9 @@ class RSD(FilesMixin, BaseModelClass):
         tables = {
             name: pd.DataFrame(getattr(parts, name), index=samples, columns=types) for name in ("cells", "low", "high", "rna")
         }
-        found = self._stored()[read.there]
-        genes = describe_genes(read.values, parts.rna, found.shares, counts=read.kind == "counts")
+        stored = self._stored()
+        shares, spread = stored.shares[:, read.there], stored.spread[:, read.there]
+        genes = describe_genes(read.values, parts.rna, shares, counts=read.kind == "counts")
         profile = np.full((bulk.n_vars, len(types)), np.nan)
         profile[read.here] = genes.signature.T
         platform = np.full(bulk.n_vars, np.nan)
@@ -378,7 +356,7 @@ class RSD(FilesMixin, BaseModelClass):
         if expression:
             layers = {}
             changes = type_expression(
-                genes.ratio, parts.rna, genes.signature, spread=found.spread, noise=genes.variance + parts.composition.sigma**2
+                genes.ratio, parts.rna, genes.signature, spread=spread, noise=genes.variance + parts.composition.sigma**2
             )
             for name, mean, change in zip(types, genes.signature, changes, strict=True):
                 layers[name] = np.full(bulk.shape, np.nan, dtype=np.float32)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sctandem._random import RNG
-    from sctandem.model import RSD, Deconvolution
+    from sctandem.model import RSD
+    from sctandem.model._deconvolution import Deconvolution
 
 
 def deconvolve(  # noqa: PLR0913 - two objects are described
