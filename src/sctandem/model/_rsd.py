@@ -102,17 +102,7 @@ class RSD(FilesMixin, BaseModelClass):
         if config is not None:
             check_type(config, RSDConfig, "config")
         super().__init__(adata)
-        usable = ~technical_genes(self.adata.var)
-        found = self._signature()
-        # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
-        found = found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True))
-        chosen = telling_genes(found, usable=usable)
-        if len(chosen) < LEAST_TELLING and not self.adata_manager.is_transferred:
-            msg = (
-                f"{len(chosen)} genes of the reference tell its types apart (three times as much in one as in another, and measured well); "
-                f"at least {LEAST_TELLING} are needed. Give more cells, or unite types that are alike."
-            )
-            raise ValueError(msg)
+        found, chosen = self._signature()
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
         self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
@@ -180,20 +170,34 @@ class RSD(FilesMixin, BaseModelClass):
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
 
-    def _signature(self) -> Signature:
-        """Summarise the reference."""
+    def _signature(self) -> tuple[Signature, np.ndarray]:
+        """Summarise the reference, and choose the genes that the network reads."""
+        n_types = len(self.cell_types)
+        if self.adata_manager.is_transferred:  # a model that is being loaded: all of it is replaced by what was saved
+            blank = np.ones((n_types, self.adata.n_vars))
+            return Signature(blank, blank, blank), np.zeros(1, dtype=np.int64)
         read = self.adata_manager.get_from_registry
         types = np.asarray(read(REGISTRY_KEYS.LABELS_KEY)).ravel().astype(int)
         donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
-        cells = np.bincount(types, minlength=len(self.cell_types))
-        if len(cells) < 2:
+        cells = np.bincount(types, minlength=n_types)
+        if n_types < 2:
             msg = f"the reference has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
             raise ValueError(msg)
         scarce = {name: int(n) for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS}
-        if scarce and not self.adata_manager.is_transferred:
+        if scarce:
             msg = f"types of the reference with fewer than {LEAST_CELLS} cells: {scarce}. Take them out, or unite them with others."
             raise ValueError(msg)
-        return signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=len(cells))
+        found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types)
+        usable = ~technical_genes(self.adata.var)
+        chosen = telling_genes(found, usable=usable)
+        if len(chosen) < LEAST_TELLING:
+            msg = (
+                f"{len(chosen)} genes of the reference tell its types apart (three times as much in one as in another, and measured well); "
+                f"at least {LEAST_TELLING} are needed. Give more cells, or unite types that are alike."
+            )
+            raise ValueError(msg)
+        # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
+        return found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True)), chosen
 
     @torch_on_one_thread()
     def train(

@@ -87,12 +87,12 @@ class RSDModule(BaseModuleClass):
             nn.Linear(units // 2, n_types + 1),
         )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: FBT001, FBT002 - torch's
         """Take over a saved state: the genes are those of its reference, which need not be the one at hand."""
         if len(state_dict["genes"]) != len(self.genes):
             self.genes = torch.zeros_like(state_dict["genes"], device=self.genes.device)
             self.network = self._new_network()
-        return super().load_state_dict(state_dict, *args, **options)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:
         """Read shares of RNA off profiles.
