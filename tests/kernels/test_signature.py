@@ -107,7 +107,9 @@ def test_spread_is_that_of_the_prior_where_donors_say_nothing():
     one = signature(rich, types, np.where(types == 1, 0, donors))  # type 1 has one donor only
     assert (one.spread[1] == DONOR_SPREAD).all()
     assert (one.spread[0] != DONOR_SPREAD).any()
-    assert (signature(counts[:20], types[:20], donors[:20], n_types=3).spread == DONOR_SPREAD).all()  # too few molecules
+    assert (
+        signature(counts[:20], types[:20], donors[:20], n_types=3).spread == DONOR_SPREAD
+    ).all()  # too few molecules
     assert (signature(rich, types, np.zeros(300, dtype=int)).spread == DONOR_SPREAD).all()
 
 

@@ -22,7 +22,9 @@ def test_one_type_has_the_shrunken_ratio():
     ratio, spread, noise = rng.standard_normal((4, 9)), rng.gamma(2, 0.2, (1, 9)), rng.gamma(2, 0.1, (4, 9))
     found = type_expression(ratio, np.ones((4, 1)), profiles(n_types=1, n_genes=9), spread=spread, noise=noise)
     np.testing.assert_allclose(found[0], ratio * spread**2 / (spread**2 + noise))
-    exact = type_expression(ratio, np.ones((4, 1)), profiles(n_types=1, n_genes=9), spread=spread, noise=np.zeros((4, 9)))
+    exact = type_expression(
+        ratio, np.ones((4, 1)), profiles(n_types=1, n_genes=9), spread=spread, noise=np.zeros((4, 9))
+    )
     np.testing.assert_allclose(exact[0], ratio)
 
 

@@ -39,7 +39,9 @@ def test_nothing_is_unknown_in_exact_mixtures(shares, n_samples):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_planted_type_is_recovered(shares, seed, platform):
     adata, known = planted(shares, seed, platform=platform)
-    found = unknown_share(bulk_logs(adata.X, counts=False), known, shares, sigma=0.05, tau=max(platform, 0.2), n_steps=1000)
+    found = unknown_share(
+        bulk_logs(adata.X, counts=False), known, shares, sigma=0.05, tau=max(platform, 0.2), n_steps=1000
+    )
     np.testing.assert_allclose(found, PLANTED, atol=0.06)
 
 
@@ -50,7 +52,10 @@ def test_order_and_scale_do_not_matter(shares):
     rng = np.random.default_rng(0)
     genes, samples = rng.permutation(600), rng.permutation(len(PLANTED))
     again = unknown_share(
-        bulk_logs(3 * adata.X[np.ix_(samples, genes)], counts=False), known[np.ix_(samples, genes)], shares[:, genes], **options
+        bulk_logs(3 * adata.X[np.ix_(samples, genes)], counts=False),
+        known[np.ix_(samples, genes)],
+        shares[:, genes],
+        **options,
     )
     np.testing.assert_allclose(again, found[samples], atol=0.02)
 

@@ -27,7 +27,8 @@ def reference(shares: np.ndarray, *, n_cells: int = 60, depth: float = 5000, see
     kinds = np.repeat(np.arange(len(shares)), n_cells)
     counts = rng.poisson(depth * shares[kinds]).astype(np.float32)
     obs = pd.DataFrame(
-        {"cell_type": np.array(types)[kinds], "donor": np.arange(len(kinds)) % 2}, index=[f"c{i}" for i in range(len(kinds))]
+        {"cell_type": np.array(types)[kinds], "donor": np.arange(len(kinds)) % 2},
+        index=[f"c{i}" for i in range(len(kinds))],
     )
     obs["donor"] = obs["donor"].map({0: "d0", 1: "d1"})
     return AnnData(sparse.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=names(shares.shape[1])))
@@ -40,7 +41,9 @@ def bulk(shares: np.ndarray, rna: np.ndarray, *, noise: float = 0.0, platform: f
     values = np.exp(np.log(rna @ shares) + factor + noise * rng.standard_normal((len(rna), shares.shape[1])))
     values *= 1e6 / values.sum(1, keepdims=True)
     adata = AnnData(
-        values, obs=pd.DataFrame(index=[f"s{i}" for i in range(len(rna))]), var=pd.DataFrame(index=names(shares.shape[1]))
+        values,
+        obs=pd.DataFrame(index=[f"s{i}" for i in range(len(rna))]),
+        var=pd.DataFrame(index=names(shares.shape[1])),
     )
     adata.var["true"] = factor
     adata.obsm["true"] = rna

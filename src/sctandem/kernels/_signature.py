@@ -103,7 +103,12 @@ def _spread(molecules: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def telling_genes(
-    signature: Signature, *, fold: float = 3.0, molecules: float = 100.0, per_million: float = 30.0, least: int = 100,
+    signature: Signature,
+    *,
+    fold: float = 3.0,
+    molecules: float = 100.0,
+    per_million: float = 30.0,
+    least: int = 100,
     usable: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose the genes that tell types apart and are measured well enough.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sctandem._checks import check_adata, check_layer, check_unique, layer_slot, listed
+from sctandem._checks import check_adata, check_layer, check_option, check_unique, layer_slot, listed
 from sctandem.genome._match import strip_version
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def read_bulk(
         genes in common.
     """
     check_adata(bulk)
+    if kind is not None:
+        check_option(kind, ("counts", "tpm"), "kind")
     slot = layer_slot("bulk", layer)
     matrix = check_layer(bulk, layer, "bulk")
     check_unique(bulk.var_names, "bulk.var_names")

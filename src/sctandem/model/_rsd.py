@@ -18,7 +18,6 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
-    check_option,
     check_positive,
     check_slot_names,
     check_type,
@@ -111,7 +110,9 @@ class RSD(FilesMixin, BaseModelClass):
     @property
     def cell_types(self) -> list[str]:
         """Types of the reference, in order."""
-        return [str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping]
+        return [
+            str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping
+        ]
 
     @classmethod
     def setup_anndata(
@@ -225,7 +226,9 @@ class RSD(FilesMixin, BaseModelClass):
         losses = train_on_mixtures(
             self.module, max_epochs, batch_size=batch_size, rng=as_generator(rng), progress=progress
         )
-        self.history_ = {"train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))}
+        self.history_ = {
+            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
+        }
         self.is_trained_ = True
 
     @torch_on_one_thread()
@@ -279,8 +282,6 @@ class RSD(FilesMixin, BaseModelClass):
         .. [Racle17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
-        if kind is not None:
-            check_option(kind, ("counts", "tpm"), "kind")
         assumed, sd = self._contents(contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
@@ -347,7 +348,8 @@ class RSD(FilesMixin, BaseModelClass):
         """Lay out tables."""
         types, samples = self.cell_types, bulk.obs_names
         tables = {
-            name: pd.DataFrame(getattr(parts, name), index=samples, columns=types) for name in ("cells", "low", "high", "rna")
+            name: pd.DataFrame(getattr(parts, name), index=samples, columns=types)
+            for name in ("cells", "low", "high", "rna")
         }
         stored = self._stored()
         shares, spread = stored.shares[:, read.there], stored.spread[:, read.there]
@@ -360,7 +362,11 @@ class RSD(FilesMixin, BaseModelClass):
         if expression:
             layers = {}
             changes = type_expression(
-                genes.ratio, parts.rna, genes.signature, spread=spread, noise=genes.variance + parts.composition.sigma**2
+                genes.ratio,
+                parts.rna,
+                genes.signature,
+                spread=spread,
+                noise=genes.variance + parts.composition.sigma**2,
             )
             for name, mean, change in zip(types, genes.signature, changes, strict=True):
                 layers[name] = np.full(bulk.shape, np.nan, dtype=np.float32)

@@ -101,7 +101,13 @@ def take_apart(
     draws = []
     for _ in range(N_DRAWS):
         again = fit_composition(
-            telling, shares, n_genes=n_genes, weights=rng.exponential(size=len(genes)), start=fitted, n_rounds=1, n_steps=40
+            telling,
+            shares,
+            n_genes=n_genes,
+            weights=rng.exponential(size=len(genes)),
+            start=fitted,
+            n_rounds=1,
+            n_steps=40,
         )
         drawn = contents * np.exp(content_sd * rng.standard_normal(len(contents)))
         draws.append(_cells(_both(again, telling, genes, read), drawn))

@@ -119,7 +119,9 @@ class RSDModule(BaseModuleClass):
         """Pick what `inference` needs."""
         return {"n_mixtures": tensors["n_mixtures"]}
 
-    def _get_generative_input(self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _get_generative_input(
+        self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Pick what `generative` needs."""
         return {"logs": inference_outputs["logs"], "measured": inference_outputs["measured"]}
 
