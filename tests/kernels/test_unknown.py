@@ -18,10 +18,9 @@ def shares():
 
 
 def planted(shares: np.ndarray, seed: int, *, platform: float = 0.0):
-    """Samples with a type of the mean profile, each gene of it a factor away; and what the known types give them."""
+    """Samples as in the model: something of the mean profile, each gene of it a factor away; and what the known types give them."""
     rng = np.random.default_rng(seed)
     other = shares.mean(0) * np.exp(rng.standard_normal(shares.shape[1]))
-    other /= other.sum()
     rna = compositions(len(PLANTED), 4, seed=seed)
     mixed = np.hstack([rna * (1 - PLANTED)[:, None], PLANTED[:, None]])
     every = np.vstack([shares, other])

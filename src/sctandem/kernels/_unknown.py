@@ -39,9 +39,9 @@ def unknown_share(
     Notes
     -----
     The model is that of :func:`~sctandem.kernels.fit_composition` with :math:`(1 - u_s) M_{sg} + u_s \bar P_g e^{\delta_g}` for the mean:
-    what is unknown has the mean profile of the types, each gene of it a factor :math:`\delta_g \sim N(0, 1)` away; the share is that of the
-    RNA, :math:`u_s S / (1 - u_s + u_s S)` with :math:`S = \sum \bar P e^\delta / \sum \bar P`. Run to its end the search is right where the known
-    types are just as in the reference; in cells of other donors it then takes their state for something unknown, and stops early.
+    what is unknown has the mean profile of the types, each gene of it a factor :math:`\delta_g \sim N(0, 1)` away. Run to its end the
+    search is right where the known types are just as in the reference; in cells of other donors it then takes their state for something
+    unknown, and stops early.
     """
     n_samples, n_genes = known.shape
     terms, average = level_terms(shares), shares.mean(0)
@@ -66,6 +66,4 @@ def unknown_share(
         return value, np.concatenate(gradient)
 
     free = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": n_steps, "maxcor": 20}).x
-    # the factors change how much RNA the unknown profile stands for
-    shift = np.log((average * np.exp(free[-n_genes:])).sum() / average.sum())
-    return expit(np.minimum(free[:n_samples] + shift, _LARGEST_LOGIT))
+    return expit(np.minimum(free[:n_samples], _LARGEST_LOGIT))

@@ -91,7 +91,7 @@ class RSDModule(BaseModuleClass):
         """Take over a saved state: the genes are those of its reference, which need not be the one at hand."""
         if len(state_dict["genes"]) != len(self.genes):
             self.genes = torch.zeros_like(state_dict["genes"], device=self.genes.device)
-            self.network = self._new_network()
+            self.network = self._new_network().train(self.training)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:
