@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import mixtures
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
 import sctandem as td
-from sctandem.model import TAPE, CapsuleNet, DeepDE
+from sctandem.model import RSD, TAPE, CapsuleNet, DeepDE
 from sctandem.model.base import CountVAEModel
-from sctandem.module import CapsuleConfig, TAPEConfig
+from sctandem.module import CapsuleConfig, RSDConfig, TAPEConfig
 from sctandem.module.base import CountVAEConfig
 from sctandem.nn import WindowConfig
 
@@ -59,6 +60,10 @@ def multiome() -> MuData:
     return mdata
 
 
+def samples() -> AnnData:
+    return mixtures.bulk(mixtures.profiles(), mixtures.compositions(3), platform=0.3)
+
+
 CASES = {
     "CountVAEModel": Case(
         cls=CountVAEModel,
@@ -80,6 +85,13 @@ CASES = {
         set_up=lambda adata: DeepDE.setup_anndata(adata, "batch"),
         make=lambda adata: DeepDE(adata, config=CountVAEConfig(n_hidden=16, n_latent=4), rng=0),
         output=lambda model: model.get_latent_representation(),
+    ),
+    "RSD": Case(
+        cls=RSD,
+        data=lambda: mixtures.reference(mixtures.profiles()),
+        set_up=lambda adata: RSD.setup_anndata(adata, "cell_type", donor_key="donor"),
+        make=lambda adata: RSD(adata, config=RSDConfig(n_hidden=16), rng=0),
+        output=lambda model: model.deconvolve(samples(), rng=0).fractions.to_numpy(),
     ),
     "TAPE": Case(
         cls=TAPE,

@@ -191,7 +191,9 @@ def fit_composition(
     return Composition(rna, size, platform, trend, float(np.exp(floor[0])), sigma, tau, rest - platform)
 
 
-def student(error: np.ndarray, variance: np.ndarray | float, nu: float, weights: np.ndarray) -> tuple[float, np.ndarray]:
+def student(
+    error: np.ndarray, variance: np.ndarray | float, nu: float, weights: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Return the negative log density of a Student distribution, up to a constant, and its slope.
 
     Parameters

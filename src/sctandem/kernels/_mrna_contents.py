@@ -28,8 +28,8 @@ PUBLISHED: tuple[Content, ...] = (
     _content("dendritic cells", 1.42, r"dendritic|(?<![a-z])[pmc]?dcs?(?![a-z])"),
     _content("monocytes", 1.42, r"mono(?!nuclear)|macrophage|(?<!\d)cd14(?!\d)|(?<!\d)cd16\+? ?mono|fcgr3a"),
     _content("NK cells", 0.44, r"(?<![a-z])nk(?![a-z])(?!\W*t\b)|natural killer|cd56"),
-    _content("B cells", 0.40, r"(?<![a-z])b(?![a-z])|(?<![a-z])bcells?|cd19|cd20"),
-    _content("T cells", 0.40, r"(?<![a-z])t(?![a-z])|(?<![a-z])tcells?|(?<!\d)cd[348](?!\d)|treg|(?<![a-z])th\d"),
+    _content("B cells", 0.40, r"(?<![a-z\d])b(?![a-z\d])|(?<![a-z])bcells?|cd19|cd20"),
+    _content("T cells", 0.40, r"(?<![a-z\d])t(?![a-z\d])|(?<![a-z])tcells?|(?<!\d)cd[348](?!\d)|treg|(?<![a-z])th\d"),
 )
 
 

@@ -69,16 +69,19 @@ def signature(
     molecules = _sums(counts, types, n_types)
     totals = molecules.sum(1, keepdims=True)
     mean = (molecules / np.maximum(totals, 1)).mean(0)
-    mean = np.maximum(mean, mean[mean > 0].min() / 10)  # a gene that no type has
+    least = mean[mean > 0].min() / 10 if mean.any() else 1.0
+    mean = np.maximum(mean, least)  # a gene that no type has
+    mean /= mean.sum()
     shares = (molecules + PRIOR_MOLECULES * mean) / (totals + PRIOR_MOLECULES)
     spread = np.full((n_types, n_genes), DONOR_SPREAD)
     if samples is not None and samples.max() > 0:
         n_samples = int(samples.max()) + 1
-        each = _sums(counts, types * n_samples + samples, n_types * n_samples).reshape(n_types, n_samples, n_genes)
         for kind in range(n_types):
-            seen = each[kind].sum(1) >= PRIOR_MOLECULES * 10
+            cells = np.flatnonzero(types == kind)
+            each = _sums(counts[cells], samples[cells], n_samples)
+            seen = each.sum(1) >= PRIOR_MOLECULES * 10
             if seen.sum() > 1:
-                spread[kind] = _spread(each[kind][seen], shares[kind])
+                spread[kind] = _spread(each[seen], shares[kind])
     return Signature(molecules, shares, spread)
 
 
@@ -100,7 +103,12 @@ def _spread(molecules: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def telling_genes(
-    signature: Signature, *, fold: float = 3.0, molecules: float = 100.0, per_million: float = 30.0, least: int = 100,
+    signature: Signature,
+    *,
+    fold: float = 3.0,
+    molecules: float = 100.0,
+    per_million: float = 30.0,
+    least: int = 100,
     usable: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose the genes that tell types apart and are measured well enough.

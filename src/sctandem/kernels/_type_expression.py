@@ -34,6 +34,10 @@ def type_expression(
     :math:`w_{st} \tau_t^2 / (\sum_u w_{su}^2 \tau_u^2 + \sigma^2)` times the ratio: a type that hardly shares in a gene keeps its mean.
     """
     expected = np.maximum(rna @ shares, 1e-300)
-    parts = rna.T[:, :, None] * shares[:, None, :] / expected
-    variance = (parts**2 * spread[:, None, :] ** 2).sum(0) + noise
-    return parts * spread[:, None, :] ** 2 * (ratio / variance)
+    found = rna.T[:, :, None] * shares[:, None, :] / expected
+    variance = np.array(np.broadcast_to(noise, ratio.shape), dtype=np.float64)
+    for part, deviation in zip(found, spread, strict=True):  # not all at once: there is such an array for every type
+        variance += (part * deviation) ** 2
+    found *= spread[:, None, :] ** 2
+    found *= ratio / variance
+    return found

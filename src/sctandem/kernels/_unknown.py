@@ -10,6 +10,8 @@ from sctandem.kernels._deconvolution import NU_PLATFORM, NU_RESIDUAL, BulkLogs, 
 
 #: What a share of 1 that is unknown costs in log-likelihood.
 UNKNOWN_COST = 5.0
+#: Something of a sample is always of the known types, so that shares among these are defined.
+_LARGEST_LOGIT = 15.0
 
 
 def unknown_share(
@@ -28,7 +30,7 @@ def unknown_share(
     sigma, tau
         Scales of residuals and of platform factors.
     n_steps
-        Steps of the optimiser.
+        Steps of the optimiser; few on purpose, see Notes.
 
     Returns
     -------
@@ -37,7 +39,9 @@ def unknown_share(
     Notes
     -----
     The model is that of :func:`~sctandem.kernels.fit_composition` with :math:`(1 - u_s) M_{sg} + u_s \bar P_g e^{\delta_g}` for the mean:
-    what is unknown has the mean profile of the types, each gene of it a factor :math:`\delta_g \sim N(0, 1)` away.
+    what is unknown has the mean profile of the types, each gene of it a factor :math:`\delta_g \sim N(0, 1)` away. Run to its end the
+    search is right where the known types are just as in the reference; in cells of other donors it then takes their state for something
+    unknown, and stops early.
     """
     n_samples, n_genes = known.shape
     terms, average = level_terms(shares), shares.mean(0)
@@ -62,4 +66,4 @@ def unknown_share(
         return value, np.concatenate(gradient)
 
     free = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": n_steps, "maxcor": 20}).x
-    return expit(free[:n_samples])
+    return expit(np.minimum(free[:n_samples], _LARGEST_LOGIT))

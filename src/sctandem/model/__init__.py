@@ -9,7 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.model._capsules import CapsuleNet
     from sctandem.model._deepde import DeepDE
-    from sctandem.model._rsd import RSD, Deconvolution
+    from sctandem.model._rsd import RSD
     from sctandem.model._tape import TAPE
 
 __getattr__, __dir__, __all__ = attach(
@@ -17,7 +17,6 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CapsuleNet": "._capsules",
         "DeepDE": "._deepde",
-        "Deconvolution": "._rsd",
         "RSD": "._rsd",
         "TAPE": "._tape",
     },

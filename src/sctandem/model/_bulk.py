@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sctandem._checks import check_adata, check_layer, check_unique, layer_slot, listed
+from sctandem._checks import check_adata, check_layer, check_option, check_unique, layer_slot, listed
 from sctandem.genome._match import strip_version
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LEAST_GENES = 100
 #: Values above this are not logs.
 _LARGEST_LOG = 30.0
 _TECHNICAL = re.compile(
-    r"^(RP[LS]\d+[A-Z]*\d*[LXYP\d]*|RPLP\d|RPSA|MRP[LS]\d+|MT-.+|MTRNR.+|HB[ABDEGMQZ]\d?|MALAT1)$", re.IGNORECASE
+    r"^(RP[LS](?!6K)\d+[A-Z]*\d*[LXYP\d]*|RPLP\d|RPSA|MRP[LS]\d+|MT-.+|MTRNR.+|HB[ABDEGMQZ]\d?|MALAT1)$", re.IGNORECASE
 )
 
 
@@ -73,10 +73,12 @@ def read_bulk(
         genes in common.
     """
     check_adata(bulk)
+    if kind is not None:
+        check_option(kind, ("counts", "tpm"), "kind")
     slot = layer_slot("bulk", layer)
     matrix = check_layer(bulk, layer, "bulk")
     check_unique(bulk.var_names, "bulk.var_names")
-    values = np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix[:], dtype=np.float64)
+    values = _dense(matrix, slot)
     whole = _check_values(values, slot, list(bulk.obs_names), kind)
     here, there = _match(bulk.var, reference)
     matched = values[:, here]
@@ -88,13 +90,14 @@ def read_bulk(
             f"mitochondrial or of haemoglobin; at least {LEAST_GENES} are needed."
         )
         raise ValueError(msg)
+    _refuse_empty(matched[:, usable], f"{slot}, in the genes that are used,", list(bulk.obs_names))
     return Bulk(matched, kind or ("counts" if whole else "tpm"), here, there, usable)
 
 
 def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | None) -> bool:
     """Refuse what is no expression; say whether all values are whole."""
-    if not len(values):
-        msg = f"{slot} holds no samples."
+    if not values.size:
+        msg = f"{slot} holds {values.shape[0]} samples x {values.shape[1]} genes: there is nothing to take apart."
         raise ValueError(msg)
     if not np.isfinite(values).all():
         sample, gene = np.argwhere(~np.isfinite(values))[0]
@@ -106,10 +109,7 @@ def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | N
             "Give counts or TPM, such as np.exp2(x) - offset of what you have, before any centring."
         )
         raise ValueError(msg)
-    empty = [names[i] for i in np.flatnonzero(values.sum(1) == 0)]
-    if empty:
-        msg = f"{len(empty)} samples of {slot} are all zeros: {listed(empty)}. Take them out."
-        raise ValueError(msg)
+    _refuse_empty(values, slot, names)
     whole = bool(np.equal(np.floor(values), values).all())
     if not whole and values.max() < _LARGEST_LOG:
         msg = (
@@ -123,6 +123,28 @@ def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | N
     return whole
 
 
+def _dense(matrix: Any, slot: str) -> np.ndarray:
+    """Read a matrix of any kind, also one backed by a file."""
+    if getattr(matrix, "shape", None) is None:
+        msg = f"{slot} is empty (None): give counts or TPM there, or name the layer that holds them."
+        raise ValueError(msg)
+    if not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix):
+        matrix = matrix[:]
+    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    if dense.dtype.kind not in "biuf":
+        msg = f"{slot} has dtype {dense.dtype}, not numbers: give counts or TPM."
+        raise ValueError(msg)
+    return dense.astype(np.float64)
+
+
+def _refuse_empty(values: np.ndarray, slot: str, names: list[str]) -> None:
+    """Refuse samples without any expression."""
+    empty = [names[i] for i in np.flatnonzero(values.sum(1) == 0)]
+    if empty:
+        msg = f"{len(empty)} samples of {slot} are all zeros: {listed(empty)}. Take them out."
+        raise ValueError(msg)
+
+
 def _names(var: pd.DataFrame) -> dict[str, pd.Series]:
     """Give the index and the columns that may name genes, without versions."""
     found: dict[str, Any] = {"var_names": var.index}
@@ -131,7 +153,7 @@ def _names(var: pd.DataFrame) -> dict[str, pd.Series]:
         if (values.dtype == object or isinstance(values.dtype, (pd.CategoricalDtype, pd.StringDtype))) and (
             values.nunique() > len(values) / 2
         ):
-            found[f"var[{column!r}]"] = values.astype(str)
+            found[f"var[{column!r}]"] = values
     return {name: strip_version(values) for name, values in found.items()}
 
 

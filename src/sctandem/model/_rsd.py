@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
-    check_option,
     check_positive,
     check_slot_names,
     check_type,
@@ -31,6 +30,7 @@ from sctandem.kernels._mrna_contents import published_contents
 from sctandem.kernels._signature import Signature, signature, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
+from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model.base import FilesMixin
 from sctandem.model.base._manager import ModelManager
@@ -45,47 +45,11 @@ if TYPE_CHECKING:
 
 #: Cells that a type needs.
 LEAST_CELLS = 10
+#: Genes that have to tell types apart.
+LEAST_TELLING = 10
 #: Standard deviation of the log of published contents: by as much do two tables differ in monocytes against T cells.
 CONTENT_SD = 0.35
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
-
-
-class Deconvolution(NamedTuple):
-    """What :meth:`RSD.deconvolve` returns; tables are samples x types unless said otherwise.
-
-    Attributes
-    ----------
-    fractions, low, high
-        Shares of cells and the ends of their intervals of 90 %; rows of `fractions` add up to 1 - `unknown`.
-    rna
-        Shares of RNA.
-    unknown
-        Share of cells of no type of the reference, by sample.
-    fit
-        Correlation of measured and fitted log expression, by sample.
-    signature
-        Expected counts per million of each type on the platform of the bulk, genes of the bulk x types; NaN where the reference lacks a gene.
-    platform
-        Natural log of the factor of each gene of the bulk; NaN where none was fitted.
-    contents
-        Messenger RNA of a cell of each type that was assumed; relative.
-    kind
-        What the bulk was taken for, `"counts"` or `"tpm"`.
-    expression
-        Of each type, when asked for: expected counts per million, samples x genes of the bulk, float32; NaN where the reference lacks a gene.
-    """
-
-    fractions: pd.DataFrame
-    low: pd.DataFrame
-    high: pd.DataFrame
-    rna: pd.DataFrame
-    unknown: pd.Series
-    fit: pd.Series
-    signature: pd.DataFrame
-    platform: pd.Series
-    contents: dict[str, float]
-    kind: str
-    expression: dict[str, np.ndarray] | None
 
 
 class RSD(FilesMixin, BaseModelClass):
@@ -137,11 +101,7 @@ class RSD(FilesMixin, BaseModelClass):
         if config is not None:
             check_type(config, RSDConfig, "config")
         super().__init__(adata)
-        usable = ~technical_genes(self.adata.var)
-        found = self._signature()
-        # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
-        found = found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True))
-        chosen = telling_genes(found, usable=usable)
+        found, chosen = self._signature()
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
         self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
@@ -150,7 +110,9 @@ class RSD(FilesMixin, BaseModelClass):
     @property
     def cell_types(self) -> list[str]:
         """Types of the reference, in order."""
-        return [str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping]
+        return [
+            str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping
+        ]
 
     @classmethod
     def setup_anndata(
@@ -209,20 +171,34 @@ class RSD(FilesMixin, BaseModelClass):
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
 
-    def _signature(self) -> Signature:
-        """Summarise the reference."""
+    def _signature(self) -> tuple[Signature, np.ndarray]:
+        """Summarise the reference, and choose the genes that the network reads."""
+        n_types = len(self.cell_types)
+        if self.adata_manager.is_transferred:  # a model that is being loaded: all of it is replaced by what was saved
+            blank = np.ones((n_types, self.adata.n_vars))
+            return Signature(blank, blank, blank), np.zeros(1, dtype=np.int64)
         read = self.adata_manager.get_from_registry
         types = np.asarray(read(REGISTRY_KEYS.LABELS_KEY)).ravel().astype(int)
         donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
-        cells = np.bincount(types, minlength=len(self.cell_types))
-        if len(cells) < 2:
+        cells = np.bincount(types, minlength=n_types)
+        if n_types < 2:
             msg = f"the reference has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
             raise ValueError(msg)
         scarce = {name: int(n) for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS}
-        if scarce and not self.adata_manager.is_transferred:
+        if scarce:
             msg = f"types of the reference with fewer than {LEAST_CELLS} cells: {scarce}. Take them out, or unite them with others."
             raise ValueError(msg)
-        return signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=len(cells))
+        found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types)
+        usable = ~technical_genes(self.adata.var)
+        chosen = telling_genes(found, usable=usable)
+        if len(chosen) < LEAST_TELLING:
+            msg = (
+                f"{len(chosen)} genes of the reference tell its types apart (three times as much in one as in another, and measured well); "
+                f"at least {LEAST_TELLING} are needed. Give more cells, or unite types that are alike."
+            )
+            raise ValueError(msg)
+        # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes
+        return found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True)), chosen
 
     @torch_on_one_thread()
     def train(
@@ -250,7 +226,9 @@ class RSD(FilesMixin, BaseModelClass):
         losses = train_on_mixtures(
             self.module, max_epochs, batch_size=batch_size, rng=as_generator(rng), progress=progress
         )
-        self.history_ = {"train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))}
+        self.history_ = {
+            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
+        }
         self.is_trained_ = True
 
     @torch_on_one_thread()
@@ -285,7 +263,10 @@ class RSD(FilesMixin, BaseModelClass):
 
         Returns
         -------
-        Fractions, intervals and the rest; see :class:`Deconvolution`.
+        A named tuple. Tables of samples x types: `fractions` of cells (rows add up to 1 - `unknown`), `low` and `high` of their intervals of
+        90 %, and `rna`, shares of RNA. By sample: `unknown` and `fit`, the correlation of measured and fitted log expression. By gene of the
+        bulk: `signature` (expected counts per million, genes x types) and `platform` (log factors), NaN where the reference lacks the gene.
+        `contents` and `kind` that were assumed; `expression`, when asked for: of each type counts per million, samples x genes, float32.
 
         Raises
         ------
@@ -301,23 +282,23 @@ class RSD(FilesMixin, BaseModelClass):
         .. [Racle17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
-        if kind is not None:
-            check_option(kind, ("counts", "tpm"), "kind")
         assumed, sd = self._contents(contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
         stored = self._stored()
-        found, covered = stored[use], stored.shares[:, use].sum(1)
+        covered = stored.shares[:, use].sum(1)  # of the RNA of a type, what the genes in use make
         parts = take_apart(
             read.values[:, read.usable],
-            found,
+            stored[use],
             lambda logs, genes: self._read_shares(logs, use[genes], covered),
             counts=read.kind == "counts",
-            contents=np.array(list(assumed.values())),
+            contents=np.array(list(assumed.values())) * covered,
             content_sd=sd,
             rng=as_generator(rng),
         )
-        return self._result(bulk, read, parts, assumed, expression=expression)
+        total = parts.rna / covered  # from shares of these genes to shares of all RNA
+        total *= parts.rna.sum(1, keepdims=True) / total.sum(1, keepdims=True)
+        return self._result(bulk, read, parts._replace(rna=total), assumed, expression=expression)
 
     def _stored(self) -> Signature:
         """Give the signature that the model holds."""
@@ -328,6 +309,7 @@ class RSD(FilesMixin, BaseModelClass):
         types = self.cell_types
         if given is not None:
             check_type(given, Mapping, "contents")
+            given = {str(name): content for name, content in given.items()}
             missing = [name for name in types if name not in given]
             if missing:
                 msg = f"contents lacks {listed(missing)}; it has {listed(list(given))}."
@@ -366,10 +348,12 @@ class RSD(FilesMixin, BaseModelClass):
         """Lay out tables."""
         types, samples = self.cell_types, bulk.obs_names
         tables = {
-            name: pd.DataFrame(getattr(parts, name), index=samples, columns=types) for name in ("cells", "low", "high", "rna")
+            name: pd.DataFrame(getattr(parts, name), index=samples, columns=types)
+            for name in ("cells", "low", "high", "rna")
         }
-        found = self._stored()[read.there]
-        genes = describe_genes(read.values, parts.rna, found.shares, counts=read.kind == "counts")
+        stored = self._stored()
+        shares, spread = stored.shares[:, read.there], stored.spread[:, read.there]
+        genes = describe_genes(read.values, parts.rna, shares, counts=read.kind == "counts")
         profile = np.full((bulk.n_vars, len(types)), np.nan)
         profile[read.here] = genes.signature.T
         platform = np.full(bulk.n_vars, np.nan)
@@ -378,7 +362,11 @@ class RSD(FilesMixin, BaseModelClass):
         if expression:
             layers = {}
             changes = type_expression(
-                genes.ratio, parts.rna, genes.signature, spread=found.spread, noise=genes.variance + parts.composition.sigma**2
+                genes.ratio,
+                parts.rna,
+                genes.signature,
+                spread=spread,
+                noise=genes.variance + parts.composition.sigma**2,
             )
             for name, mean, change in zip(types, genes.signature, changes, strict=True):
                 layers[name] = np.full(bulk.shape, np.nan, dtype=np.float32)

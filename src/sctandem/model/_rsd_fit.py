@@ -101,11 +101,17 @@ def take_apart(
     draws = []
     for _ in range(N_DRAWS):
         again = fit_composition(
-            telling, shares, n_genes=n_genes, weights=rng.exponential(size=len(genes)), start=fitted, n_rounds=1, n_steps=40
+            telling,
+            shares,
+            n_genes=n_genes,
+            weights=rng.exponential(size=len(genes)),
+            start=fitted,
+            n_rounds=1,
+            n_steps=40,
         )
         drawn = contents * np.exp(content_sd * rng.standard_normal(len(contents)))
         draws.append(_cells(_both(again, telling, genes, read), drawn))
-    unknown_rna = _unknown(logs, signature, genes, fitted, rna, n_genes)
+    unknown_rna = _unknown(logs, signature, genes, fitted, rna)
     unknown = _unknown_cells(unknown_rna, rna, contents)
     cells = _cells(rna, contents)
     known = 1 - unknown[:, None]
@@ -131,10 +137,10 @@ def _cells(rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
 
 
 def _unknown(
-    logs: BulkLogs, signature: Signature, genes: np.ndarray, fitted: Composition, rna: np.ndarray, n_genes: int
+    logs: BulkLogs, signature: Signature, genes: np.ndarray, fitted: Composition, rna: np.ndarray
 ) -> np.ndarray:
     """Estimate the unknown share of RNA of each sample, with genes that all types express beside those that tell them apart."""
-    among = np.ones(n_genes, dtype=bool)
+    among = np.ones(logs.values.shape[1], dtype=bool)
     among[genes] = False
     used = np.sort(np.concatenate([genes, common_genes(signature, among, N_COMMON)]))
     shares = signature.shares[:, used]

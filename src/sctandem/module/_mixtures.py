@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,22 +57,25 @@ def simulate_mixtures(shares: Tensor, spread: Tensor, n_mixtures: int, config: M
     `rna`, shares of RNA (mixtures x (types + 1), the last is unknown); `logs`, log of the shares of genes, and `measured`, 1 or 0 (both
     mixtures x genes); float32.
     """
-    n_types, n_genes = shares.shape
-    concentration = torch.where(torch.rand(n_mixtures, 1) < 0.5, 1.0, 3.0).expand(-1, n_types)
+    (n_types, n_genes), device = shares.shape, shares.device
+    uniform, normal = partial(torch.rand, device=device), partial(torch.randn, device=device)
+    concentration = torch.where(uniform(n_mixtures, 1) < 0.5, 1.0, 3.0).expand(-1, n_types)
     known = Dirichlet(concentration).sample()
     present = torch.rand_like(known) >= config.absent
-    present[torch.arange(n_mixtures), torch.randint(n_types, (n_mixtures,))] = True
+    kept = torch.randint(n_types, (n_mixtures,), device=device)
+    present[torch.arange(n_mixtures, device=device), kept] = True
     known = known * present
     known = known / known.sum(1, keepdim=True)
-    unknown = torch.rand(n_mixtures, 1) ** 2 * 0.6 * (torch.rand(n_mixtures, 1) < config.unknown)
+    unknown = uniform(n_mixtures, 1) ** 2 * 0.6 * (uniform(n_mixtures, 1) < config.unknown)
     rna = torch.cat([known * (1 - unknown), unknown], dim=1)
     single = shares.float()
-    profiles = single * torch.exp(spread.float() * torch.randn(n_mixtures, n_types, n_genes))
-    other = single.mean(0) * torch.exp(torch.randn(n_mixtures, n_genes))
+    profiles = single * torch.exp(spread.float() * normal(n_mixtures, n_types, n_genes))
+    other = single.mean(0) * torch.exp(normal(n_mixtures, n_genes))
     mean = torch.einsum("mt,mtg->mg", rna[:, :n_types], profiles) + rna[:, n_types:] * other
-    scale = torch.rand(n_mixtures, 1)
-    factor = config.platform * scale * StudentT(3.0).sample((n_mixtures, n_genes)) / 1.7
-    noise = config.noise * torch.rand(n_mixtures, 1) * torch.randn(n_mixtures, n_genes)
-    missing = config.unmeasured * torch.rand(n_mixtures, 1)
-    measured = (torch.rand(n_mixtures, n_genes) >= missing).float()
+    scale = uniform(n_mixtures, 1)
+    heavy = StudentT(torch.tensor(3.0, device=device)).sample((n_mixtures, n_genes))
+    factor = config.platform * scale * heavy / 1.7
+    noise = config.noise * uniform(n_mixtures, 1) * normal(n_mixtures, n_genes)
+    missing = config.unmeasured * uniform(n_mixtures, 1)
+    measured = (uniform(n_mixtures, n_genes) >= missing).float()
     return {"rna": rna, "logs": torch.log(mean + 1e-9) + factor + noise, "measured": measured}

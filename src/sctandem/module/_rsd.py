@@ -13,6 +13,9 @@ from sctandem._check_arguments import check_positive
 from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from numpy.typing import ArrayLike
     from torch import Tensor
 
@@ -70,8 +73,11 @@ class RSDModule(BaseModuleClass):
         for name, values in (("shares", shares), ("molecules", molecules), ("spread", spread)):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float64))
         self.register_buffer("genes", torch.as_tensor(genes, dtype=torch.int64))
+        self.network = self._new_network()
+
+    def _new_network(self) -> nn.Sequential:
         n_types, units = len(self.shares), self.config.n_hidden
-        self.network = nn.Sequential(
+        return nn.Sequential(
             nn.Linear(2 * len(self.genes), units),
             nn.LayerNorm(units),
             nn.ReLU(),
@@ -80,6 +86,13 @@ class RSDModule(BaseModuleClass):
             nn.ReLU(),
             nn.Linear(units // 2, n_types + 1),
         )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: FBT001, FBT002 - torch's
+        """Take over a saved state: the genes are those of its reference, which need not be the one at hand."""
+        if len(state_dict["genes"]) != len(self.genes):
+            self.genes = torch.zeros_like(state_dict["genes"], device=self.genes.device)
+            self.network = self._new_network().train(self.training)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:
         """Read shares of RNA off profiles.
@@ -106,7 +119,9 @@ class RSDModule(BaseModuleClass):
         """Pick what `inference` needs."""
         return {"n_mixtures": tensors["n_mixtures"]}
 
-    def _get_generative_input(self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _get_generative_input(
+        self, tensors: dict[str, Tensor], inference_outputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Pick what `generative` needs."""
         return {"logs": inference_outputs["logs"], "measured": inference_outputs["measured"]}
 
