@@ -108,7 +108,20 @@ def test_genes_of_few_samples_and_technical_ones_are_matched_but_not_used(sample
 
 
 def test_technical_genes():
-    technical = ["RPS6", "RPL13A", "RPS27A", "RPS4Y1", "RPLP0", "RPSA", "MT-ND1", "HBA1", "HBB", "MALAT1", "mt-Co1", "Rpl3"]
+    technical = [
+        "RPS6",
+        "RPL13A",
+        "RPS27A",
+        "RPS4Y1",
+        "RPLP0",
+        "RPSA",
+        "MT-ND1",
+        "HBA1",
+        "HBB",
+        "MALAT1",
+        "mt-Co1",
+        "Rpl3",
+    ]
     others = ["RPS6KA1", "RPS6KB2", "RPN1", "HBP1", "HBEGF", "MT1X", "MTOR", "CD3E", "RPRD1A", ""]
     np.testing.assert_array_equal(technical_genes(genes(technical + others)), [True] * 12 + [False] * 10)
     by_column = genes(ensembl(22), symbol=technical + others)
