@@ -25,7 +25,8 @@ NAMES = [
 @pytest.mark.parametrize("value", [3, ["a"]])
 def test_names_of_columns_and_layers_are_text(name, argument, value):
     data = CASES[name].data()
-    given = ({"sample_key": "batch"} if name == "DeepDE" else {}) | {argument: value}
+    needed = {"DeepDE": {"sample_key": "batch"}, "RSD": {"cell_type_key": "cell_type"}}.get(name, {})
+    given = needed | {argument: value}
     before = sorted(data.uns), list(data.obs)
     with pytest.raises(TypeError, match=rf"{argument} must be a str, got (int|list)"):
         setup_of(name)(data, **given)

@@ -83,7 +83,9 @@ def test_all_is_drawn_where_the_profiles_are(monkeypatch):
 
     def watch(name):
         original = getattr(torch, name)
-        monkeypatch.setattr(torch, name, lambda *given, **options: asked.append(options.get("device")) or original(*given, **options))
+        monkeypatch.setattr(
+            torch, name, lambda *given, **options: asked.append(options.get("device")) or original(*given, **options)
+        )
 
     for name in ("rand", "randn", "randint", "arange", "zeros", "ones", "empty"):
         watch(name)

@@ -186,7 +186,10 @@ class RSD(FilesMixin, BaseModelClass):
             raise ValueError(msg)
         scarce = {name: int(n) for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS}
         if scarce:
-            msg = f"types of the reference with fewer than {LEAST_CELLS} cells: {scarce}. Take them out, or unite them with others."
+            msg = (
+                f"types of the reference with fewer than {LEAST_CELLS} cells: {scarce}. Take them out, or unite them with others; "
+                "`.cat.remove_unused_categories()` takes out those without cells."
+            )
             raise ValueError(msg)
         found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types)
         usable = ~technical_genes(self.adata.var)

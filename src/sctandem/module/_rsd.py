@@ -71,7 +71,7 @@ class RSDModule(BaseModuleClass):
         super().__init__()
         self.config = config or RSDConfig()
         for name, values in (("shares", shares), ("molecules", molecules), ("spread", spread)):
-            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float64))
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float64).clone())
         self.register_buffer("genes", torch.as_tensor(genes, dtype=torch.int64))
         self.network = self._new_network()
 
@@ -91,7 +91,8 @@ class RSDModule(BaseModuleClass):
         """Take over a saved state: the genes are those of its reference, which need not be the one at hand."""
         if len(state_dict["genes"]) != len(self.genes):
             self.genes = torch.zeros_like(state_dict["genes"], device=self.genes.device)
-            self.network = self._new_network().train(self.training)
+            with torch.random.fork_rng(devices=[]):  # weights that are replaced at once
+                self.network = self._new_network().train(self.training)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:

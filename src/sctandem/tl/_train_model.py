@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from anndata import AnnData
 
-from sctandem._checks import check_modalities, check_slot
+from sctandem._checks import check_counts, check_modalities, check_slot
 from sctandem._compat import new_mudata
 from sctandem._keys import UNKNOWN, GeneWindowKeys
 
@@ -124,8 +125,6 @@ def train_deepde(adata: AnnData, samples: np.ndarray, *, layer: str | None, seed
     -------
     Weights, cells x states, and the names of the states.
     """
-    import pandas as pd
-
     from sctandem.model import DeepDE
 
     column = "sample"
@@ -156,8 +155,20 @@ def train_rsd(reference: AnnData, cell_type: str, *, donor_key: str | None, seed
     """
     from sctandem.model import RSD
 
-    bare = AnnData(reference.X, obs=reference.obs.copy(), var=reference.var)
+    bare = _bare(reference, cell_type, donor_key)
     RSD.setup_anndata(bare, cell_type, donor_key=donor_key)
     model = RSD(bare, rng=seed)
     model.train(rng=seed)
     return model
+
+
+def _bare(reference: AnnData, *columns: str | None) -> AnnData:
+    """Make an object of counts as CSR in memory, without categories that no cell has."""
+    from sctandem.data import as_csr
+
+    obs = reference.obs.copy()
+    for name in columns:
+        if name in obs and isinstance(obs[name].dtype, pd.CategoricalDtype):
+            obs[name] = obs[name].cat.remove_unused_categories()
+    check_counts(reference.X, "reference.X")
+    return AnnData(as_csr(reference.X), obs=obs, var=reference.var)

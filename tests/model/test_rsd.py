@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from mixtures import TYPES, bulk, compositions, names, profiles, reference
+from scipy import sparse, stats
+
+from sctandem.model import RSD
+from sctandem.module import RSDConfig
+from sctandem.train import _mixtures
+
+EVEN = dict.fromkeys(TYPES, 1.0)
+CONTENTS = {"A1": 2.0, "B1": 1.0, "C1": 0.5}
+
+
+def trained(adata: AnnData, *, epochs: int = 8, donor_key: str | None = None) -> RSD:
+    RSD.setup_anndata(adata, "cell_type", donor_key=donor_key)
+    model = RSD(adata, config=RSDConfig(n_hidden=64), rng=0)
+    model.train(epochs, rng=0, progress=False)
+    return model
+
+
+@pytest.fixture(scope="module")
+def shares():
+    return profiles()
+
+
+@pytest.fixture(scope="module")
+def model(shares):
+    """Trained on many molecules, so that the signature is next to exact; tests only read it."""
+    return trained(reference(shares, depth=200_000), donor_key="donor")
+
+
+@pytest.fixture(scope="module")
+def samples(shares):
+    return bulk(shares, compositions(10), platform=0.8, noise=0.03)
+
+
+@pytest.fixture(scope="module")
+def found(model, samples):
+    return model.deconvolve(samples, contents=EVEN, expression=True, rng=0)
+
+
+# --- fractions --------------------------------------------------------------------------------------------------------
+
+
+def relative(found) -> np.ndarray:
+    """Shares among the known types."""
+    return (found.fractions.div(found.fractions.sum(axis=1), axis=0)).to_numpy()
+
+
+def test_fractions_are_found_in_spite_of_the_platform(found, samples):
+    rna = samples.obsm["true"]
+    assert np.sqrt(((relative(found) - rna) ** 2).mean()) < 0.03
+    assert found.unknown.max() < 0.08
+    inside = (found.low.to_numpy() <= rna) & (rna <= found.high.to_numpy())
+    assert inside.mean() >= 0.85
+    assert found.fit.min() > 0.95
+    usual = found.platform.to_numpy() - samples.var["true"].to_numpy()
+    assert np.median(np.abs(usual - np.median(usual))) < 0.05
+
+
+def test_tables_hold_together(found, samples):
+    for table in (found.fractions, found.low, found.high, found.rna):
+        assert list(table.index) == list(samples.obs_names)
+        assert list(table.columns) == list(TYPES)
+        assert ((table >= 0) & (table <= 1)).to_numpy().all()
+    assert (found.low <= found.fractions).to_numpy().all()
+    assert (found.fractions <= found.high).to_numpy().all()
+    np.testing.assert_allclose(found.fractions.sum(axis=1) + found.unknown, 1)
+    assert found.kind == "tpm"
+    assert found.contents == EVEN
+
+
+def test_signature_and_rna_add_up_to_the_samples(found, samples, shares):
+    """The signature is on the platform of the bulk: shares of RNA times it are the expected counts per million."""
+    rna = found.rna.div(found.rna.sum(axis=1), axis=0).to_numpy()
+    expected = rna @ found.signature.to_numpy().T
+    np.testing.assert_allclose(expected.sum(1).mean(), 1e6, rtol=1e-9)
+    ratio = np.log(samples.X + 1) - np.log(expected + 1)
+    assert np.median(np.abs(ratio - np.median(ratio, axis=1, keepdims=True))) < 0.05
+
+
+def test_contents_turn_rna_into_cells(model, samples, found):
+    other = model.deconvolve(samples, contents=CONTENTS, rng=0)
+    np.testing.assert_allclose(other.rna, found.rna)
+    content = np.array([CONTENTS[name] for name in TYPES])
+    by_hand = found.rna.to_numpy() / content
+    np.testing.assert_allclose(relative(other), by_hand / by_hand.sum(1, keepdims=True))
+    # what is unknown has the geometric mean of the contents
+    unknown = 1 - found.rna.sum(axis=1)
+    np.testing.assert_allclose(other.unknown, unknown / (unknown + by_hand.sum(1)), rtol=1e-6)
+    scaled = model.deconvolve(samples, contents={name: 7 * value for name, value in CONTENTS.items()}, rng=0)
+    np.testing.assert_allclose(scaled.fractions, other.fractions)
+
+
+def test_types_of_other_names_are_average(model, samples, found):
+    """A1, B1 and C1 are in no table."""
+    plain = model.deconvolve(samples, rng=0)
+    assert plain.contents == EVEN
+    np.testing.assert_array_equal(plain.fractions, found.fractions)
+
+
+def test_blood_gets_published_contents_and_wider_intervals(shares, samples):
+    adata = reference(shares, types=("Monocytes", "T cells", "odd"), depth=20_000)
+    model = trained(adata, epochs=1)
+    assumed = model.deconvolve(samples, rng=0)
+    assert assumed.contents == {"Monocytes": 1.42, "T cells": 0.40, "odd": pytest.approx(np.sqrt(1.42 * 0.40))}
+    given = model.deconvolve(samples, contents=assumed.contents, rng=0)
+    np.testing.assert_allclose(given.fractions, assumed.fractions)
+    width = (assumed.high - assumed.low).to_numpy().mean()
+    assert width > 1.2 * (given.high - given.low).to_numpy().mean()
+
+
+@pytest.mark.parametrize("change", ["genes", "samples", "units", "library"])
+def test_order_and_scale_do_not_matter(model, samples, found, change):
+    rng = np.random.default_rng(1)
+    given, expected = samples.copy(), found.fractions
+    if change == "genes":
+        given = given[:, rng.permutation(given.n_vars)].copy()
+    elif change == "samples":
+        given = given[rng.permutation(given.n_obs)].copy()
+        expected = expected.loc[given.obs_names]
+    elif change == "units":
+        given.X = given.X / 1000
+    else:
+        given.X = given.X * rng.lognormal(0, 1, (given.n_obs, 1))
+    again = model.deconvolve(given, kind="tpm", contents=EVEN, rng=0)
+    np.testing.assert_allclose(again.fractions, expected, atol=0.01)
+
+
+def test_a_panel_of_genes_gives_the_same_fractions(model, shares):
+    """Genes that are measured make another part of the RNA in each type."""
+    rna = compositions(6)
+    kept = np.flatnonzero((np.argmax(shares, axis=0) == 0) | (np.arange(300) % 3 == 0))
+    part = shares[:, kept].sum(1)
+    assert part.max() > 1.5 * part.min()
+    panel = bulk(shares, rna)[:, kept].copy()
+    found = model.deconvolve(panel, contents=EVEN, rng=0)
+    # against the likelihood in all genes: the network, which is half of the estimate, is less exact
+    np.testing.assert_allclose(relative(found), rna, atol=0.04)
+    wrong = rna * part / (rna @ part)[:, None]
+    assert np.abs(wrong - rna).max() > 0.08
+
+
+@pytest.mark.parametrize("n_samples", [1, 2])
+def test_few_samples(model, shares, n_samples):
+    rna = compositions(n_samples)
+    found = model.deconvolve(bulk(shares, rna), contents=EVEN, rng=0)
+    np.testing.assert_allclose(relative(found), rna, atol=0.04)
+    assert np.isfinite(found.high).to_numpy().all()
+    assert np.isfinite(found.platform).all()
+
+
+def test_counts_and_tpm(model, shares):
+    rna = compositions(6)
+    adata = bulk(shares, rna)
+    adata.X = np.random.default_rng(0).poisson(adata.X / 5).astype(np.float32)
+    counts = model.deconvolve(adata, contents=EVEN, rng=0)
+    assert counts.kind == "counts"
+    np.testing.assert_allclose(relative(counts), rna, atol=0.04)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_removed_type_is_found_as_unknown(seed):
+    types = ("A1", "B1", "C1", "D1")
+    every = profiles(seed, n_types=5, n_genes=600)
+    model = trained(reference(every[:4], depth=50_000, types=types), epochs=4)
+    unknown = np.repeat([0, 0.1, 0.2, 0.3, 0.5], 4)
+    rna = np.hstack([compositions(20, 4) * (1 - unknown)[:, None], unknown[:, None]])
+    found = model.deconvolve(bulk(every, rna, platform=0.3, noise=0.03), contents=dict.fromkeys(types, 1.0), rng=0)
+    mean = found.unknown.to_numpy().reshape(5, 4).mean(1)
+    assert mean[0] < 0.05
+    np.testing.assert_allclose(mean[:4], [0, 0.1, 0.2, 0.3], atol=0.15)
+    assert mean[4] > 0.5
+    assert np.corrcoef(found.unknown, unknown)[0, 1] > 0.9
+    assert np.abs(found.fractions.to_numpy() - rna[:, :4]).mean() < 0.04
+
+
+# --- expression -------------------------------------------------------------------------------------------------------
+
+
+def test_expression_of_types(found, samples):
+    for name in TYPES:
+        values = found.expression[name]
+        assert values.dtype == np.float32
+        assert values.shape == samples.shape
+        # around the signature, as far as samples differ from it
+        log = np.log(values / found.signature[name].to_numpy())
+        assert np.abs(np.median(log)) < 0.02
+        assert 0 < np.std(log) < 0.3
+    rna = found.rna.div(found.rna.sum(axis=1), axis=0)
+    total = sum(rna[[name]].to_numpy() * found.expression[name] for name in TYPES)
+    assert stats.spearmanr(total.ravel(), samples.X.ravel())[0] > 0.99
+
+
+def test_expression_finds_the_type_that_changed(model, shares):
+    rna = compositions(20)
+    factor = np.ones((20, 3, 300))
+    gene = int(np.argmax(shares[0] / shares[1:].max(0)))
+    factor[:10, 0, gene] = 3
+    values = np.einsum("st,tg,stg->sg", rna, shares, factor)
+    adata = AnnData(1e6 * values / values.sum(1, keepdims=True), var=pd.DataFrame(index=names(300)))
+    adata.obs_names = [f"s{i}" for i in range(20)]
+    layers = model.deconvolve(adata, contents=EVEN, expression=True, rng=0).expression
+    change = {name: np.log(layers[name][:10, gene].mean() / layers[name][10:, gene].mean()) for name in TYPES}
+    assert change["A1"] > 0.6 * np.log(3)
+    assert max(abs(change["B1"]), abs(change["C1"])) < 0.2
+
+
+def test_genes_that_the_reference_lacks_are_nan(model, samples):
+    more = samples.copy()
+    more.var_names = [*names(300)[:280], *[f"other{i}" for i in range(20)]]
+    found = model.deconvolve(more, contents=EVEN, expression=True, rng=0)
+    assert found.signature.iloc[280:].isna().all(axis=None)
+    assert found.signature.iloc[:280].notna().all(axis=None)
+    np.testing.assert_array_equal(found.platform.isna(), np.arange(300) >= 280)
+    assert np.isnan(found.expression["A1"][:, 280:]).all()
+    assert np.isfinite(found.expression["A1"][:, :280]).all()
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_result(shares, samples, model, found):
+    again = trained(reference(shares, depth=200_000), donor_key="donor").deconvolve(samples, contents=EVEN, rng=0)
+    np.testing.assert_array_equal(again.fractions, found.fractions)
+    np.testing.assert_array_equal(again.low, found.low)
+    other = model.deconvolve(samples, contents=EVEN, rng=1)
+    np.testing.assert_array_equal(other.fractions, found.fractions)  # the seed is that of the intervals
+    assert not np.array_equal(other.low, found.low)
+
+
+def test_bulk_is_left_as_it_was(model, samples):
+    given = samples.copy()
+    model.deconvolve(given, rng=0)
+    np.testing.assert_array_equal(given.X, samples.X)
+    assert list(given.obsm) == list(samples.obsm)
+    assert list(given.obs) == list(samples.obs)
+
+
+def test_saved_and_loaded_without_the_reference(model, samples, found, shares, tmp_path):
+    """Some other cells with the same genes and types are enough: what was learned is in the file."""
+    model.save(tmp_path / "model")
+    few = reference(shares, n_cells=3, depth=5, seed=4)
+    again = RSD.load(tmp_path / "model", few).deconvolve(samples, contents=EVEN, expression=True, rng=0)
+    for name in ("fractions", "low", "high", "rna", "unknown", "fit", "signature", "platform"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    np.testing.assert_array_equal(again.expression["A1"], found.expression["A1"])
+
+
+def test_interrupted_training_leaves_a_model(shares, samples, monkeypatch):
+    def interrupted(epochs, **_options):
+        class Bar:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_error):
+                return False
+
+            def __iter__(self):
+                yield from list(epochs)[:1]
+                raise KeyboardInterrupt
+
+            def set_postfix(self, **_values):
+                pass
+
+        return Bar()
+
+    monkeypatch.setattr(_mixtures, "tqdm", interrupted)
+    model = trained(reference(shares), epochs=5)
+    assert model.is_trained
+    assert len(model.history["train_loss"]) == 1
+    assert np.abs(relative(model.deconvolve(samples, contents=EVEN, rng=0)) - samples.obsm["true"]).max() < 0.4
+
+
+def test_training_is_recorded(model):
+    table = model.history["train_loss"]
+    assert list(table.columns) == ["train_loss"]
+    assert table.index.name == "epoch"
+    assert len(table) == 8
+    assert table["train_loss"].iloc[-1] < table["train_loss"].iloc[0]
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def test_technical_genes_are_no_rna(shares, samples):
+    """Types with much and with little of them have the same shares: RNA is counted without."""
+    extra = shares.sum(1, keepdims=True) * np.array([[4.0], [0.1], [0.5]]) * np.ones((3, 20)) / 20
+    adata = reference(np.hstack([shares, extra]) / (1 + extra.sum(1, keepdims=True)), depth=200_000)
+    adata.var_names = [*names(300), *[f"RPL{i + 3}" for i in range(20)]]
+    model = trained(adata)
+    assert not set(model.module.genes.numpy()) & set(range(300, 320))
+    found = model.deconvolve(samples, contents=EVEN, rng=0)
+    assert np.sqrt(((relative(found) - samples.obsm["true"]) ** 2).mean()) < 0.03
+
+
+def test_types_missing_in_some_donors_and_genes_of_no_type(shares, samples):
+    adata = reference(shares, depth=50_000)
+    adata.X = adata.X.toarray()
+    adata.X[:, :5] = 0
+    adata.obs["donor"] = np.where(adata.obs["cell_type"] == "A1", "d0", adata.obs["donor"])
+    model = trained(adata, epochs=2, donor_key="donor")
+    found = model.deconvolve(samples, contents=EVEN, rng=0)
+    assert np.isfinite(found.signature).all(axis=None)
+    assert np.sqrt(((relative(found) - samples.obsm["true"]) ** 2).mean()) < 0.06
+    spread = model.module.spread.numpy()
+    assert (spread[0] == 0.3).all()
+    assert (spread[1] != 0.3).any()
+
+
+def test_types_without_cells(shares):
+    adata = reference(shares)
+    adata.obs["cell_type"] = pd.Categorical(adata.obs["cell_type"], ["C1", "none", "A1", "B1"])
+    RSD.setup_anndata(adata, "cell_type")
+    with pytest.raises(ValueError, match=r"\{'none': 0\}.*remove_unused_categories"):
+        RSD(adata)
+
+
+def test_types_as_numbers(shares, samples):
+    adata = reference(shares, types=(3, 1, 2))
+    model = trained(adata, epochs=1)
+    assert model.cell_types == ["1", "2", "3"]
+    found = model.deconvolve(samples, contents={1: 1.0, 2: 2.0, 3: 1}, rng=0)
+    assert found.contents == {"1": 1.0, "2": 2.0, "3": 1.0}
+    with pytest.raises(KeyError, match="contents lacks '2', '3'; it has '1', 'B'"):
+        model.deconvolve(samples, contents={1: 1.0, "B": 2})
+
+
+@pytest.mark.filterwarnings("ignore:Training will be faster when sparse matrix is formatted as CSR")
+@pytest.mark.parametrize("kind", ["csc", "dense", "integers", "copy", "layer"])
+def test_all_kinds_of_counts_give_the_same_model(shares, kind):
+    first = reference(shares)
+    RSD.setup_anndata(first, "cell_type", donor_key="donor")
+    adata, layer = reference(shares), None
+    if kind == "csc":
+        adata.X = sparse.csc_matrix(adata.X)
+    elif kind == "dense":
+        adata.X = adata.X.toarray()
+    elif kind == "integers":
+        adata.X = adata.X.astype(np.int64)
+    elif kind == "copy":
+        adata = adata[np.arange(adata.n_obs)].copy()
+    else:
+        adata.layers["raw"], layer = adata.X.copy(), "raw"
+        adata.X = adata.X.log1p()
+    RSD.setup_anndata(adata, "cell_type", donor_key="donor", layer=layer)
+    for expected, value in zip(RSD(first, rng=0).module.buffers(), RSD(adata, rng=0).module.buffers(), strict=True):
+        np.testing.assert_allclose(value, expected)
+
+
+def one_type(adata):
+    adata.obs["cell_type"] = "A1"
+
+
+def few_cells(adata):
+    adata.obs["cell_type"] = ["rare"] * 9 + ["A1"] * 90 + ["B1"] * 81
+
+
+def alike(adata):
+    adata.X[:] = 10
+
+
+def no_counts_at_all(adata):
+    adata.X[:] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (one_type, r"one type only \('A1'\): there is nothing to tell apart"),
+        (few_cells, r"fewer than 10 cells: \{'rare': 9\}\. Take them out"),
+        (alike, "0 genes of the reference tell its types apart .*at least 10 are needed"),
+        (no_counts_at_all, "0 genes of the reference tell its types apart"),
+    ],
+)
+def test_references_that_tell_nothing(shares, change, message):
+    adata = reference(shares)
+    adata.X = adata.X.toarray()
+    change(adata)
+    RSD.setup_anndata(adata, "cell_type")
+    with pytest.raises(ValueError, match=message):
+        RSD(adata)
+
+
+def test_bad_references(shares):
+    adata = reference(shares)
+    with pytest.raises(KeyError, match=r"adata\.obs has no column 'type'; it has 'cell_type', 'donor'"):
+        RSD.setup_anndata(adata, "type")
+    with pytest.raises(KeyError, match=r"adata\.obs has no column 'lane'"):
+        RSD.setup_anndata(adata, "cell_type", donor_key="lane")
+    adata.obs["cell_type"] = adata.obs["cell_type"].where(np.arange(180) > 4)
+    with pytest.raises(ValueError, match=r"adata\.obs\['cell_type'\] is missing in 5 cells: take them out"):
+        RSD.setup_anndata(adata, "cell_type")
+    adata = reference(shares)
+    adata.X = adata.X.log1p()
+    with pytest.raises(ValueError, match=r"adata\.X does not hold counts .*Raw counts are needed"):
+        RSD.setup_anndata(adata, "cell_type")
+    assert "_scvi_uuid" not in adata.uns
+
+
+def test_untrained(shares, samples):
+    adata = reference(shares)
+    RSD.setup_anndata(adata, "cell_type")
+    with pytest.raises(RuntimeError, match=r"this RSD is not trained; call `model\.train\(\)` first"):
+        RSD(adata).deconvolve(samples)
+
+
+def test_bad_arguments(model, samples):
+    with pytest.raises(ValueError, match="max_epochs=0 is not an integer above 0"):
+        model.train(0)
+    with pytest.raises(ValueError, match=r"contents\['B1'\]=-1 is not a number above 0"):
+        model.deconvolve(samples, contents={**CONTENTS, "B1": -1})
+    with pytest.raises(KeyError, match="contents lacks 'C1'; it has 'A1', 'B1'"):
+        model.deconvolve(samples, contents={"A1": 1, "B1": 1})
+    with pytest.raises(TypeError, match="contents must be a Mapping, got list"):
+        model.deconvolve(samples, contents=[1, 2, 3])
+    with pytest.raises(TypeError, match="config must be a RSDConfig, got dict"):
+        RSD(model.adata, config={})
