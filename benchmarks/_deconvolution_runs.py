@@ -84,9 +84,7 @@ def drivers(seed: int) -> list[Row]:
     from benchmarks import _deconvolution_drivers as simulated
 
     return [
-        {"set": f"{n} v {n}", "hidden": row["level"], **row}
-        for n in (10, 20)
-        for row in simulated.drivers(seed, n)
+        {"set": f"{n} v {n}", "hidden": row["level"], **row} for n in (10, 20) for row in simulated.drivers(seed, n)
     ]
 
 

@@ -71,7 +71,7 @@ class Interrupted:
     def __iter__(self):
         for epoch in self.epochs:
             if epoch == self.after:
-                raise KeyboardInterrupt("stop")
+                raise KeyboardInterrupt
             yield epoch
 
     def set_postfix(self, **_values):
