@@ -180,7 +180,7 @@ def test_reference_is_left_as_it_was(samples, cells):
     assert {name: value for name, value in contents_of(cells).items() if name != "x"} == {
         name: value for name, value in before[0].items() if name != "x"
     }
-    assert (cells.X != before[1]).nnz == 0
+    assert (before[1] != cells.X).nnz == 0
 
 
 @pytest.mark.parametrize("kind", ["csc", "dense", "view", "backed", "unused category"])

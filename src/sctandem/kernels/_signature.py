@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 #: Molecules of the mean profile that are added to every type, so that no share is 0.
 PRIOR_MOLECULES = 300.0
@@ -34,7 +31,7 @@ class Signature(NamedTuple):
     shares: np.ndarray
     spread: np.ndarray
 
-    def __getitem__(self, genes: ArrayLike) -> Signature:  # type: ignore[override]
+    def at(self, genes: np.ndarray) -> Signature:
         """Keep some genes; shares add up to 1 again."""
         shares = self.shares[:, genes]
         return Signature(self.molecules[:, genes], shares / shares.sum(1, keepdims=True), self.spread[:, genes])

@@ -95,7 +95,7 @@ def take_apart(
     """
     logs = bulk_logs(values, counts=counts)
     genes = telling_genes(signature)
-    telling, shares, n_genes = logs[genes], signature.shares[:, genes], values.shape[1]
+    telling, shares, n_genes = logs.at(genes), signature.shares[:, genes], values.shape[1]
     fitted = fit_composition(telling, shares, n_genes=n_genes)
     rna = _both(fitted, telling, genes, read)
     draws = []
@@ -144,7 +144,7 @@ def _unknown(
     among[genes] = False
     used = np.sort(np.concatenate([genes, common_genes(signature, among, N_COMMON)]))
     shares = signature.shares[:, used]
-    return unknown_share(logs[used], rna @ shares, shares, sigma=fitted.sigma, tau=max(fitted.tau, _LEAST_TAU))
+    return unknown_share(logs.at(used), rna @ shares, shares, sigma=fitted.sigma, tau=max(fitted.tau, _LEAST_TAU))
 
 
 def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -> np.ndarray:

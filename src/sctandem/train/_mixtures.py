@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -25,15 +26,19 @@ LEARNING_RATE = 2e-3
 class LearnsFromMixtures(Protocol):
     """A module that simulates what it learns from."""
 
+    @abstractmethod
     def parameters(self) -> Iterator[nn.Parameter]:
         """Give what is learned."""
 
+    @abstractmethod
     def loss(self, n_mixtures: int) -> Tensor:
         """Score mixtures that are simulated anew."""
 
+    @abstractmethod
     def train(self) -> Any:
         """Turn training on."""
 
+    @abstractmethod
     def eval(self) -> Any:
         """Turn training off."""
 
