@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from mixtures import TYPES
 
 from sctandem.model import RSD
 from sctandem.module import RSDConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     from anndata import AnnData
 
 EVEN = dict.fromkeys(TYPES, 1.0)
