@@ -115,7 +115,7 @@ def test_weights_are_duplication(shares, shifted):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_deconvolution, "level_terms", lambda given: terms if given.shape[1] == N_GENES else terms[twice])
         weighted = fit_composition(logs, shares, weights=weights.astype(float), **options)
-        repeated = fit_composition(logs.take(twice), shares[:, twice], **copied)
+        repeated = fit_composition(logs.at(twice), shares[:, twice], **copied)
         plain = fit_composition(logs, shares, **options)
     np.testing.assert_allclose(weighted.rna, repeated.rna, atol=1e-3)
     np.testing.assert_allclose(weighted.platform[twice], repeated.platform, atol=0.02)

@@ -163,7 +163,7 @@ def test_common_genes_are_those_that_differ_least():
 
 def test_some_genes_of_a_signature():
     found = known(np.random.default_rng(0).gamma(1, 1, (3, 50)))
-    part = found[np.array([4, 7, 9])]
+    part = found.at(np.array([4, 7, 9]))
     np.testing.assert_allclose(part.shares.sum(1), 1)
     np.testing.assert_allclose(part.shares[:, 0] / part.shares[:, 1], found.shares[:, 4] / found.shares[:, 7])
     np.testing.assert_array_equal(part.molecules, found.molecules[:, [4, 7, 9]])

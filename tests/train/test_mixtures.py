@@ -71,7 +71,8 @@ class Interrupted:
     def __iter__(self):
         for epoch in self.epochs:
             if epoch == self.after:
-                raise KeyboardInterrupt
+                msg = "stop"
+                raise KeyboardInterrupt(msg)
             yield epoch
 
     def set_postfix(self, **_values):

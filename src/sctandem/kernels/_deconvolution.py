@@ -31,7 +31,7 @@ class BulkLogs(NamedTuple):
     values: np.ndarray
     variance: np.ndarray
 
-    def take(self, genes: np.ndarray) -> BulkLogs:
+    def at(self, genes: np.ndarray) -> BulkLogs:
         """Keep some genes."""
         return BulkLogs(self.values[:, genes], self.variance[:, genes])
 

@@ -31,7 +31,7 @@ class Signature(NamedTuple):
     shares: np.ndarray
     spread: np.ndarray
 
-    def take(self, genes: np.ndarray) -> Signature:
+    def at(self, genes: np.ndarray) -> Signature:
         """Keep some genes; shares add up to 1 again."""
         shares = self.shares[:, genes]
         return Signature(self.molecules[:, genes], shares / shares.sum(1, keepdims=True), self.spread[:, genes])

@@ -292,7 +292,7 @@ class RSD(FilesMixin, BaseModelClass):
         covered = stored.shares[:, use].sum(1)  # of the RNA of a type, what the genes in use make
         parts = take_apart(
             read.values[:, read.usable],
-            stored.take(use),
+            stored.at(use),
             lambda logs, genes: self._read_shares(logs, use[genes], covered),
             counts=read.kind == "counts",
             contents=np.array(list(assumed.values())) * covered,

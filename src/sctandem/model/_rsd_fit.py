@@ -94,7 +94,7 @@ def take_apart(
     """
     logs = bulk_logs(values, counts=counts)
     genes = telling_genes(signature)
-    telling, shares, n_genes = logs.take(genes), signature.shares[:, genes], values.shape[1]
+    telling, shares, n_genes = logs.at(genes), signature.shares[:, genes], values.shape[1]
     fitted = fit_composition(telling, shares, n_genes=n_genes)
     rna = _both(fitted, telling, genes, read)
     draws = []

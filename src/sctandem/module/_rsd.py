@@ -60,6 +60,11 @@ class RSDModule(BaseModuleClass):
         Settings.
     """
 
+    shares: Tensor
+    molecules: Tensor
+    spread: Tensor
+    genes: Tensor
+
     def __init__(
         self,
         shares: ArrayLike,
@@ -72,7 +77,7 @@ class RSDModule(BaseModuleClass):
         self.config = config or RSDConfig()
         for name, values in (("shares", shares), ("molecules", molecules), ("spread", spread)):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float64).clone())
-        self.register_buffer("genes", torch.as_tensor(genes, dtype=torch.int64))
+        self.register_buffer("genes", torch.as_tensor(genes, dtype=torch.int64).clone())
         self.network = self._new_network()
 
     def _new_network(self) -> nn.Sequential:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from tqdm.auto import tqdm
@@ -11,22 +12,46 @@ from tqdm.auto import tqdm
 from sctandem._random import torch_seeded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     import numpy as np
+    from torch import Tensor, nn
 
 #: Batches an epoch.
 N_BATCHES = 25
 LEARNING_RATE = 2e-3
 
 
+class LearnsFromMixtures(Protocol):
+    """A module that simulates what it learns from."""
+
+    @abstractmethod
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Give what is learned."""
+
+    @abstractmethod
+    def loss(self, n_mixtures: int) -> Tensor:
+        """Score mixtures that are simulated anew."""
+
+    @abstractmethod
+    def train(self) -> Any:
+        """Turn training on."""
+
+    @abstractmethod
+    def eval(self) -> Any:
+        """Turn training off."""
+
+
 def train_on_mixtures(
-    module: Any, n_epochs: int, *, batch_size: int, rng: np.random.Generator, progress: bool | None
+    module: LearnsFromMixtures, n_epochs: int, *, batch_size: int, rng: np.random.Generator, progress: bool | None
 ) -> list[float]:
     """Train.
 
     Parameters
     ----------
     module
-        A torch module whose `loss(n)` simulates and scores n mixtures.
+        Its `loss(n)` simulates and scores n mixtures.
     n_epochs
         Epochs of 25 batches, in which the learning rate rises and falls once.
     batch_size
