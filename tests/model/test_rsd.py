@@ -164,7 +164,7 @@ def test_a_removed_type_is_found_as_unknown(seed):
     assert found[5].unknown.max() == 0
     mean = found[4].unknown.to_numpy().reshape(5, 4).mean(1)
     assert mean[0] < 0.05
-    assert np.corrcoef(found[4].unknown, last)[0, 1] > 0.95
+    assert np.corrcoef(found[4].unknown, last)[0, 1] > 0.9
     # its scale rests on genes that the unknown type may have as well
     assert 0.3 < mean[4] < 0.7
     assert np.abs(found[4].fractions.to_numpy() - rna[:, :4]).mean() < 0.04
