@@ -25,7 +25,8 @@ are a sample. The columns `H2228_prop` and `HCC827_prop` of that file are exchan
 single cells of the other (table below), and the benchmark exchanges them back.
 
 Moderated t, voom and quasi-likelihood are written after the papers, not the R packages, and share the regression and the prior of the
-variances with DeepDE. edgeR was not run: it is an R package; nor was memento. scVI was trained for 40 epochs, fewer than its default. The method was chosen on
+variances with DeepDE. Depths are normalised by trimmed means for all of them, and log-counts without weights have a prior count of 3, as limma's user guide
+asks. PyDESeq2 leaves out no genes of its own (no independent filtering): all methods are judged on the same ones. edgeR was not run: it is an R package; nor was memento. scVI was trained for 40 epochs, fewer than its default. The method was chosen on
 thinning seeds 100 to 123 and on every second split of the same donors; the limit of the spread was added after a look at the
 titration and at interferon, with a value from null splits and simulations. The seeds draw other genes and groups of the same cells:
 calibration, power and agreement are thus not of cells seen for the first time. PyDESeq2, Wilcoxon and scVI were run on few splits and seeds (`runs`); their rows are an indication only."""

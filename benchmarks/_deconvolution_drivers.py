@@ -49,6 +49,7 @@ class Cohort:
     bulk: AnnData
     shares: pd.DataFrame
     changed: pd.Series
+    reference: AnnData
 
 
 def cohort(seed: int, n_per_group: int, *, changed: float = CHANGED, shift: bool = True) -> Cohort:
@@ -57,11 +58,12 @@ def cohort(seed: int, n_per_group: int, *, changed: float = CHANGED, shift: bool
     cells = read_h5ad(CELLS)
     totals = np.asarray(cells.X.sum(0)).ravel()
     cells = cells[:, totals >= 20]
-    pools, reference = [], []
+    pools, reference, kept = [], [], []
     for names in TYPES.values():
         inside = rng.permutation(np.flatnonzero(cells.obs["cell_type"].isin(names)))
         half = len(inside) // 2
         pools.append(cells.X[inside[:half]].tocsr())
+        kept.append(inside[half:])
         profile = np.asarray(cells.X[inside[half:]].sum(0)).ravel()
         reference.append(profile / profile.sum())
     n_types, n_genes, n = len(TYPES), cells.n_vars, 2 * n_per_group
@@ -95,12 +97,24 @@ def cohort(seed: int, n_per_group: int, *, changed: float = CHANGED, shift: bool
     types = list(TYPES)
     bulk.varm["rsd_signature"] = pd.DataFrame(signature * 1e6, index=bulk.var_names, columns=types)
     truth = pd.Series([types[t] if t >= 0 else "" for t in which], index=bulk.var_names)
-    return Cohort(bulk, pd.DataFrame(shares, index=names, columns=types), truth)
+    single = AnnData(cells.X[np.concatenate(kept)].tocsr(), var=pd.DataFrame(index=bulk.var_names))
+    single.obs["cell_type"] = np.repeat(types, [len(inside) for inside in kept])
+    return Cohort(bulk, pd.DataFrame(shares, index=names, columns=types), truth, single)
 
 
 def given_composition(cohort: Cohort) -> AnnData:
     """Fill the slots of a deconvolution with the true composition."""
     return filled(cohort, cohort.shares)
+
+
+def deconvolved(cohort: Cohort) -> AnnData:
+    """Fill the slots by RSD, which is told that all types hold the same."""
+    import sctandem as td
+
+    bulk = cohort.bulk.copy()
+    del bulk.varm["rsd_signature"]
+    td.tl.deconvolve(bulk, cohort.reference, "cell_type", contents=dict.fromkeys(TYPES, 1.0), rng=0)
+    return bulk
 
 
 def estimated_composition(cohort: Cohort) -> AnnData:
@@ -152,7 +166,7 @@ def drivers(
     seed: int,
     n_per_group: int,
     *,
-    deconvolve: Callable[[Cohort], AnnData] = estimated_composition,
+    deconvolve: Callable[[Cohort], AnnData] = deconvolved,
     changed: float = CHANGED,
 ) -> list[dict[str, object]]:
     """Compare two groups of unlike composition; a row a method and level (genes, genes within types) at a q-value of 0.05.

@@ -80,9 +80,12 @@ def expression(mixtures: Mixtures, method: str, seed: int) -> Row:
 
 
 def drivers(seed: int) -> list[Row]:
-    """Measure drivers on simulated groups: nothing, until the package has them."""
-    del seed
-    return []
+    """Compare simulated groups of unlike composition, in some of whose genes one type changes."""
+    from benchmarks import _deconvolution_drivers as simulated
+
+    return [
+        {"set": f"{n} v {n}", "hidden": row["level"], **row} for n in (10, 20) for row in simulated.drivers(seed, n)
+    ]
 
 
 def cost(method: str, seed: int) -> Row:

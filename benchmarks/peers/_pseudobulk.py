@@ -1,7 +1,8 @@
 """Peers of `tl.differential_expression` on sums of counts, one type at a time: samples x genes and a design, out come p-values and log2 fold changes.
 
-The first three are written here after the papers of limma (Smyth 2004), limma-trend and voom (Law et al. 2014) and edgeR's quasi-likelihood
-(Lun, Chen & Smyth 2016): the R packages themselves are not run.
+All but PyDESeq2 and Wilcoxon are written here after the papers of limma (Smyth 2004), limma-trend and voom (Law et al. 2014) and edgeR's
+quasi-likelihood (Lun, Chen & Smyth 2016), at the settings of limma's user guide: depths normalised by trimmed means, and a prior count of 3
+for log-counts that are not weighted. The R packages themselves are not run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sctandem.kernels._nb_glm import dispersion_trend, fit_nb, size_factors
 
 #: Counts added at the average depth before a fold change of the quasi-likelihood, as edgeR does.
 PRIOR_COUNT = 0.125
+#: Counts added at the average depth before the logarithm of limma and limma-trend (limma's user guide, 15.4).
+LOG_PRIOR = 3.0
 
 
 class Tested(NamedTuple):
@@ -37,9 +40,9 @@ def _moderated(variance: np.ndarray, df: int, level: np.ndarray | None) -> tuple
 
 def moderated_t(counts: np.ndarray, design: np.ndarray, *, trend: bool = False) -> Tested:
     """Test the last column by limma's moderated t on log-counts per million; with `trend` as limma-trend."""
-    total = counts.sum(1)
-    prior = 0.5 * total / total.mean()
-    logs = np.log2((counts + prior[:, None]) / (total + 2 * prior)[:, None] * 1e6)
+    depth = size_factors(counts)
+    prior = LOG_PRIOR * depth / depth.mean()
+    logs = np.log2((counts + prior[:, None]) / (depth + 2 * prior)[:, None] * 1e6)
     inverse = np.linalg.pinv(design)
     beta = inverse @ logs
     df = len(design) - design.shape[1]
@@ -55,12 +58,12 @@ def trended_t(counts: np.ndarray, design: np.ndarray) -> Tested:
 
 def voom(counts: np.ndarray, design: np.ndarray) -> Tested:
     """Test the last column as voom with limma."""
-    total, n = counts.sum(1), len(design)
-    logs = np.log2((counts + 0.5) / (total + 1)[:, None] * 1e6)
+    depth, n = size_factors(counts), len(design)
+    logs = np.log2((counts + 0.5) / (depth + 1)[:, None] * 1e6)
     beta = np.linalg.pinv(design) @ logs
     df = n - design.shape[1]
     root = np.sqrt(np.sqrt(((logs - design @ beta) ** 2).sum(0) / df))
-    shift = np.log2(total + 1) - np.log2(1e6)
+    shift = np.log2(depth + 1) - np.log2(1e6)
     curve = lowess(root, logs.mean(0) + shift.mean(), frac=0.5)
     weight = 1 / np.interp(design @ beta + shift[:, None], curve[:, 0], curve[:, 1]) ** 4
     information = np.einsum("ng,np,nq->gpq", weight, design, design, optimize=True)

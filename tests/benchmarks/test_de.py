@@ -102,9 +102,9 @@ def test_design_has_the_group_last():
 
 
 def test_discoveries():
-    chosen, true = np.array([True, True, True, False]), np.array([True, False, True, True])
+    chosen, true = np.array([True, True, True, True, False]), np.array([True, False, False, True, True])
     found = _de_runs.discoveries(chosen, true)
-    assert found == {"power": round(2 / 3, 5), "fdr": round(1 / 3, 5), "reported": 3}
+    assert found == {"power": round(2 / 3, 5), "fdr": 0.5, "reported": 4}
     assert _de_runs.discoveries(~true & False, true)["fdr"] == 0
 
 

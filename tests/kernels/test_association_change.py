@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import sparse, stats
 
 from sctandem.kernels._association_change import SampleCovariances, assess_change, sample_covariances
 from sctandem.kernels._count_scores import CountScores, fit_count_model
+from sctandem.kernels._moderation import moderate, natural_spline
 
 N_SAMPLES = 8
 CONDITION = np.arange(N_SAMPLES) % 2
@@ -54,6 +56,16 @@ def test_covariances_are_those_of_the_log_rates_at_any_depth():
     assert np.polyfit(true, deep, 1)[0] == pytest.approx(0.85, abs=0.25)  # to first order: rates vary a good deal
 
 
+def test_covariances_of_a_panel_of_few_genes_are_not_negative():
+    """Independent genes that tell the depth themselves: what one gains the others seem to lose, by a known amount."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(4.0 * rng.gamma(4, 0.25, (N_SAMPLES * 300, 10)))
+    pairs = within(range(10))
+    found = covariances(counts, np.repeat(np.arange(N_SAMPLES), 300), pairs)
+    z = (found.covariance * np.sqrt(found.precision)).mean()
+    assert z == pytest.approx(0, abs=0.3)  # -1.7 without what is known
+
+
 def test_levels_and_depth_change_nothing():
     small = []
     for seed in range(8):
@@ -83,6 +95,24 @@ def test_a_few_pairs_with_equal_variances_give_a_weighted_regression():
     found = assess_change(SampleCovariances(value, weight), DESIGN, 1)
     means = [np.average(value[c == CONDITION, 0], weights=weight[c == CONDITION, 0]) for c in (0, 1)]
     assert found.effect[0] == pytest.approx(means[1] - means[0])
+
+
+def test_the_test_is_a_weighted_regression_with_moderated_variances():
+    rng = np.random.default_rng(1)
+    value, weight = rng.normal(size=(N_SAMPLES, 40)), rng.uniform(1, 3, (N_SAMPLES, 40))
+    fits = [sm.WLS(value[:, j], DESIGN, weights=weight[:, j]).fit() for j in range(40)]
+    variance, width = (
+        np.array([one.scale for one in fits]),
+        np.array([one.normalized_cov_params[1, 1] for one in fits]),
+    )
+    effect = np.array([one.params[1] for one in fits])
+    found = assess_change(SampleCovariances(value, weight), DESIGN, 1)
+    np.testing.assert_allclose(found.effect, effect)
+    moderated = moderate(variance, N_SAMPLES - 2, natural_spline(np.log(weight.mean(0))))
+    np.testing.assert_allclose(found.p_value, moderated.tail(effect / np.sqrt(width)))
+    plain = 2 * stats.t.sf(np.abs(effect) / np.sqrt(width * variance), N_SAMPLES - 2)
+    quiet = variance < np.quantile(variance, 0.2)
+    assert (found.p_value[quiet] > plain[quiet]).all()  # those that vary little by chance are not taken at their word
 
 
 def test_many_pairs_without_a_change_give_uniform_p_values():

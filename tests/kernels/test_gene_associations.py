@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse, stats
@@ -198,6 +200,60 @@ def test_true_modules_are_found():
     assert np.mean(found_pairs) > np.mean(own)  # other pairs help
     assert np.mean(found_pairs) > 0.85
     assert np.mean(signs) > 0.99
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (3, 9), (16, 20), (3, 20), (2, 70)])
+def test_what_other_pairs_lead_to_expect_does_not_know_the_pair(pair):
+    """A little more correlation of one pair moves the factors, and hardly what the weight of this pair rests on."""
+    counts, strata, *_ = draw(11, modules=3, level=0.5)
+    found = find(counts, strata)
+    step, moved = 0.2 * np.sqrt(found.variance[pair]), []
+    for sign in (-1, 1):
+        other = found.correlation.copy()
+        other[pair] = other[pair[::-1]] = found.correlation[pair] + sign * step
+        shared = shared_structure(replace(found, correlation=other))
+        moved.append([shared.expected[pair], shared.loadings[pair[0]] @ shared.loadings[pair[1]]])
+    own, smooth = (np.array(moved[1]) - moved[0]) / (2 * step)
+    assert smooth > 0.04
+    assert abs(own) < 0.25 * smooth
+
+
+def test_a_panel_of_few_genes_has_no_negative_associations():
+    """The depth is told by the genes themselves: with few of them what one gains the others seem to lose, by a known amount."""
+    scores, small = [], []
+    for seed in range(3):
+        counts, strata, *_ = draw(seed, n_genes=12, n_strata=3, level=1.0)
+        found = find(counts, strata)
+        scores.append(upper(found.correlation / np.sqrt(found.variance)))
+        small.append(upper(found.p_value) < 0.05)
+    assert np.mean(scores) == pytest.approx(0, abs=0.25)  # -0.1
+    assert np.mean(small) < 0.1  # 0.05, and 0.36 without what is known
+
+
+def test_counts_that_do_not_follow_the_depth_make_no_association():
+    rng = np.random.default_rng(0)
+    depth = rng.normal(0, 0.7, 1500)
+    slope = np.where(np.arange(200) < 6, 0.3, 1.0)  # six genes saturate
+    counts = rng.poisson(3 * np.exp(np.outer(depth, slope)))
+    found = find(counts, np.zeros(1500, dtype=int))
+    among = found.correlation[:6, :6] / np.sqrt(found.variance[:6, :6])
+    assert np.abs(upper(among)).mean() < 2  # 10 without a slope of their own
+
+
+def test_counts_far_above_their_mean_are_cut():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(2.0, (600, 100))
+    counts[0, 0], counts[1, 0] = 500, 0
+    matrix = sparse.csr_matrix(counts.astype(float))
+    model = fit_count_model(matrix, np.zeros(600, dtype=int))
+    scores = CountScores(matrix, model, np.arange(100))
+    scores._slope[:] = 0
+    ((_, score, _),) = list(scores)
+    mean = model.depth[:2] * model.share[0, 0]
+    width = 1 + model.dispersion[0] * mean
+    highest = mean[0] + 1 + 6 * np.sqrt(mean[0] * width[0])
+    assert highest < 100
+    assert score[0, 0] - score[1, 0] == pytest.approx((highest - mean[0]) / width[0] + mean[1] / width[1])
 
 
 def test_order_of_genes_and_cells_does_not_matter():

@@ -298,6 +298,17 @@ def test_effects_that_donors_show_more_or_less_are_kept(n, paired):
     assert np.mean(slopes) == pytest.approx(1, abs=0.1)
 
 
+def test_the_base_mean_is_that_at_the_average_depth():
+    """Samples of any depth tell the share of a gene with the same weight."""
+    depth = np.array([1, 1, 8, 1, 1, 1, 1, 2.0])
+    share = np.linspace(20, 300, 80)
+    counts = depth[:, None] * share
+    counts[2, 5] *= 3  # the deep sample is the odd one
+    means = assess_column(fit_state(counts, DESIGN), 2).base_mean
+    expected = np.where(np.arange(80) == 5, 10 / 8, 1) * share * depth.mean()
+    np.testing.assert_allclose(means, expected, rtol=1e-3)
+
+
 def test_order_of_genes_and_samples_does_not_matter():
     counts = donors(400, effect=1)
     first = assess_column(fit_state(counts, DESIGN), 2)

@@ -46,6 +46,7 @@ def test_heatmap(adata):
     ax = td.pl.de_heatmap(adata, 2)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["g0", "g1"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["B", "NK"]
+    assert ax.get_title(loc="left") == "a vs b\n● q ≤ 0.05"
     np.testing.assert_allclose(ax.images[0].get_array(), [[-2, 2], [-2, 2]])
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0, 0], [1, 0]])  # significant in B only
     with pytest.raises(ValueError, match="no gene of adata.uns"):

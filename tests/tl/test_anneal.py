@@ -121,7 +121,12 @@ def with_rep(values: np.ndarray) -> AnnData:
 @pytest.mark.parametrize(
     ("make", "arguments", "error", "match"),
     [
-        (cells, {"use_rep": "X_none"}, KeyError, "no 'X_none'; it has 'X_pca', 'X_other'"),
+        (
+            cells,
+            {"use_rep": "X_none"},
+            KeyError,
+            "no 'X_none'; it has 'X_pca', 'X_other'.*`td.tl.capsules.adata.` 'X_capsules'",
+        ),
         (cells, {"n_clusters": 900}, ValueError, "n_clusters=900 is more than the 800 cells"),
         (cells, {"n_clusters": 0}, ValueError, "n_clusters=0 is not"),
         (cells, {"n_clusters": 3, "temperature": 1.0}, ValueError, "both say where to stop"),

@@ -253,7 +253,12 @@ def with_counts(change) -> AnnData:
     [
         (changed, {"labels": "none"}, KeyError, "no column 'none'; it has 'type', 'batch'"),
         (lambda: changed(label="unknown"), {"labels": "label"}, ValueError, "0 labels beside 'unknown'"),
-        (lambda: changed(label=np.nan), {"labels": "label"}, ValueError, "0 labels beside 'unknown'"),
+        (
+            lambda: changed(label=np.nan),
+            {"labels": "label"},
+            ValueError,
+            "0 labels beside 'unknown'.*train without labels",
+        ),
         (lambda: changed(capsules="a"), {"labels": "capsules"}, ValueError, "also the name of a result"),
         (changed, {"batch_key": "none"}, KeyError, "no column 'none'"),
         (lambda: changed(lane=np.nan), {"batch_key": "lane"}, ValueError, "'lane'.* is missing for 90 cells"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -114,3 +116,16 @@ def test_scanpy_takes_the_embedding_and_annealing_too(monkeypatch):
     plt.close("all")
     td.tl.anneal(adata, "X_capsules")
     assert adjusted_rand_score(adata.obs["anneal"], adata.obs["type"]) > 0.95
+
+
+def test_labels_and_batches_of_few_cells_are_named(caplog, recwarn):
+    adata = cells()[::4].copy()
+    adata.obs["batch"] = np.where(np.arange(adata.n_obs) < 2, "lost", "here")
+    adata.obs["label"] = adata.obs["type"].where(np.arange(adata.n_obs) != 3, "lone").where(np.arange(adata.n_obs) > 2)
+    with caplog.at_level(logging.WARNING, "sctandem"):
+        td.tl.capsules(adata, "label", batch_key="batch", rng=0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "adata.obs['label'] has fewer than 3 cells of 'lone': little can be learned of them",
+        "adata.obs['batch'] has fewer than 3 cells of 'lost': little can be learned of them",
+    ]
+    assert not [one for one in recwarn if "fewer than 3 cells" in str(one.message)]  # which names codes

@@ -65,3 +65,23 @@ def test_learned_states_are_kept(monkeypatch, tmp_path):
     assert adata.uns["gene_associations"]["params"]["cell_types"] == "deepde_states"
     adata.write_h5ad(tmp_path / "a.h5ad")
     pd.testing.assert_frame_equal(anndata.read_h5ad(tmp_path / "a.h5ad").obsm["deepde_states"], kept)
+
+
+def test_what_is_too_rare_is_left_out_and_no_more():
+    """Ten counts in three samples are enough for a gene, five cells for a sample of a state."""
+    adata = cells()
+    counts = adata.X.toarray()
+    donor, number = adata.obs["donor"].to_numpy(), np.tile(np.arange(20), 8)
+    counts[:, :4] = 0
+    for gene, in_samples in enumerate([(4, 3, 3), (3, 3, 3), (5, 5), (20, 20)]):
+        for sample, count in enumerate(in_samples):
+            counts[(donor == f"d{sample}") & (number == 10), gene] = count
+    adata.X = sparse.csr_matrix(counts)
+    table = run(adata)
+    assert set(adata.var_names) - set(table["gene"]) == {"g1", "g2", "g3"}
+    adata.obs["type"] = np.where((donor == "d4") & (number >= 5) | (donor == "d5") & (number >= 4), "B", "T")
+    run(adata)
+    samples = adata.uns["deepde"]["samples"].set_index(["state", "sample"])
+    assert samples.loc[("T", "d4"), ["n_cells", "used"]].tolist() == [5, True]
+    assert samples.loc[("T", "d5"), ["n_cells", "used"]].tolist() == [4, False]
+    assert set(td.get.de(adata, state="T")["n_samples"]) == {7}

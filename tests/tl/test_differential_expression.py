@@ -155,14 +155,15 @@ def test_order_of_cells_and_storage_do_not_matter(tested):
 
 
 def assert_twice_is_as_once(once: pd.DataFrame, twice: pd.DataFrame, *, half: float = 0.1, most: float = 0.7) -> None:
-    """Check that half of the statistics, and 99 % of them, move by less than the docstring states, and as many are small."""
+    """Check that half of the statistics, and 99 % of them, move by less than the docstring states, and that no more are small."""
     first = once.set_index(["state", "gene"])
     second = twice.set_index(["state", "gene"]).reindex(first.index)
     change = (first["statistic"] - second["statistic"]).abs().dropna()
     assert len(change) > 0.99 * len(first)
     assert change.median() < half
     assert change.quantile(0.99) < most
-    assert (second["p_value"] < 0.05).mean() == pytest.approx((first["p_value"] < 0.05).mean(), abs=0.01)
+    rise = (second["p_value"] < 0.05).mean() - (first["p_value"] < 0.05).mean()
+    assert -0.015 < rise < 0.005
 
 
 def test_cells_twice_change_next_to_nothing(tested):
@@ -299,11 +300,16 @@ def test_copy_leaves_the_object(tested):
         (None, {"reference": "untreated"}, ValueError, "reference='untreated' is not in adata.obs\\['condition'\\]"),
         (None, {"covariates": ("sex",)}, KeyError, "has no column 'sex'"),
         (None, {"design": "~ lane + ("}, ValueError, "is not a formula that formulaic reads"),
+        (None, {"design": "~ my lane + condition"}, ValueError, "are written between backticks: `my donor`"),
         (None, {"design": "~ lane"}, ValueError, "needs 'condition' as a term, such as '~ batch"),
         (None, {"covariates": ("type",)}, ValueError, "has several values in sample 'd0'"),
         ("confound", {"covariates": ("lane",)}, ValueError, "confounds 'condition' with \\['lane\\[T.two\\]'\\]"),
         (None, {"covariates": ("donor",)}, ValueError, "confounds 'condition' with"),
         ("one sample", {}, ValueError, "has 1 sample of at least 5 cells in 'control'.*compare_cells"),
+        ("pilot", {}, ValueError, r"1 sample .* in 'pilot'.*contrasts=\[\('treated', 'control'\)\]"),
+        ("one sample", {}, ValueError, "how samples vary. To compare the cells"),
+        ("cell names", {}, ValueError, "no value of adata.obs\\['donor'\\] has 5 cells.*not the cell"),
+        ("many lanes", {"covariates": ("lane",)}, ValueError, r"with \['lane\[T.d1\]', .* and \d more\]: given"),
         ("one condition", {}, ValueError, "has the values 'treated'; a comparison needs at least two"),
         ("logs", {}, ValueError, "adata.X does not hold counts"),
         ("names", {}, ValueError, "adata.var_names has 1 duplicated names"),
@@ -315,6 +321,13 @@ def test_errors(change, options, error, match):
         adata.obs["lane"] = np.where(adata.obs["condition"] == "treated", "two", "one")
     elif change == "one sample":
         adata = adata[adata.obs["donor"].isin(["d0", "d1", "d3"])].copy()
+    elif change == "pilot":
+        adata.obs["condition"] = adata.obs["condition"].astype(str).where(adata.obs["donor"] != "d0", "pilot")
+    elif change == "cell names":
+        adata.obs["donor"] = adata.obs_names.to_numpy()
+    elif change == "many lanes":
+        adata = cells(n_donors=12, n_cells=6)
+        adata.obs["lane"] = adata.obs["donor"]
     elif change == "one condition":
         adata = adata[adata.obs["condition"] == "treated"].copy()
     elif change == "logs":

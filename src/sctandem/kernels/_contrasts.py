@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sctandem._checks import listed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -166,7 +168,7 @@ def _confounding(rows: np.ndarray, contrast: Contrast, design: Design) -> str:
         return f"the samples say nothing of contrast {contrast.name!r} by themselves with design={design.formula!r}."
     what = repr(design.groupby) if contrast.levels else f"contrast {contrast.name!r}"
     return (
-        f"design={design.formula!r} confounds {what} with {others}: given these columns every sample's {design.groupby!r} is "
+        f"design={design.formula!r} confounds {what} with [{listed(others, 4)}]: given these columns every sample's {design.groupby!r} is "
         f"known, so that no effect of it can be told from theirs. Leave them out of the design, or use samples in which they vary "
         f"within the levels of {design.groupby!r}."
     )

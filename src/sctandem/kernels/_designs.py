@@ -120,7 +120,9 @@ def variables_of(formula: str) -> list[str]:
     except FormulaicError as error:
         bar = "|" in _QUOTED.sub("", formula)
         hint = (
-            " There are no random effects: samples are the unit, and donors with several of them a term." if bar else ""
+            " There are no random effects: samples are the unit, and donors with several of them a term."
+            if bar
+            else " Names of columns that hold more than letters, digits, _ and . are written between backticks: `my donor`."
         )
         msg = f"design={formula!r} is not a formula that formulaic reads: {str(error).splitlines()[0]}{hint}"
         raise ValueError(msg) from error

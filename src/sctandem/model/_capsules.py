@@ -359,6 +359,6 @@ def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str, *, tr
     if len(given) < 2 and not trained:
         msg = (
             f"{slot} has {len(given)} labels beside {unlabeled_category!r} (the cells without one); at least 2 are needed. "
-            "Without labels leave labels_key out."
+            "Where no cell has a label, train without labels."
         )
         raise ValueError(msg)

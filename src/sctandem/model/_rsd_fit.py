@@ -20,8 +20,6 @@ N_DRAWS = 20
 _Z90 = 1.645
 #: Standard deviation, on the scale of the arcsine of the root of a share, of errors that are no matter of single genes.
 SYSTEMATIC = 0.06
-#: Least scale of platform factors in the search for what is unknown.
-_LEAST_TAU = 0.2
 
 
 class Parts(NamedTuple):
@@ -91,7 +89,8 @@ def take_apart(
     The likelihood finds shares and platform factors; the network reads shares again once the factors are taken out; the mean of both is the
     estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
     alike, and contents drawn. To their variance comes that of what moves many genes together, such as the state of a donor, which no choice of
-    genes shows: its size is that of errors on mixtures of real cells of other donors. The unknown share is fitted on top of the rest.
+    genes shows: its size is that of errors on mixtures of real cells of other donors. The unknown share is 0 unless there is evidence of it,
+    and takes its part from all types alike.
     """
     logs = bulk_logs(values, counts=counts)
     genes = telling_genes(signature)
@@ -139,12 +138,12 @@ def _cells(rna: np.ndarray, contents: np.ndarray) -> np.ndarray:
 def _unknown(
     logs: BulkLogs, signature: Signature, genes: np.ndarray, fitted: Composition, rna: np.ndarray
 ) -> np.ndarray:
-    """Estimate the unknown share of RNA of each sample, with genes that all types express beside those that tell them apart."""
-    among = np.ones(logs.values.shape[1], dtype=bool)
+    """Estimate the unknown share of RNA of each sample."""
+    n_genes = logs.values.shape[1]
+    among = np.ones(n_genes, dtype=bool)
     among[genes] = False
-    used = np.sort(np.concatenate([genes, common_genes(signature, among, N_COMMON)]))
-    shares = signature.shares[:, used]
-    return unknown_share(logs.at(used), rna @ shares, shares, sigma=fitted.sigma, tau=max(fitted.tau, _LEAST_TAU))
+    ratio = logs.values - np.log(rna @ signature.shares + fitted.floor / n_genes)
+    return unknown_share(ratio, logs.variance, telling=genes, common=common_genes(signature, among, N_COMMON))
 
 
 def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -> np.ndarray:

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from sctandem.pl._annealing import annealing
     from sctandem.pl._capsules import capsules
     from sctandem.pl._de_heatmap import de_heatmap
+    from sctandem.pl._deconvolution_fit import deconvolution_fit
     from sctandem.pl._drivers import drivers
     from sctandem.pl._expression_skill import expression_skill
     from sctandem.pl._gene_associations import gene_associations
     from sctandem.pl._peak_gene_links import peak_gene_links
     from sctandem.pl._predicted_expression import predicted_expression
     from sctandem.pl._programme_skill import programme_skill
+    from sctandem.pl._proportions import proportions
     from sctandem.pl._volcano import volcano
 
 __getattr__, __dir__, __all__ = attach(
@@ -24,12 +26,14 @@ __getattr__, __dir__, __all__ = attach(
         "annealing": "._annealing",
         "capsules": "._capsules",
         "de_heatmap": "._de_heatmap",
+        "deconvolution_fit": "._deconvolution_fit",
         "drivers": "._drivers",
         "expression_skill": "._expression_skill",
         "gene_associations": "._gene_associations",
         "peak_gene_links": "._peak_gene_links",
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",
+        "proportions": "._proportions",
         "volcano": "._volcano",
     },
 )

@@ -96,7 +96,8 @@ def de_heatmap(
     ax.scatter(across, down, s=9, c=np.where(dark, "white", INK), linewidths=0)
     ax.set_xticks(range(len(genes)), genes, rotation=90, fontsize=SMALL)
     ax.set_yticks(range(len(states)), states, fontsize=SMALL)
-    ax.set_title(str(table[keys.contrast].iloc[0]), fontsize=TEXT, color=INK, loc="left")
+    title = f"{table[keys.contrast].iloc[0]}\n● q ≤ {q_value:g}"
+    ax.set_title(title, fontsize=TEXT, color=INK, loc="left")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
     bar.set_label("Log2 fold change", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
     from mudata import MuData
 
 # colours that readers with colour blindness tell apart; those of links are not among those of groups
@@ -73,3 +74,26 @@ def legend_above(
         columnspacing=columnspacing,
         handlelength=handlelength,
     )
+
+
+def name_points(ax: Axes, genes: np.ndarray, x: np.ndarray, y: np.ndarray, n_names: int) -> None:
+    """Name the first genes whose names have room: inside the axes, off other names and off other points."""
+    ax.autoscale_view()
+    root: Any = ax.figure.figure  # also where the axes are in a subfigure
+    root.draw_without_rendering()  # limits and layout are final only then, and what is written can be measured
+    points = ax.transData.transform(np.column_stack([x, y]))
+    taken: list[Bbox] = []
+    for i, gene in enumerate(genes):
+        if len(taken) == n_names:
+            break
+        for right in (x[i] > 0, x[i] <= 0):
+            name = ax.annotate(
+                str(gene), (x[i], y[i]), (3 if right else -3, 2), textcoords="offset points",
+                fontsize=SMALL, color=INK, ha="left" if right else "right",
+            )  # fmt: skip
+            box = name.get_window_extent()
+            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+            if inside and not box.count_overlaps(taken) and not box.count_contains(np.delete(points, i, axis=0)):
+                taken.append(box)
+                break
+            name.remove()

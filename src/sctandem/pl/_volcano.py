@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -8,12 +8,11 @@ from matplotlib import pyplot as plt
 from sctandem._checks import check_number
 from sctandem._keys import DEKeys
 from sctandem.get._de import check_one, de
-from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, plain
+from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, TEXT, name_points, plain
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
-    from matplotlib.transforms import Bbox
 
 
 def volcano(
@@ -89,28 +88,5 @@ def volcano(
     title = f"{table[keys.state].iloc[0]}, {table[keys.contrast].iloc[0]}: {int(chosen.sum())} at q ≤ {q_value:g}"
     ax.set_title(title, fontsize=TEXT, color=INK, loc="left")
     plain(ax)
-    _write_names(ax, table[keys.gene].to_numpy()[chosen], change[chosen], height[chosen], n_names)
+    name_points(ax, table[keys.gene].to_numpy()[chosen], change[chosen], height[chosen], n_names)
     return ax
-
-
-def _write_names(ax: Axes, genes: np.ndarray, change: np.ndarray, height: np.ndarray, n_names: int) -> None:
-    """Name the first genes whose names have room: inside the axes, off other names and off other points of genes that are reached."""
-    ax.autoscale_view()
-    root: Any = ax.figure.figure  # also where the axes are in a subfigure
-    root.draw_without_rendering()  # limits and layout are final only then, and what is written can be measured
-    points = ax.transData.transform(np.column_stack([change, height]))
-    taken: list[Bbox] = []
-    for i, gene in enumerate(genes):
-        if len(taken) == n_names:
-            break
-        for right in (change[i] > 0, change[i] <= 0):
-            name = ax.annotate(
-                str(gene), (change[i], height[i]), (3 if right else -3, 2), textcoords="offset points",
-                fontsize=SMALL, color=INK, ha="left" if right else "right",
-            )  # fmt: skip
-            box = name.get_window_extent()
-            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
-            if inside and not box.count_overlaps(taken) and not box.count_contains(np.delete(points, i, axis=0)):
-                taken.append(box)
-                break
-            name.remove()

@@ -180,7 +180,10 @@ def _representation(adata: Any, use_rep: str) -> np.ndarray:
     check_type(use_rep, str, "use_rep")
     slot = f"adata.obsm[{use_rep!r}]"
     if use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
+        msg = (
+            f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca', "
+            "`td.tl.capsules(adata)` 'X_capsules'."
+        )
         raise KeyError(msg)
     points = adata.obsm[use_rep]
     points = points.to_numpy() if isinstance(points, pd.DataFrame) else points

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
     from sctandem.model import CapsuleNet
 
+logger = logging.getLogger(__name__)
+
 _MIN_CELLS = 10
+_FEW_CELLS = 3
+"""Labels and batches of fewer cells are named in the log."""
 _MIN_TYPICALITY = 0.01
 """Typicality below which a cell is `"unknown"`: of cells with a label about as many are turned away."""
 
@@ -166,14 +171,16 @@ def capsules(
     bare = _bare(adata, labels, **counts)
     result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
-    if model is None:
-        params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}
-        model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=params["seed"], **columns)
-    elif not own:
-        bare = _as_known(bare, model, known, counts)
-    params = {name: value for name, value in params.items() if value is not None}
-    with warnings.catch_warnings():  # about what would train badly: here cells are only read
+    with warnings.catch_warnings():
+        # names codes, and comes also where cells are only read; the log names labels and batches
         warnings.filterwarnings("ignore", "Category .* has fewer than 3 cells", UserWarning)
+        if model is None:
+            params |= {"seed": draw_seed(rng), "labels": labels, "n_capsules": n_capsules}
+            _tell_few(bare, labels, batch_key)
+            model = train_capsules(bare, labels=labels, n_capsules=n_capsules, seed=params["seed"], **columns)
+        elif not own:
+            bare = _as_known(bare, model, known, counts)
+        params = {name: value for name, value in params.items() if value is not None}
         slots = _read(model, None if own or model.adata is bare else bare, adata.var_names, keys, params)
     if not own:
         forget_data(model, bare)
@@ -269,6 +276,20 @@ def _depths(adata: AnnData, key: str) -> np.ndarray:
         msg = f"adata.obs[{key!r}] has {len(bad)} values that are not finite and above 0 (for example {bad[0]})."
         raise ValueError(msg)
     return depth
+
+
+def _tell_few(bare: AnnData, *columns: str | None) -> None:
+    """Tell in the log which labels and batches have too few cells to learn from."""
+    for column in filter(None, columns):
+        size = bare.obs[column].value_counts().drop(UNKNOWN, errors="ignore")
+        few = size.index[(size > 0) & (size < _FEW_CELLS)]
+        if len(few):
+            logger.warning(
+                "adata.obs[%r] has fewer than %d cells of %s: little can be learned of them",
+                column,
+                _FEW_CELLS,
+                listed(few),
+            )
 
 
 def _as_known(bare: AnnData, model: CapsuleNet, known: dict[str, Any], given: dict[str, Any]) -> AnnData:

@@ -175,13 +175,27 @@ def _pairs(samples: Samples, contrasts: Contrasts | None, *, chosen: bool) -> li
 
 def _check_enough(samples: Samples, pairs: list[tuple[str, str]]) -> None:
     """Check that every condition that is compared has samples enough."""
+    if not len(samples.table):
+        msg = (
+            f"no value of adata.obs[{samples.sample_key!r}] has {MIN_CELLS} cells in a condition of adata.obs[{samples.groupby!r}]: "
+            "sample_key names the donor, animal or well that cells are of, not the cell."
+        )
+        raise ValueError(msg)
     number = samples.table[samples.groupby].value_counts()
+    # the reference first: what others are compared with
+    levels = sorted(samples.levels, key=lambda level: level != samples.reference)
+    replicated = [level for level in levels if number[level] >= MIN_SAMPLES]
     for level in dict.fromkeys(level for pair in pairs for level in pair):
         if number[level] < MIN_SAMPLES:
+            others = (
+                f"To compare only conditions that have them name these: contrasts=[({replicated[1]!r}, {replicated[0]!r})]. "
+                if len(replicated) > 1
+                else ""
+            )
             msg = (
                 f"adata.obs[{samples.groupby!r}] has {number[level]} sample{'s' if number[level] != 1 else ''} of at least "
                 f"{MIN_CELLS} cells in {level!r} (by adata.obs[{samples.sample_key!r}]), at least {MIN_SAMPLES} are needed in each "
-                "condition: one sample says nothing of how samples vary. To compare the cells of single samples all the same, "
+                f"condition: one sample says nothing of how samples vary. {others}To compare the cells of single samples all the same, "
                 "with nothing claimed about the conditions, ask for it by name: `td.model.DeepDE.compare_cells`."
             )
             raise ValueError(msg)
