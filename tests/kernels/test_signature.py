@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mixtures import profiles
 from scipy import sparse
 
 from sctandem.kernels._signature import (
@@ -167,3 +168,13 @@ def test_some_genes_of_a_signature():
     np.testing.assert_allclose(part.shares.sum(1), 1)
     np.testing.assert_allclose(part.shares[:, 0] / part.shares[:, 1], found.shares[:, 4] / found.shares[:, 7])
     np.testing.assert_array_equal(part.molecules, found.molecules[:, [4, 7, 9]])
+
+
+def test_the_genes_that_tell_most_are_kept_where_there_are_many():
+    shares = profiles(n_genes=400, change=2.0)
+    known_ = Signature(1e6 * shares, shares, np.ones_like(shares))
+    every, few = telling_genes(known_, most=400), telling_genes(known_, most=20)
+    assert len(every) > 100
+    assert len(few) == 20
+    ratio = np.ptp(np.log(shares), axis=0)
+    np.testing.assert_array_equal(few, np.sort(every[np.argsort(-ratio[every])[:20]]))

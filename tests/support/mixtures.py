@@ -37,7 +37,7 @@ def reference(shares: np.ndarray, *, n_cells: int = 60, depth: float = 5000, see
 def bulk(shares: np.ndarray, rna: np.ndarray, *, noise: float = 0.0, platform: float = 0.0, seed: int = 0) -> AnnData:
     """TPM of mixtures; factors of genes are Student-t with 3 degrees of freedom and the scale `platform`, the same for all samples."""
     rng = np.random.default_rng(seed)
-    factor = platform * rng.standard_t(3, shares.shape[1])
+    factor = platform * np.clip(rng.standard_t(3, shares.shape[1]), -8, 8)  # beyond, one gene takes all reads
     values = np.exp(np.log(rna @ shares) + factor + noise * rng.standard_normal((len(rna), shares.shape[1])))
     values *= 1e6 / values.sum(1, keepdims=True)
     adata = AnnData(

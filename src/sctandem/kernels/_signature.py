@@ -106,6 +106,7 @@ def telling_genes(
     molecules: float = 100.0,
     per_million: float = 30.0,
     least: int = 100,
+    most: int = 2000,
     usable: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose the genes that tell types apart and are measured well enough.
@@ -122,6 +123,8 @@ def telling_genes(
         Molecules per million that the type with most must have; scarcer genes say more of what is not in the reference.
     least
         How many genes at least, where as many vary; the demand for molecules is halved until there are.
+    most
+        How many at most: those with the largest ratio.
     usable
         Mask of the genes to choose from; `None` for all.
 
@@ -143,7 +146,8 @@ def telling_genes(
     demand = molecules
     while demand > 5 and (vary & (found >= demand)).sum() < min(least, vary.sum()):
         demand /= 2
-    return np.flatnonzero(vary & (found >= demand))
+    chosen = np.flatnonzero(vary & (found >= demand))
+    return np.sort(chosen[np.argsort(-np.ptp(logs[:, chosen], axis=0), kind="stable")[:most]])
 
 
 def common_genes(

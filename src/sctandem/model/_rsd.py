@@ -257,7 +257,7 @@ class RSD(FilesMixin, BaseModelClass):
         layer
             Layer of the bulk; `None` for `X`.
         contents
-            Messenger RNA of a cell of each type, in any unit. `None` looks types of blood up in a published table [Racle17]_, by name, and
+            Messenger RNA of a cell of each type, in any unit. `None` looks types of blood up in a published table [EPIC17]_, by name, and
             takes types that it does not know for average; without any that it knows all are equal.
         expression
             Whether to estimate what each type expresses in each sample.
@@ -282,7 +282,7 @@ class RSD(FilesMixin, BaseModelClass):
 
         References
         ----------
-        .. [Racle17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
+        .. [EPIC17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
         assumed, sd = self._contents(contents)

@@ -102,10 +102,11 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     -----
     The published table [Racle17]_ holds B, T and NK cells, monocytes and neutrophils; dendritic cells are put with the monocytes. Types that it
     does not know are taken for average, and without any that it knows all are equal. It is for bulk of extracted RNA: for sums of UMI
-    counts give the mean counts of a cell of each type instead, without ribosomal and mitochondrial genes. A slash in the name of a type, which files cannot hold, becomes an underscore. Types that are missing
-    from the reference go to their nearest relatives, and to ``unknown`` only where at least six samples give strong evidence; it is no
-    substitute for a complete reference. Cost: with 100 samples, 10 types and 15,000 genes
-    about a minute, linear in samples.
+    counts give the mean counts of a cell of each type instead, without ribosomal and mitochondrial genes. A slash in the name of a type,
+    which files cannot hold, becomes an underscore. Types that are missing from the reference go to their nearest relatives, and to
+    ``unknown`` only where at least six samples give strong evidence; it is no substitute for a complete reference. Cost: with 10 types, on
+    one core, 20 seconds of training for every 1,000 genes that tell types apart, and 30 seconds for 100 samples with 9,000 such genes; both
+    grow in proportion. Memory: 1.1 GB with 100 samples, 10 types and 15,000 genes.
 
     References
     ----------
