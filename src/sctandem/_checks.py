@@ -194,7 +194,7 @@ def check_adata(adata: Any) -> None:
     TypeError
         Names the type that was given, and how to reach the modalities of a MuData.
     """
-    check_type(adata, AnnData, "adata", hint="Call it on one of the modalities of a MuData: mdata['rna'].")
+    check_type(adata, AnnData, "adata", hint="Tables of samples x features: AnnData(table). MuData: mdata['rna'].")
 
 
 def check_modalities(

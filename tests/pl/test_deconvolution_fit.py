@@ -97,6 +97,12 @@ def test_the_layer_that_was_deconvolved_is_read(adata):
     np.testing.assert_allclose(points[:, 0], points[:, 1], atol=1e-3)
 
 
+def test_values_that_became_logs_since_are_refused(adata):
+    adata.X = np.log1p(adata.X)
+    with pytest.raises(ValueError, match=r"adata\.X looks log-transformed"):
+        td.pl.deconvolution_fit(adata)
+
+
 def test_what_cannot_be_drawn(adata):
     with pytest.raises(ValueError, match=r"sample='s9' is not in adata.obs_names, which has 's0', 's1'"):
         td.pl.deconvolution_fit(adata, "s9")

@@ -289,6 +289,19 @@ def normalised_cells(samples, cells):
     cells.X = cells.X.log1p()
 
 
+def layered_cells(samples, cells):
+    cells.layers["counts"] = cells.X.copy()
+    cells.X = cells.X.log1p()
+
+
+def missing_values(samples, cells):
+    samples.X[2, 7] = np.nan
+
+
+def barcodes_for_types(samples, cells):
+    cells.obs["cell_type"] = [f"AAAC{i // 4}" for i in range(180)]
+
+
 def few_cells(samples, cells):
     cells.obs["cell_type"] = ["rare"] * 5 + ["A1"] * 100 + ["B1"] * 75
 
@@ -305,8 +318,11 @@ def missing_type(samples, cells):
         (zeros, "all zeros: 's3'"),
         (other_genes, "0 genes in common"),
         (normalised_cells, r"reference\.X does not hold counts"),
-        (few_cells, r"fewer than 10 cells: \{'rare': 5\}"),
-        (missing_type, "is missing in 3 cells"),
+        (layered_cells, r"reference\.X = reference\.layers\['counts'\]\.copy\(\)"),
+        (missing_values, r"holds nan \(sample 's2', gene 'GENE7'\)"),
+        (barcodes_for_types, r"'AAAC1 \(4\)'.* and 35 more; it has 45 types\."),
+        (few_cells, r"fewer than 10 cells: 'rare \(5\)'; it has 3 types"),
+        (missing_type, r"reference\.obs\['cell_type'\] is missing in 3 cells"),
     ],
 )
 def test_nothing_is_written_on_an_error(samples, cells, change, message, monkeypatch):
@@ -318,11 +334,23 @@ def test_nothing_is_written_on_an_error(samples, cells, change, message, monkeyp
     assert (contents_of(samples), list(cells.obs), list(cells.uns)) == before
 
 
-def test_an_error_while_writing_would_come_before_the_first_slot(samples, cells):
+def test_contents_are_checked_before_the_training(samples, cells, monkeypatch):
+    monkeypatch.setattr(RSD, "train", lambda *_given, **_options: pytest.fail("trained before this was seen"))
     before = contents_of(samples)
     with pytest.raises(KeyError, match="contents lacks 'B1', 'C1'"):
         td.tl.deconvolve(samples, cells, "cell_type", contents={"A1": 1}, rng=0)
     assert contents_of(samples) == before
+
+
+@pytest.mark.parametrize("named", ["symbols", "identifiers"])
+def test_genes_by_samples_are_seen(samples, cells, named):
+    if named == "identifiers":
+        cells.var["gene_ids"] = [f"ENSG{i:011d}" for i in range(300)]
+        samples.var_names = [f"{name}.7" for name in cells.var["gene_ids"]]
+    turned = AnnData(samples.X.T.copy(), obs=samples.var[[]], var=samples.obs[[]])
+    turned.X[5] = 0  # a gene that is seen nowhere is no empty sample
+    with pytest.raises(ValueError, match=r"genes x samples: 300 of its 300 obs_names .*bulk = bulk\.T\.copy\(\)"):
+        td.tl.deconvolve(turned, cells, "cell_type")
 
 
 def test_bad_arguments(samples, cells):
@@ -331,8 +359,10 @@ def test_bad_arguments(samples, cells):
         td.tl.deconvolve(samples, pd.DataFrame(), "cell_type")
     with pytest.raises(ValueError, match=r"cell_type is missing: .* it has 'cell_type', 'donor'"):
         td.tl.deconvolve(samples, cells)
-    with pytest.raises(KeyError, match="has no column 'type'"):
+    with pytest.raises(KeyError, match=r"reference\.obs has no column 'type'"):
         td.tl.deconvolve(samples, cells, "type")
+    with pytest.raises(KeyError, match=r"reference\.obs has no column 'patient'"):
+        td.tl.deconvolve(samples, cells, "cell_type", donor_key="patient")
     with pytest.raises(TypeError, match="cell_type must be a str"):
         td.tl.deconvolve(samples, cells, 3)
     with pytest.raises(KeyError, match=r"layers has no 'raw'"):

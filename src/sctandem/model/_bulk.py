@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from sctandem._checks import check_adata, check_layer, check_option, check_unique, layer_slot, listed
+from sctandem._linear import check_linear
 from sctandem.genome._match import strip_version
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Genes that must be found in both.
 LEAST_GENES = 100
-#: Values above this are not logs.
-_LARGEST_LOG = 30.0
 _TECHNICAL = re.compile(
     r"^(RP[LS](?!6K)\d+[A-Z]*\d*[LXYP\d]*|RPLP\d|RPSA|MRP[LS]\d+|MT-.+|MTRNR.+|HB[ABDEGMQZ]\d?|MALAT1)$", re.IGNORECASE
 )
@@ -69,7 +68,7 @@ def read_bulk(
     Raises
     ------
     ValueError
-        For values that are negative, missing, logs, or no counts where they are said to be; for samples of zeros, duplicated genes, and too few
+        For a bulk that is genes x samples; for values that are negative, missing, logs, or no counts where they are said to be; for samples of zeros, duplicated genes, and too few
         genes in common.
     """
     check_adata(bulk)
@@ -77,9 +76,10 @@ def read_bulk(
         check_option(kind, ("counts", "tpm"), "kind")
     slot = layer_slot("bulk", layer)
     matrix = check_layer(bulk, layer, "bulk")
+    _refuse_transposed(bulk, reference)
     check_unique(bulk.var_names, "bulk.var_names")
     values = _dense(matrix, slot)
-    whole = _check_values(values, slot, list(bulk.obs_names), kind)
+    whole = _check_values(values, slot, bulk, kind)
     here, there = _match(bulk.var, reference)
     matched = values[:, here]
     technical = technical_genes(bulk.var.iloc[here]) | technical_genes(reference.iloc[there])
@@ -94,14 +94,17 @@ def read_bulk(
     return Bulk(matched, kind or ("counts" if whole else "tpm"), here, there, usable)
 
 
-def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | None) -> bool:
+def _check_values(values: np.ndarray, slot: str, bulk: AnnData, kind: str | None) -> bool:
     """Refuse what is no expression; say whether all values are whole."""
     if not values.size:
         msg = f"{slot} holds {values.shape[0]} samples x {values.shape[1]} genes: there is nothing to take apart."
         raise ValueError(msg)
     if not np.isfinite(values).all():
         sample, gene = np.argwhere(~np.isfinite(values))[0]
-        msg = f"{slot} holds {values[sample, gene]} (sample {names[sample]!r}, gene {gene}): fill in or take out missing values."
+        msg = (
+            f"{slot} holds {values[sample, gene]} (sample {bulk.obs_names[sample]!r}, gene {bulk.var_names[gene]!r}): "
+            "fill in or take out missing values."
+        )
         raise ValueError(msg)
     if values.min() < 0:
         msg = (
@@ -109,18 +112,26 @@ def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | N
             "Give counts or TPM, such as np.exp2(x) - offset of what you have, before any centring."
         )
         raise ValueError(msg)
-    _refuse_empty(values, slot, names)
+    _refuse_empty(values, slot, list(bulk.obs_names))
     whole = bool(np.equal(np.floor(values), values).all())
-    if not whole and values.max() < _LARGEST_LOG:
-        msg = (
-            f"{slot} looks log-transformed (largest value {values.max():.3g}): shares of types add up on the linear scale only. "
-            "Give counts or TPM; np.expm1 undoes log1p, np.exp2(x) - 1 undoes log2(x + 1)."
-        )
-        raise ValueError(msg)
+    check_linear(values, slot)
     if kind == "counts" and not whole:
         msg = f"kind='counts', but {slot} holds fractions: round expected counts, or say kind='tpm'."
         raise ValueError(msg)
     return whole
+
+
+def _refuse_transposed(bulk: AnnData, reference: pd.DataFrame) -> None:
+    """Refuse genes x samples, which is how tables of bulk are mostly kept."""
+    rows = strip_version(bulk.obs_names)
+    for names in _names(reference).values():
+        genes = rows[rows.isin(names) & (rows != "")]
+        if len(genes) >= LEAST_GENES:
+            msg = (
+                f"the bulk is genes x samples: {len(genes)} of its {bulk.n_obs} obs_names are genes of the reference "
+                f"({listed(genes, 3)}). Turn it round: bulk = bulk.T.copy()."
+            )
+            raise ValueError(msg)
 
 
 def _dense(matrix: Any, slot: str) -> np.ndarray:

@@ -7,7 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_layer, check_slot, listed
+from sctandem._checks import check_adata, check_layer, check_slot, layer_slot, listed
+from sctandem._linear import check_linear
 from sctandem.get._fractions import deconvolve_call, sample_table, sample_values
 from sctandem.get._values import per_10k
 from sctandem.pl._style import ACTIVATING, INK, SMALL, TEXT, name_points, plain
@@ -70,7 +71,7 @@ def deconvolution_fit(
     KeyError
         When nothing was deconvolved under `key`, there is no such layer, or a type has gone from one of the tables.
     ValueError
-        When there is no sample of this name.
+        When there is no sample of this name, or the values were log-transformed since.
 
     Examples
     --------
@@ -116,6 +117,7 @@ def _expression(adata: AnnData, keys: RSDKeys, layer: str | None) -> _Expression
         raise KeyError(msg)
     layer = run.get(keys.params, {}).get(keys.layer) if layer is None else layer
     matrix = check_layer(adata, layer, "adata")
+    check_linear(matrix, layer_slot("adata", layer))
     profiles = signature.to_numpy(dtype=float)
     used = np.flatnonzero(np.isfinite(factor) & np.isfinite(profiles).all(axis=1))
     shares = rna.to_numpy(dtype=float)

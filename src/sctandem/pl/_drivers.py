@@ -154,7 +154,7 @@ def _parts(ax: Axes, shown: pd.DataFrame, keys: DriverKeys) -> None:
     handles = [
         Patch(color=COMPOSITION, label="composition"),
         Patch(color=EXPRESSION, label="expression"),
-        Line2D([], [], marker="|", linestyle="", color=INK, markersize=8, label="both"),
+        Line2D([], [], marker="|", linestyle="", color=INK, markersize=8, label="sum"),
     ]
     ax.legend(
         handles=handles, frameon=False, fontsize=SMALL, loc="lower left", bbox_to_anchor=(0, 1), ncols=3,

@@ -7,7 +7,7 @@ import numpy as np
 from anndata import AnnData
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_target, check_type, working_copy
+from sctandem._checks import check_adata, check_key, check_target, check_type, listed, working_copy
 from sctandem._random import draw_seed
 from sctandem.tl._train_model import train_rsd
 
@@ -93,7 +93,7 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     KeyError
         When a column, a layer or a content is not there; lists what is.
     ValueError
-        For a bulk that is negative, missing, log-transformed or all zeros in a sample, fewer than 100 genes in common, a reference that holds
+        For a bulk that is genes x samples, negative, missing, log-transformed or all zeros in a sample, fewer than 100 genes in common, a reference that holds
         no counts or types with fewer than 10 cells. Nothing is written then.
     TypeError
         When `adata` is no AnnData, or `reference` neither an AnnData nor an RSD.
@@ -132,8 +132,9 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     check_adata(adata)
     check_target(adata, key_added, copy=copy)
     keys, seed = RSDKeys(key_added), draw_seed(rng)
-    if isinstance(reference, AnnData):  # what is wrong with the bulk is said before the training
+    if isinstance(reference, AnnData):  # what is wrong is said before the training
         read_bulk(adata, reference.var, layer=layer, kind=kind)
+        _check_reference(reference, cell_type, donor_key, contents)
     model = _model(reference, cell_type, donor_key, seed)
     names = _file_names(model.cell_types)
     found = model.deconvolve(adata, kind=kind, layer=layer, contents=contents, expression=expression, rng=seed)
@@ -155,12 +156,28 @@ def _model(reference: Any, cell_type: str | None, donor_key: str | None, seed: i
     if not isinstance(reference, AnnData):
         msg = f"reference must be an AnnData of single cells or a trained RSD, got {type(reference).__name__}."
         raise TypeError(msg)
+    return train_rsd(reference, str(cell_type), donor_key=donor_key, seed=seed)
+
+
+def _check_reference(
+    reference: AnnData, cell_type: str | None, donor_key: str | None, contents: Mapping[str, float] | None
+) -> None:
+    """Check the columns of the reference, and that contents are there for its types."""
+    from sctandem.model._rsd_contents import assumed_contents
+
     if cell_type is None:
-        columns = ", ".join(map(repr, reference.obs.columns)) or "none"
-        msg = f"cell_type is missing: name the column of reference.obs with the type; it has {columns}."
+        msg = f"cell_type is missing: name the column of reference.obs with the type; it has {listed(reference.obs.columns, 20)}."
         raise ValueError(msg)
-    check_type(cell_type, str, "cell_type")
-    return train_rsd(reference, cell_type, donor_key=donor_key, seed=seed)
+    for name, key in (("cell_type", cell_type), ("donor_key", donor_key)):
+        if key is None:
+            continue
+        check_type(key, str, name, hint="It names a column of reference.obs.")
+        missing = int(check_key(reference.obs, key, "reference.obs").isna().sum())
+        if missing:
+            msg = f"reference.obs[{key!r}] is missing in {missing} cells: take them out, or fill it in."
+            raise ValueError(msg)
+    types = reference.obs[cell_type].astype("category").cat.remove_unused_categories().cat.categories
+    assumed_contents([str(name) for name in types], contents)
 
 
 def _file_names(types: list[str]) -> list[str]:

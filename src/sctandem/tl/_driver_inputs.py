@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sctandem._bulk_keys import RSDKeys
 from sctandem._checks import check_key, check_layer, check_slot, check_type, layer_slot, listed
+from sctandem._linear import check_linear
 from sctandem.kernels._designs import formula_of, make_design
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def read_values(adata: AnnData, layer: str | None, composition: Composition) -> 
         if bad.any():
             msg = f"{slot} {fault} (for example {values[bad][0]}). The values that were deconvolved are needed: counts or TPM, not logarithms."
             raise ValueError(msg)
+    check_linear(values, slot)
     known = np.isfinite(composition.signature).all(1) & (composition.signature.sum(1) > 0)
     genes = np.flatnonzero(known)
     return genes, values[:, genes]
@@ -194,11 +196,16 @@ def find_comparisons(
         raise ValueError(msg)
     text = there.astype(str).where(there.notna(), None).to_numpy(dtype=object)
     sizes = {level: int((text == level).sum()) for level in levels}
-    few = [f"{level!r} ({size})" for level, size in sizes.items() if size < MIN_SAMPLES]
+    few = [f"{level} ({size})" for level, size in sizes.items() if size < MIN_SAMPLES]
     if few:
+        numbers = (
+            " Numbers are compared as groups: cut them first, such as with pd.qcut."
+            if column.dtype.kind in "iuf"
+            else ""
+        )
         msg = (
-            f"adata.obs[{groupby!r}] has groups of fewer than {MIN_SAMPLES} samples: {', '.join(few)}. The variance between samples "
-            "cannot be told: leave these groups out, or join them with others."
+            f"adata.obs[{groupby!r}] has groups of fewer than {MIN_SAMPLES} samples: {listed(few)}. The variance between samples "
+            f"cannot be told: leave these groups out (set them to NaN), or join them with others.{numbers}"
         )
         raise ValueError(msg)
     found = [_comparison(table, text, groupby, levels=(level, first)) for level in levels if level != first]

@@ -91,7 +91,7 @@ def drivers(
         When an argument that names columns is of another kind.
     ValueError
         When there is one group only, a group has fewer than three samples, a covariate is missing or confounded, the values are
-        negative or not finite, or fewer than 20 genes can be tested. Nothing is written then.
+        negative, not finite or log-transformed, or fewer than 20 genes can be tested. Nothing is written then.
 
     Notes
     -----

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from anndata import AnnData
 
-from sctandem._checks import check_counts, check_modalities, check_slot
+from sctandem._checks import check_counts, check_modalities, check_slot, listed
 from sctandem._compat import new_mudata
 from sctandem._keys import UNKNOWN, GeneWindowKeys
 
@@ -170,5 +170,12 @@ def _bare(reference: AnnData, *columns: str | None) -> AnnData:
     for name in columns:
         if name in obs and isinstance(obs[name].dtype, pd.CategoricalDtype):
             obs[name] = obs[name].cat.remove_unused_categories()
-    check_counts(reference.X, "reference.X")
+    try:
+        check_counts(reference.X, "reference.X")
+    except ValueError as error:
+        layers = [name for name in reference.layers if name is not None]
+        if not layers:
+            raise
+        msg = f"{error} Only X is read; to take a layer ({listed(layers)}): reference.X = reference.layers[{layers[0]!r}].copy()."
+        raise ValueError(msg) from None
     return AnnData(as_csr(reference.X), obs=obs, var=reference.var)
