@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Genes that must be found in both.
 LEAST_GENES = 100
+#: Part of the smaller side that must be found: by C1orf43 and its like, some hundred names of two species agree.
+LEAST_PART = 0.1
 _TECHNICAL = re.compile(
     r"^(RP[LS](?!6K)\d+[A-Z]*\d*[LXYP\d]*|RPLP\d|RPSA|MRP[LS]\d+|MT-.+|MTRNR.+|HB[ABDEGMQZ]\d?|MALAT1)$", re.IGNORECASE
 )
@@ -181,13 +183,15 @@ def _match(bulk: pd.DataFrame, reference: pd.DataFrame) -> tuple[np.ndarray, np.
             found = position.notna().to_numpy()
             if found.sum() > len(best[0]):
                 best = (position[found].to_numpy(dtype=int), unique.index.to_numpy()[found])
-    if len(best[0]) < LEAST_GENES:
+    smaller = min(len(bulk), len(reference))
+    if len(best[0]) < max(LEAST_GENES, LEAST_PART * smaller):
         shown = [
             "; ".join(f"{name}: {', '.join(map(repr, list(values)[:3]))}" for name, values in side.items())
             for side in (ours, theirs)
         ]
         msg = (
-            f"bulk and reference have {len(best[0])} genes in common; at least {LEAST_GENES} are needed. "
+            f"bulk and reference have {len(best[0])} genes in common; at least {LEAST_GENES}, and {LEAST_PART:.0%} of the smaller "
+            f"({smaller} genes), are needed. "
             f"The bulk has {shown[0]}, ...; the reference has {shown[1]}, ... Use the same kind of names, of the same species."
         )
         raise ValueError(msg)
