@@ -154,7 +154,7 @@ def test_logs_are_refused_with_advice(samples, change, undo):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, r"bulk\.X holds nan \(sample 's1', gene 3\): fill in or take out"),
+        (np.nan, r"bulk\.X holds nan \(sample 's1', gene 'GENE3'\): fill in or take out"),
         (np.inf, r"bulk\.X holds inf \(sample 's1'"),
         (-2.0, r"bulk\.X holds negative values \(-2\): they look like logs"),
     ],
