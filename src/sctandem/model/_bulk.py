@@ -111,16 +111,34 @@ def _check_values(values: np.ndarray, slot: str, names: list[str], kind: str | N
         raise ValueError(msg)
     _refuse_empty(values, slot, names)
     whole = bool(np.equal(np.floor(values), values).all())
-    if not whole and values.max() < _LARGEST_LOG:
+    refuse_logs(values, slot)
+    if kind == "counts" and not whole:
+        msg = f"kind='counts', but {slot} holds fractions: round expected counts, or say kind='tpm'."
+        raise ValueError(msg)
+    return whole
+
+
+def refuse_logs(values: np.ndarray, slot: str) -> None:
+    """Refuse values that are not whole where none is as large as the largest of counts or TPM.
+
+    Parameters
+    ----------
+    values
+        Samples x genes.
+    slot
+        Their name in the message.
+
+    Raises
+    ------
+    ValueError
+        Says how logarithms are undone.
+    """
+    if values.size and values.max() < _LARGEST_LOG and not np.equal(np.floor(values), values).all():
         msg = (
             f"{slot} looks log-transformed (largest value {values.max():.3g}): shares of types add up on the linear scale only. "
             "Give counts or TPM; np.expm1 undoes log1p, np.exp2(x) - 1 undoes log2(x + 1)."
         )
         raise ValueError(msg)
-    if kind == "counts" and not whole:
-        msg = f"kind='counts', but {slot} holds fractions: round expected counts, or say kind='tpm'."
-        raise ValueError(msg)
-    return whole
 
 
 def _dense(matrix: Any, slot: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,15 +20,15 @@ from sctandem._checks import (
     check_positive,
     check_slot_names,
     check_type,
+    check_unique,
     layer_slot,
-    listed,
 )
 from sctandem._random import as_generator, torch_seeded
 from sctandem.data import as_csr
-from sctandem.kernels._mrna_contents import published_contents
 from sctandem.kernels._signature import Signature, signature, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
+from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model.base import FilesMixin
@@ -39,6 +38,8 @@ from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._mixtures import train_on_mixtures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
     from sctandem._random import RNG
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 LEAST_CELLS = 10
 #: Genes that have to tell types apart.
 LEAST_TELLING = 10
-#: Standard deviation of the log of published contents: by as much do two tables differ in monocytes against T cells.
-CONTENT_SD = 0.35
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
@@ -148,13 +147,17 @@ class RSD(FilesMixin, BaseModelClass):
         KeyError
             When the layer or a column is not there.
         ValueError
-            When the counts are none, or a cell has no type or donor.
+            When there are no cells, the counts are none, names of genes repeat, or a cell has no type or donor.
         """
         given = dict(locals())
         given.pop("source_registry")
         check_adata(adata)
         check_type(cell_type_key, str, "cell_type_key")
         check_slot_names(given)
+        check_unique(adata.var_names, "adata.var_names")
+        if not adata.n_obs:
+            msg = "adata holds no cells: there is nothing to learn types from."
+            raise ValueError(msg)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         for key in (cell_type_key, donor_key):
             missing = 0 if key is None else int(check_key(adata.obs, key, "adata.obs").isna().sum())
@@ -285,7 +288,7 @@ class RSD(FilesMixin, BaseModelClass):
         .. [EPIC17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
-        assumed, sd = self._contents(contents)
+        assumed, sd = cell_contents(self.cell_types, contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
         stored = self._stored()
@@ -306,25 +309,6 @@ class RSD(FilesMixin, BaseModelClass):
     def _stored(self) -> Signature:
         """Give the signature that the model holds."""
         return Signature(*(getattr(self.module, name).cpu().numpy() for name in Signature._fields))
-
-    def _contents(self, given: Mapping[str, float] | None) -> tuple[dict[str, float], float]:
-        """Give the content of each type, and how sure its log is."""
-        types = self.cell_types
-        if given is not None:
-            check_type(given, Mapping, "contents")
-            given = {str(name): content for name, content in given.items()}
-            missing = [name for name in types if name not in given]
-            if missing:
-                msg = f"contents lacks {listed(missing)}; it has {listed(list(given))}."
-                raise KeyError(msg)
-            for name in types:
-                check_positive(given[name], f"contents[{name!r}]")
-            return {name: float(given[name]) for name in types}, 0.0
-        known = published_contents(types)
-        if not known:
-            return dict.fromkeys(types, 1.0), 0.0
-        average = float(np.exp(np.mean(np.log(list(known.values())))))
-        return {name: known.get(name, average) for name in types}, CONTENT_SD
 
     @torch.inference_mode()
     def _read_shares(self, logs: np.ndarray, genes: np.ndarray, covered: np.ndarray) -> np.ndarray:

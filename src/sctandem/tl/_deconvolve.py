@@ -7,7 +7,8 @@ import numpy as np
 from anndata import AnnData
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_target, check_type, working_copy
+from sctandem._checks import check_adata, check_key, check_target, check_type, check_unique, working_copy
+from sctandem._keys import UNKNOWN
 from sctandem._random import draw_seed
 from sctandem.tl._train_model import train_rsd
 
@@ -93,8 +94,8 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     KeyError
         When a column, a layer or a content is not there; lists what is.
     ValueError
-        For a bulk that is negative, missing, log-transformed or all zeros in a sample, fewer than 100 genes in common, a reference that holds
-        no counts or types with fewer than 10 cells. Nothing is written then.
+        For a bulk that is negative, missing, log-transformed or all zeros in a sample, names of genes that repeat, fewer than 100 genes in
+        common, a reference that holds no counts, types with fewer than 10 cells or a type called ``"unknown"``. Nothing is written then.
     TypeError
         When `adata` is no AnnData, or `reference` neither an AnnData nor an RSD.
 
@@ -134,7 +135,7 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     keys, seed = RSDKeys(key_added), draw_seed(rng)
     if isinstance(reference, AnnData):  # what is wrong with the bulk is said before the training
         read_bulk(adata, reference.var, layer=layer, kind=kind)
-    model = _model(reference, cell_type, donor_key, seed)
+    model = _model(reference, cell_type, donor_key, contents, seed)
     names = _file_names(model.cell_types)
     found = model.deconvolve(adata, kind=kind, layer=layer, contents=contents, expression=expression, rng=seed)
     result = working_copy(adata, copy=copy)
@@ -142,9 +143,12 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     return result if copy else None
 
 
-def _model(reference: Any, cell_type: str | None, donor_key: str | None, seed: int) -> RSD:
-    """Give the model, trained."""
+def _model(
+    reference: Any, cell_type: str | None, donor_key: str | None, contents: Mapping[str, float] | None, seed: int
+) -> RSD:
+    """Give the model, trained; what is wrong with types and contents is said before."""
     from sctandem.model import RSD
+    from sctandem.model._cell_contents import cell_contents
 
     if isinstance(reference, RSD):
         for name, value in (("cell_type", cell_type), ("donor_key", donor_key)):
@@ -160,11 +164,19 @@ def _model(reference: Any, cell_type: str | None, donor_key: str | None, seed: i
         msg = f"cell_type is missing: name the column of reference.obs with the type; it has {columns}."
         raise ValueError(msg)
     check_type(cell_type, str, "cell_type")
+    check_unique(reference.var_names, "reference.var_names")
+    types = [str(name) for name in check_key(reference.obs, cell_type, "reference.obs").dropna().unique()]
+    _file_names(types)
+    cell_contents(types, contents)
     return train_rsd(reference, cell_type, donor_key=donor_key, seed=seed)
 
 
 def _file_names(types: list[str]) -> list[str]:
-    """Name types as files can hold them."""
+    """Name types as files can hold them, none of them as the share of what is unknown."""
+    for name, why in (("", "no text"), (UNKNOWN, "the name of the share that is of no type of the reference")):
+        if name in types:
+            msg = f"a type of the reference is called {name!r}, which is {why}: rename it, or leave these cells out."
+            raise ValueError(msg)
     names = [name.replace("/", "_") for name in types]
     if len(set(names)) < len(names):
         msg = f"types have names that differ by a slash only: {sorted(names)}. Rename one of them."

@@ -13,6 +13,7 @@ from scipy import sparse
 from sctandem._bulk_keys import RSDKeys
 from sctandem._checks import check_key, check_layer, check_slot, check_type, layer_slot, listed
 from sctandem.kernels._designs import formula_of, make_design
+from sctandem.model._bulk import refuse_logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,6 +155,7 @@ def read_values(adata: AnnData, layer: str | None, composition: Composition) -> 
         if bad.any():
             msg = f"{slot} {fault} (for example {values[bad][0]}). The values that were deconvolved are needed: counts or TPM, not logarithms."
             raise ValueError(msg)
+    refuse_logs(values, slot)
     known = np.isfinite(composition.signature).all(1) & (composition.signature.sum(1) > 0)
     genes = np.flatnonzero(known)
     return genes, values[:, genes]
@@ -182,7 +184,8 @@ def find_comparisons(
     if groupby in names:
         msg = f"covariates={covariates!r} names the group, groupby={groupby!r}, which is in the design anyway."
         raise ValueError(msg)
-    table = pd.DataFrame({name: _covariate(adata, name) for name in names}, index=range(adata.n_obs))
+    grouped = column.notna().to_numpy()
+    table = pd.DataFrame({name: _covariate(adata, name, grouped) for name in names}, index=range(adata.n_obs))
     there = column.astype("category").cat.remove_unused_categories()
     levels = [str(one) for one in there.cat.categories]
     if len(levels) < 2:
@@ -205,14 +208,19 @@ def find_comparisons(
     return first, found, names
 
 
-def _covariate(adata: AnnData, name: str) -> Any:
-    """Return a column of `obs`: numbers, or a category."""
+def _covariate(adata: AnnData, name: str, grouped: np.ndarray) -> Any:
+    """Return a column of `obs`: numbers, or a category; the samples that have a group need a value."""
     check_type(name, str, "covariates", hint="They name columns of adata.obs.")
     column = check_key(adata.obs, name, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{name!r}] is missing in sample {adata.obs_names[int(column.isna().argmax())]!r}."
+    missing = column.isna().to_numpy() & grouped
+    if missing.any():
+        msg = f"adata.obs[{name!r}] is missing in sample {adata.obs_names[int(missing.argmax())]!r}."
         raise ValueError(msg)
-    return column.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else column.astype(str).to_numpy()
+    return (
+        column.to_numpy(dtype=np.float64, na_value=np.nan)
+        if column.dtype.kind in "iuf"
+        else column.astype(str).to_numpy()
+    )
 
 
 def _comparison(table: pd.DataFrame, text: np.ndarray, groupby: str, *, levels: tuple[str, str]) -> Comparison:
