@@ -106,8 +106,8 @@ def deconvolve(  # noqa: PLR0913 - two objects are described
     counts give the mean counts of a cell of each type instead, without ribosomal and mitochondrial genes. A slash in the name of a type,
     which files cannot hold, becomes an underscore. Types that are missing from the reference go to their nearest relatives, and to
     ``unknown`` only where at least six samples give strong evidence; it is no substitute for a complete reference. Cost: with 10 types, on
-    one core, 20 seconds of training for every 1,000 genes that tell types apart, and 30 seconds for 100 samples with 9,000 such genes; both
-    grow in proportion. Memory: 1.1 GB with 100 samples, 10 types and 15,000 genes.
+    one core, 25 seconds of training where as many genes as are read tell types apart (2,000), and 6 seconds for 100 samples; fewer genes
+    take less in proportion. Memory: 0.8 GB with 100 samples, 10 types and 15,000 genes.
 
     References
     ----------
