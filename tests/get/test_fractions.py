@@ -41,3 +41,10 @@ def test_what_is_missing_is_named(adata):
         KeyError, match=r"adata.obs has no 'mine_unknown'; run `td.tl.deconvolve\(.*key_added='mine'\)` first"
     ):
         td.get.fractions(adata, key="mine")
+
+
+@pytest.mark.parametrize("name", ["sample", "cell_type", "fraction", "low", "high"])
+def test_columns_of_the_table_are_not_overwritten(adata, name):
+    adata.obs[name] = [7, 8]
+    with pytest.raises(ValueError, match=f"has '{name}', which the table has itself"):
+        td.get.fractions(adata, ["group", name])

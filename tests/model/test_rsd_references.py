@@ -136,6 +136,10 @@ def test_bad_references(shares):
     adata.X = adata.X.log1p()
     with pytest.raises(ValueError, match=r"adata\.X does not hold counts .*Raw counts are needed"):
         RSD.setup_anndata(adata, "cell_type")
+    adata = reference(shares)
+    adata.var_names = ["GENE1", *adata.var_names[1:]]
+    with pytest.raises(ValueError, match=r"adata\.var_names has 1 duplicated names: 'GENE1'"):
+        RSD.setup_anndata(adata, "cell_type")
     assert "_scvi_uuid" not in adata.uns
 
 

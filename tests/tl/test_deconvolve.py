@@ -310,6 +310,22 @@ def missing_type(samples, cells):
     cells.obs["cell_type"] = cells.obs["cell_type"].where(np.arange(180) > 2)
 
 
+def unknown_type(samples, cells):
+    cells.obs["cell_type"] = cells.obs["cell_type"].replace("B1", "unknown")
+
+
+def nameless_type(samples, cells):
+    cells.obs["cell_type"] = cells.obs["cell_type"].replace("B1", "")
+
+
+def repeated_genes(samples, cells):
+    cells.var_names = ["GENE1", *cells.var_names[1:]]
+
+
+def no_cells(samples, cells):
+    cells._inplace_subset_obs(np.zeros(cells.n_obs, dtype=bool))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -323,8 +339,13 @@ def missing_type(samples, cells):
         (barcodes_for_types, r"'AAAC1 \(4\)'.* and 35 more; it has 45 types\."),
         (few_cells, r"fewer than 10 cells: 'rare \(5\)'; it has 3 types"),
         (missing_type, r"reference\.obs\['cell_type'\] is missing in 3 cells"),
+        (unknown_type, "a type of the reference is called 'unknown', which is the name of the share"),
+        (nameless_type, "a type of the reference is called ''"),
+        (repeated_genes, r"reference\.var_names has 1 duplicated names: 'GENE1'"),
+        (no_cells, "holds no cells"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_nothing_is_written_on_an_error(samples, cells, change, message, monkeypatch):
     change(samples, cells)
     monkeypatch.setattr(RSD, "train", lambda *_given, **_options: pytest.fail("trained before this was seen"))
@@ -334,9 +355,9 @@ def test_nothing_is_written_on_an_error(samples, cells, change, message, monkeyp
     assert (contents_of(samples), list(cells.obs), list(cells.uns)) == before
 
 
-def test_contents_are_checked_before_the_training(samples, cells, monkeypatch):
-    monkeypatch.setattr(RSD, "train", lambda *_given, **_options: pytest.fail("trained before this was seen"))
+def test_an_error_while_writing_would_come_before_the_first_slot(samples, cells, monkeypatch):
     before = contents_of(samples)
+    monkeypatch.setattr(RSD, "train", lambda *_given, **_options: pytest.fail("trained before this was seen"))
     with pytest.raises(KeyError, match="contents lacks 'B1', 'C1'"):
         td.tl.deconvolve(samples, cells, "cell_type", contents={"A1": 1}, rng=0)
     assert contents_of(samples) == before

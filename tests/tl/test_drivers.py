@@ -153,6 +153,16 @@ def test_covariates_are_adjusted_for():
     assert adata.uns["drivers"]["params"]["covariates"] == ["lane"]
 
 
+@pytest.mark.parametrize("kind", ["float64", "Int64", "category"])
+def test_samples_without_a_group_need_no_covariate(kind):
+    adata = clear()
+    adata.obs["age"] = pd.Series(np.arange(adata.n_obs) % 5, index=adata.obs_names).astype(kind)
+    adata.obs["group"] = adata.obs["group"].astype(object).where(np.arange(adata.n_obs) > 0)
+    expected = run(adata[1:].copy(), covariates="age")
+    adata.obs["age"] = adata.obs["age"].where(np.arange(adata.n_obs) > 0)
+    pd.testing.assert_frame_equal(run(adata, covariates="age"), expected)
+
+
 def test_more_groups_are_compared_with_the_reference_each():
     adata = clear()
     adata.obs["group"] = ["control"] * 12 + ["late"] * 6 + ["early"] * 6
@@ -237,7 +247,6 @@ def put(adata: AnnData, name: str, values) -> None:
         (lambda a: a.obsm["rsd_rna"].__setitem__("B", 2.0), {}, ValueError, "add up to 1"),
         (lambda a: a.varm.__setitem__("rsd_signature", a.varm["rsd_signature"][["B", "T"]]), {}, ValueError, "two runs"),
         (lambda a: a.X.__imul__(0), {}, ValueError, "at least 20"),
-        (lambda a: setattr(a, "X", np.log1p(a.X)), {}, ValueError, r"adata\.X looks log-transformed"),
         (lambda a: put(a, "group", np.arange(16) / 3), {"reference": None}, ValueError, r"'3\.0 \(1\)' and 6 more.*pd\.qcut"),
         (None, {"layer": "raw"}, KeyError, "adata.layers has no 'raw'"),
         (None, {"covariates": "group"}, ValueError, "names the group"),
@@ -246,6 +255,8 @@ def put(adata: AnnData, name: str, values) -> None:
         (lambda a: put(a, "age", [np.nan] + [3.0] * 15), {"covariates": "age"}, ValueError, "missing in sample 's0'"),
         (None, {"n_permutations": 0}, ValueError, "n_permutations=0"),
         (None, {"key_added": "a/b"}, ValueError, "without a slash"),
+        (None, {"key_added": "rsd"}, ValueError, "would overwrite the deconvolution"),
+        (lambda a: np.log1p(a.X, out=a.X), {}, ValueError, "looks log-transformed"),
         (lambda a: setattr(a, "var_names", ["g"] * a.n_vars), {}, ValueError, "duplicated names"),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_key, check_slot
+from sctandem._checks import check_adata, check_key, check_slot, listed
 from sctandem._keys import UNKNOWN
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def fractions(adata: AnnData, obs: str | Sequence[str] = (), *, key: str = "rsd"
     ------
     KeyError
         When nothing was deconvolved under `key`, or there is no such column.
+    ValueError
+        When a column of `obs` has the name of a column of the table, such as ``"sample"``.
 
     Examples
     --------
@@ -74,6 +76,10 @@ def fractions(adata: AnnData, obs: str | Sequence[str] = (), *, key: str = "rsd"
     )
     for name, (table, last) in tables.items():
         found[name] = np.column_stack([table.to_numpy(dtype=float), last]).ravel()
+    taken = [name for name in columns if name in found]
+    if taken:
+        msg = f"obs={added!r} has {listed(taken)}, which the table has itself: {listed(found.columns)}. Rename in adata.obs, or leave it out."
+        raise ValueError(msg)
     for name, values in columns.items():
         found[name] = values.iloc[np.repeat(np.arange(adata.n_obs), len(names))].array
     return found

@@ -20,6 +20,7 @@ from sctandem._checks import (
     check_positive,
     check_slot_names,
     check_type,
+    check_unique,
     layer_slot,
     listed,
 )
@@ -28,8 +29,8 @@ from sctandem.data import as_csr
 from sctandem.kernels._signature import Signature, signature, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
+from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
-from sctandem.model._rsd_contents import assumed_contents
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model.base import FilesMixin
 from sctandem.model.base._manager import ModelManager
@@ -147,13 +148,17 @@ class RSD(FilesMixin, BaseModelClass):
         KeyError
             When the layer or a column is not there.
         ValueError
-            When the counts are none, or a cell has no type or donor.
+            When there are no cells, the counts are none, names of genes repeat, or a cell has no type or donor.
         """
         given = dict(locals())
         given.pop("source_registry")
         check_adata(adata)
         check_type(cell_type_key, str, "cell_type_key")
         check_slot_names(given)
+        check_unique(adata.var_names, "adata.var_names")
+        if not adata.n_obs:
+            msg = "adata holds no cells: there is nothing to learn types from."
+            raise ValueError(msg)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         for key in (cell_type_key, donor_key):
             missing = 0 if key is None else int(check_key(adata.obs, key, "adata.obs").isna().sum())
@@ -284,7 +289,7 @@ class RSD(FilesMixin, BaseModelClass):
         .. [EPIC17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
-        assumed, sd = assumed_contents(self.cell_types, contents)
+        assumed, sd = cell_contents(self.cell_types, contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]
         stored = self._stored()

@@ -184,7 +184,8 @@ def find_comparisons(
     if groupby in names:
         msg = f"covariates={covariates!r} names the group, groupby={groupby!r}, which is in the design anyway."
         raise ValueError(msg)
-    table = pd.DataFrame({name: _covariate(adata, name) for name in names}, index=range(adata.n_obs))
+    grouped = column.notna().to_numpy()
+    table = pd.DataFrame({name: _covariate(adata, name, grouped) for name in names}, index=range(adata.n_obs))
     there = column.astype("category").cat.remove_unused_categories()
     levels = [str(one) for one in there.cat.categories]
     if len(levels) < 2:
@@ -212,14 +213,19 @@ def find_comparisons(
     return first, found, names
 
 
-def _covariate(adata: AnnData, name: str) -> Any:
-    """Return a column of `obs`: numbers, or a category."""
+def _covariate(adata: AnnData, name: str, grouped: np.ndarray) -> Any:
+    """Return a column of `obs`: numbers, or a category; the samples that have a group need a value."""
     check_type(name, str, "covariates", hint="They name columns of adata.obs.")
     column = check_key(adata.obs, name, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{name!r}] is missing in sample {adata.obs_names[int(column.isna().argmax())]!r}."
+    missing = column.isna().to_numpy() & grouped
+    if missing.any():
+        msg = f"adata.obs[{name!r}] is missing in sample {adata.obs_names[int(missing.argmax())]!r}."
         raise ValueError(msg)
-    return column.to_numpy(dtype=np.float64) if column.dtype.kind in "iuf" else column.astype(str).to_numpy()
+    return (
+        column.to_numpy(dtype=np.float64, na_value=np.nan)
+        if column.dtype.kind in "iuf"
+        else column.astype(str).to_numpy()
+    )
 
 
 def _comparison(table: pd.DataFrame, text: np.ndarray, groupby: str, *, levels: tuple[str, str]) -> Comparison:

@@ -91,7 +91,8 @@ def drivers(
         When an argument that names columns is of another kind.
     ValueError
         When there is one group only, a group has fewer than three samples, a covariate is missing or confounded, the values are
-        negative, not finite or log-transformed, or fewer than 20 genes can be tested. Nothing is written then.
+        negative, not finite or logarithms, fewer than 20 genes can be tested, or `key_added` is the name of the deconvolution. Nothing is
+        written then.
 
     Notes
     -----
@@ -141,6 +142,9 @@ def drivers(
     check_adata(adata)
     check_target(adata, key_added, copy=copy)
     check_positive(n_permutations, "n_permutations", whole=True)
+    if key_added == deconvolution:
+        msg = f"key_added={key_added!r} would overwrite the deconvolution of this name in adata.uns: give the drivers another name."
+        raise ValueError(msg)
     # imported here: nothing else of the package needs them
     from sctandem.tl._driver_inputs import MIN_GENES, find_comparisons, genes_seen, read_composition, read_values
     from sctandem.tl._driver_tables import compare

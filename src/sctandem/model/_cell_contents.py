@@ -1,19 +1,23 @@
-"""What a deconvolution assumes of the messenger RNA of a cell."""
+"""The messenger RNA of a cell of each type of a reference: given, published, or taken for equal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sctandem._checks import check_positive, check_type, listed
 from sctandem.kernels._mrna_contents import published_contents
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 #: Standard deviation of the log of published contents: by as much do two tables differ in monocytes against T cells.
 CONTENT_SD = 0.35
 
 
-def assumed_contents(types: Sequence[str], given: Mapping[str, float] | None) -> tuple[dict[str, float], float]:
+def cell_contents(types: Sequence[str], given: Mapping[str, float] | None) -> tuple[dict[str, float], float]:
     """Give the content of each type, and how sure its log is.
 
     Parameters
@@ -21,18 +25,18 @@ def assumed_contents(types: Sequence[str], given: Mapping[str, float] | None) ->
     types
         Names of the types.
     given
-        Contents by type; `None` looks them up.
+        Contents by type, in any unit; `None` for those of the published table.
 
     Returns
     -------
-    Contents by type, and the standard deviation of their logs.
+    Contents in the order of the types, and the standard deviation of their logs: 0 where they were given or are all equal.
 
     Raises
     ------
-    TypeError
-        When `given` is no mapping.
     KeyError
-        When it lacks a type.
+        When `given` lacks a type.
+    TypeError
+        When it is no mapping.
     ValueError
         When a content is not above 0.
     """
