@@ -9,6 +9,8 @@ from rsd import EVEN, relative, trained
 from scipy import stats
 
 from sctandem.model import RSD
+from sctandem.model._rsd import CONTENT_SD
+from sctandem.model._rsd_fit import SYSTEMATIC
 from sctandem.train import _mixtures
 
 CONTENTS = {"A1": 2.0, "B1": 1.0, "C1": 0.5}
@@ -99,6 +101,22 @@ def test_blood_gets_published_contents_and_wider_intervals(shares, samples):
     np.testing.assert_allclose(given.fractions, assumed.fractions)
     width = (assumed.high - assumed.low).to_numpy().mean()
     assert width > 1.2 * (given.high - given.low).to_numpy().mean()
+
+
+def test_the_width_of_intervals_is_that_of_contents_and_not_of_the_seed(shares):
+    """The log odds of two types move with the log ratio of their contents: the width has a closed form where contents are all there is."""
+    model = trained(reference(shares[:2], depth=200_000, types=("Monocytes", "T cells")), epochs=2)
+    mixed = bulk(shares[:2], compositions(10, 2))
+    widths = []
+    for seed in range(4):
+        found = model.deconvolve(mixed, rng=seed)
+        share = found.fractions.to_numpy()
+        angle = [np.arcsin(np.sqrt(np.clip(table.to_numpy(), 0, 1))) for table in (found.low, found.high)]
+        # d arcsin(sqrt p) = sqrt(p (1 - p)) / 2 d logit p
+        spread = np.sqrt(2) * CONTENT_SD * np.sqrt(share * (1 - share)) / 2
+        free = (found.low.to_numpy() > 0) & (found.high.to_numpy() < 1)
+        widths.append(np.where(free, (angle[1] - angle[0]) / (2 * 1.645 * np.hypot(spread, SYSTEMATIC)), 1))
+    np.testing.assert_allclose(widths, 1, atol=0.2)
 
 
 @pytest.mark.parametrize("change", ["genes", "samples", "units", "library"])
