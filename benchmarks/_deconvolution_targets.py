@@ -128,7 +128,12 @@ def above_plain(rows: list[Row]) -> Row:
             behind.append(f"{figure.upper()} {ours:.3f} against {plain:.3f} on {name}")
     title = "above a plain likelihood with the same contents on every set"
     found = None if missing else "; ".join(behind) or "on all"
-    return _row(title, "CCC, RMSE where known (measured apart, symphony on other draws)", found, met=None if missing else not behind)
+    return _row(
+        title,
+        "CCC, RMSE where known (measured apart, symphony on other draws)",
+        found,
+        met=None if missing else not behind,
+    )
 
 
 def medians(sets: dict[Method, dict[str, float]], *, told: bool = True) -> dict[str, float]:

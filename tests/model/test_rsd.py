@@ -9,8 +9,6 @@ from rsd import EVEN, relative, trained
 from scipy import stats
 
 from sctandem.model import RSD
-from sctandem.model._rsd import CONTENT_SD
-from sctandem.model._rsd_fit import SYSTEMATIC
 from sctandem.train import _mixtures
 
 CONTENTS = {"A1": 2.0, "B1": 1.0, "C1": 0.5}
@@ -113,10 +111,10 @@ def test_the_width_of_intervals_is_that_of_contents_and_not_of_the_seed(shares):
         share = found.fractions.to_numpy()
         angle = [np.arcsin(np.sqrt(table.to_numpy())) for table in (found.low, found.high)]
         # d arcsin(sqrt p) = sqrt(p (1 - p)) / 2 d logit p
-        spread = np.sqrt(2) * CONTENT_SD * np.sqrt(share * (1 - share)) / 2
+        spread = np.sqrt(2) * 0.35 * np.sqrt(share * (1 - share)) / 2
         assert (found.low > 0).all(axis=None)
         assert (found.high < 1).all(axis=None)
-        widths.append((angle[1] - angle[0]) / (2 * 1.645 * np.hypot(spread, SYSTEMATIC)))
+        widths.append((angle[1] - angle[0]) / (2 * 1.645 * np.hypot(spread, 0.06)))
     np.testing.assert_allclose(widths, 1, atol=0.1)  # with one draw of contents for each of genes up to 0.2
 
 
