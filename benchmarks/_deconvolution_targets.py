@@ -23,6 +23,16 @@ COVERAGE, NEAR, COVERAGE_REAL = 0.90, 0.05, 0.80
 EXACT = ("rnamix", *(name for name in REAL if name.startswith("symphony")), *SIMULATED)
 MEASURED = tuple(name for name in REAL if name not in EXACT)
 GROUPS = tuple(dict.fromkeys(entry.group for entry in SETS.values() if entry.group))
+#: A plain likelihood in forty lines (factors of genes with Student residuals on markers, published contents), as the target was set: measured
+#: apart from these rows, symphony on other draws.
+PLAIN = {
+    ("ccc", "gse107011_4"): 0.82,
+    ("ccc", "gse107011_5"): 0.61,
+    ("rmse", "gse107011_5"): 0.070,
+    ("ccc", "hoek"): 0.96,
+    ("ccc", "rnamix"): 0.98,
+    ("ccc", "symphony"): 0.95,
+}
 
 
 def targets(measured: dict[str, list[Row]]) -> list[Row]:
@@ -30,6 +40,7 @@ def targets(measured: dict[str, list[Row]]) -> list[Row]:
     rows = [row for row in measured.get("fractions", []) if "skipped" not in row]
     return [
         *against_peers(rows),
+        above_plain(rows),
         rmse_below(rows),
         *covered(rows),
         *unknown(measured.get("missing", [])),
@@ -73,7 +84,11 @@ def _row(target: str, asked: str, found: str | None, *, met: bool | None) -> Row
 
 
 def against_peers(rows: list[Row]) -> list[Row]:
-    """Compare with the best single peer on average over sets, and with the median peer on each."""
+    """Compare with the best single peer on average over sets, and with the median peer on each.
+
+    That is the better of two medians, of the peers that are told the contents and of those that are not: on sums of single cells the published
+    contents are wrong, and to compare with the told alone would be to the advantage of RSD.
+    """
     table = []
     for figure, title, better in (("ccc", "CCC", max), ("rmse", "RMSE", min)):
         averages = overall(rows, figure)
@@ -88,14 +103,37 @@ def against_peers(rows: list[Row]) -> list[Row]:
     for figure, title, sign in (("ccc", "CCC", 1), ("rmse", "RMSE", -1)):
         sets = by_set(rows, figure)
         ours = sets.get(OURS, {})
-        middle = medians(sets)
+        both = [medians(sets, told=told) for told in (True, False)]
+        middle = {
+            name: sign * max(sign * found[name] for found in both if name in found) for name in {**both[0], **both[1]}
+        }
         behind = [name for name in REAL if name in ours and name in middle and sign * (ours[name] - middle[name]) < 0]
         met = not behind if all(name in ours and name in middle for name in REAL) else None
         found = None if not ours else "nowhere worse" if not behind else "worse on " + ", ".join(behind)
         table.append(
-            _row(f"{title} not worse than the median peer, both told the contents", "on any set", found, met=met)
+            _row(f"{title} not worse than the median peer, told the contents or not", "on any set", found, met=met)
         )
     return table
+
+
+def above_plain(rows: list[Row]) -> Row:
+    """Compare with a plain likelihood on each set."""
+    behind, missing = [], False
+    for (figure, name), plain in PLAIN.items():
+        sets = by_set(rows, figure).get(OURS, {})
+        ours = by_group(sets).get(name, sets.get(name))
+        if ours is None:
+            missing = True
+        elif (ours <= plain) if figure == "ccc" else (ours >= plain):
+            behind.append(f"{figure.upper()} {ours:.3f} against {plain:.3f} on {name}")
+    title = "above a plain likelihood with the same contents on every set"
+    found = None if missing else "; ".join(behind) or "on all"
+    return _row(
+        title,
+        "CCC, RMSE where known (measured apart, symphony on other draws)",
+        found,
+        met=None if missing else not behind,
+    )
 
 
 def medians(sets: dict[Method, dict[str, float]], *, told: bool = True) -> dict[str, float]:
@@ -189,12 +227,20 @@ def above_em(rows: list[Row]) -> Row:
 
 
 def drivers(rows: list[Row]) -> list[Row]:
-    """Judge the realised false discovery rate of drivers: the part of the calls of a cohort that is false, on average over cohorts."""
+    """Judge the realised false discovery rate of drivers: the part of the calls of a cohort that is false, on average over cohorts of a size.
+
+    The size with the highest counts: small cohorts, in which next to nothing is called, would hide the others in a mean over all.
+    """
     table = []
     for level in ("genes", "types"):
-        found = [row["fdp"] for row in rows if row["method"] == DRIVERS and row["level"] == level]
-        met = mean(found) <= FALSE if found else None
-        text = f"{mean(found):.3f} ({len(found)} cohorts)" if found else None
+        sizes: dict[str, list[float]] = {}
+        for row in rows:
+            if row["method"] == DRIVERS and row["level"] == level:
+                sizes.setdefault(row["set"], []).append(row["fdp"])
+        found = {size: mean(values) for size, values in sizes.items()}
+        worst = max(found, key=found.__getitem__, default="")
+        met = found[worst] <= FALSE if found else None
+        text = f"worst {found[worst]:.3f} ({worst}, {len(sizes[worst])} cohorts)" if found else None
         table.append(_row(f"drivers, {level}: realised FDR at 0.05", f"at most {FALSE}", text, met=met))
     return table
 

@@ -112,6 +112,33 @@ def test_the_best_single_peer_and_the_median_are_what_counts():
     assert (found["met"], found["found"]) == ("no", "worse on hoek")
 
 
+def test_the_median_of_peers_without_contents_counts_where_it_is_the_better():
+    peers = {("nnls", False): 0.7, ("nnls", True): 0.3, ("svr", False): 0.7, ("svr", True): 0.3}
+    table = judged.against_peers(rows(peers | {("rsd", True): 0.5}))
+    assert verdicts(table)[2:] == ["no", "no"]
+    turned = {("nnls", False): 0.3, ("nnls", True): 0.7}
+    assert verdicts(judged.against_peers(rows(turned | {("rsd", True): 0.5})))[2:] == ["no", "no"]
+    assert verdicts(judged.against_peers(rows(turned | {("rsd", True): 0.7})))[2:] == ["yes", "yes"]
+
+
+def test_a_plain_likelihood_is_to_be_beaten_on_every_set():
+    assert verdicts([judged.above_plain(rows({("rsd", True): 0.99}))]) == ["yes"]
+    some = [row | {"ccc": 0.9} if row["set"].startswith("symphony") else row for row in rows({("rsd", True): 0.99})]
+    found = judged.above_plain(some)
+    assert (found["met"], found["found"]) == ("no", "CCC 0.900 against 0.950 on symphony")
+    far = [row | {"rmse": 0.08} if row["set"] == "gse107011_5" else row for row in rows({("rsd", True): 0.99})]
+    assert judged.above_plain(far)["found"] == "RMSE 0.080 against 0.070 on gse107011_5"
+    assert judged.above_plain(some[:1])["met"] == "-"
+
+
+def test_small_cohorts_do_not_hide_false_drivers_of_large_ones():
+    own = {"method": judged.DRIVERS, "level": "genes"}
+    found = [own | {"set": size, "fdp": fdp} for size, fdp in [("10 v 10", 0.0), ("20 v 20", 0.06), ("20 v 20", 0.12)]]
+    genes, types = judged.drivers([*found, own | {"set": "20 v 20", "fdp": 0.01, "level": "types"}])
+    assert (genes["met"], genes["found"]) == ("no", "worst 0.090 (20 v 20, 2 cohorts)")
+    assert types["met"] == "yes"
+
+
 def test_groups_count_once():
     """Three orders of symphony weigh as much as Hoek."""
     found = [row for row in rows({("rsd", True): 0.0}) if row["seed"] == 0]

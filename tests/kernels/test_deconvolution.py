@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mixtures import bulk, compositions, profiles
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from sctandem.kernels import _deconvolution
 from sctandem.kernels._deconvolution import Composition, bulk_logs, fit_composition, level_terms, student
@@ -148,6 +148,45 @@ def test_gradient_is_the_numeric_one(shares, shifted, monkeypatch):
     point = 0.5 * np.random.default_rng(2).standard_normal(n)
     numeric = optimize.approx_fprime(point, lambda free: caught[-1](free)[0], 1e-7)
     np.testing.assert_allclose(caught[-1](point)[1], numeric, rtol=1e-3, atol=2e-3)
+
+
+def test_loss_is_the_posterior_in_words(shares, shifted, monkeypatch):
+    """Student residuals (4 degrees of freedom, counting on top) and factors (3) around their trend, a log-normal floor, a flat Dirichlet and a tenth."""
+    caught = []
+
+    def catch(function, start, **options):
+        caught.append(function)
+        return optimize.minimize(function, start, **options)
+
+    monkeypatch.setattr(_deconvolution, "minimize", catch)
+    logs = bulk_logs(np.round(shifted.X[:3] / 100), counts=True)
+    weights = np.random.default_rng(1).exponential(size=N_GENES)
+    found = fit_composition(logs, shares, n_genes=2 * N_GENES, weights=weights, n_steps=5)
+
+    def density(free):
+        logits, size, platform, trend, floor = np.split(free, np.cumsum([12, 3, N_GENES, 4]))
+        rna = special.softmax(logits.reshape(3, 4), axis=1)
+        middle = np.log(rna @ shares + np.exp(floor) / (2 * N_GENES)) + size[:, None] + platform
+        total = (weights * stats.t.logpdf(logs.values - middle, 4, scale=np.sqrt(found.sigma**2 + logs.variance))).sum()
+        total += (weights * stats.t.logpdf(platform - level_terms(shares) @ trend, 3, scale=found.tau)).sum()
+        return total + stats.norm.logpdf(floor[0], np.log(0.02), 1.5) + 0.1 * np.log(rna).sum()
+
+    rng = np.random.default_rng(2)
+    first, second = 0.5 * rng.standard_normal((2, 12 + 3 + N_GENES + 4 + 1))
+    first[-1], second[-1] = -2, -5
+    loss = caught[-1]
+    assert loss(first)[0] - loss(second)[0] == pytest.approx(density(second) - density(first), rel=1e-9)
+
+
+def test_a_trend_of_the_factors_is_not_taken_for_composition(shares):
+    """Two samples, whose factors follow the level of expression."""
+    rna, rng = compositions(2, 4, seed=7), np.random.default_rng(2)
+    level = level_terms(shares)[:, 0]
+    logs = np.log(rna @ shares) + 0.8 * level + 0.3 * rng.standard_normal(N_GENES)
+    found = fit(np.exp(logs + 0.05 * rng.standard_normal(logs.shape)), shares)
+    assert found.tau < 0.35  # 0.8 in all where the trend is not known
+    assert np.corrcoef(level_terms(shares) @ found.trend, level)[0, 1] > 0.9
+    np.testing.assert_allclose(found.rna, rna, atol=0.03)
 
 
 def test_student_is_that_of_scipy():

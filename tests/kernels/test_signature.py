@@ -150,6 +150,14 @@ def test_scarce_genes_are_chosen_only_where_needed():
     assert len(telling_genes(found, per_million=1e6)) == 0
 
 
+def test_genes_below_thirty_per_million_are_left_out():
+    shares = np.full((2, 1000), 1e-3)
+    shares[:, :20] = [[32e-6], [5e-6]]
+    shares[:, 20:40] = [[28e-6], [5e-6]]
+    found = Signature(1e9 * shares, shares, np.ones_like(shares))
+    np.testing.assert_array_equal(telling_genes(found), np.arange(20))
+
+
 def test_common_genes_are_those_that_differ_least():
     shares = np.ones((2, 1000)) * np.exp(np.linspace(0, 3, 1000) * np.array([[1], [0]]))
     found = known(shares)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mixtures import compositions, profiles
 
-from sctandem.kernels._unknown import unknown_share
+from sctandem.kernels._unknown import _course, unknown_share
 
 N_KNOWN, N_COMMON, N_OWN = 200, 300, 40
 PLANTED = np.array([0.02, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6])
@@ -56,6 +56,26 @@ def test_genes_on_a_course_are_not_enough(seed):
     ratio = sample_ratios(np.zeros(12), seed)
     ratio[:, -N_OWN:] += 2 * np.random.default_rng(seed).standard_normal((12, 1))
     np.testing.assert_array_equal(share(ratio), 0)
+
+
+def test_a_course_alone_is_called_unknown_as_rarely_as_the_level_says():
+    called = 0
+    for seed in range(200):
+        ratio = sample_ratios(np.zeros(12), seed)
+        ratio[:, -N_OWN:] += 2 * np.random.default_rng(1000 + seed).standard_normal((12, 1))
+        called += share(ratio).max() > 0
+    assert called <= 6  # 2 expected at a level of 0.01; more than 6 have a chance of 0.5 %
+
+
+def test_genes_that_vary_each_on_its_own_have_no_course():
+    rng = np.random.default_rng(0)
+    rest = 0.05 * rng.standard_normal((12, 300))
+    rest[:, :40] += rng.standard_normal((12, 40))
+    assert _course(rest, np.zeros(300)) is None
+    course = rng.standard_normal(12)
+    rest[:, :40] += 3 * course[:, None]
+    assert np.corrcoef(_course(rest, np.zeros(300)), course)[0, 1] > 0.98
+    assert _course(rest[:, 31:], np.zeros(269)) is None  # nine genes
 
 
 def test_too_few_samples_say_nothing():

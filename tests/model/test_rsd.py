@@ -101,6 +101,23 @@ def test_blood_gets_published_contents_and_wider_intervals(shares, samples):
     assert width > 1.2 * (given.high - given.low).to_numpy().mean()
 
 
+def test_the_width_of_intervals_is_that_of_contents_and_not_of_the_seed(shares):
+    """The log odds of two types move with the log ratio of their contents: the width has a closed form where contents are all there is."""
+    model = trained(reference(shares[:2], depth=200_000, types=("Monocytes", "T cells")), epochs=2)
+    mixed = bulk(shares[:2], compositions(10, 2))
+    widths = []
+    for seed in range(4):
+        found = model.deconvolve(mixed, rng=seed)
+        share = found.fractions.to_numpy()
+        angle = [np.arcsin(np.sqrt(table.to_numpy())) for table in (found.low, found.high)]
+        # d arcsin(sqrt p) = sqrt(p (1 - p)) / 2 d logit p
+        spread = np.sqrt(2) * 0.35 * np.sqrt(share * (1 - share)) / 2
+        assert (found.low > 0).all(axis=None)
+        assert (found.high < 1).all(axis=None)
+        widths.append((angle[1] - angle[0]) / (2 * 1.645 * np.hypot(spread, 0.06)))
+    np.testing.assert_allclose(widths, 1, atol=0.1)  # with one draw of contents for each of genes up to 0.2
+
+
 @pytest.mark.parametrize("change", ["genes", "samples", "units", "library"])
 def test_order_and_scale_do_not_matter(model, samples, found, change):
     rng = np.random.default_rng(1)

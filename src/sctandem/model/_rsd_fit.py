@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Genes that do not tell types apart, by which the scale of a sample is known.
 N_COMMON = 600
-N_DRAWS = 20
+#: Draws of genes; and of contents with each, which cost nothing: with one each the width of intervals hung on the seed.
+N_DRAWS, N_CONTENTS = 20, 20
 #: Normal quantile of an interval of 90 %.
 _Z90 = 1.645
 #: Standard deviation, on the scale of the arcsine of the root of a share, of errors that are no matter of single genes.
@@ -108,8 +109,9 @@ def take_apart(
             n_rounds=1,
             n_steps=40,
         )
-        drawn = contents * np.exp(content_sd * rng.standard_normal(len(contents)))
-        draws.append(_cells(_both(again, telling, genes, read), drawn))
+        drawn = contents * np.exp(content_sd * rng.standard_normal((N_CONTENTS, len(contents))))
+        found = _both(again, telling, genes, read)
+        draws.append([_cells(found, one) for one in drawn])
     unknown_rna = _unknown(logs, signature, genes, fitted, rna)
     unknown = _unknown_cells(unknown_rna, rna, contents)
     cells = _cells(rna, contents)
@@ -154,9 +156,10 @@ def _unknown_cells(unknown: np.ndarray, rna: np.ndarray, contents: np.ndarray) -
 
 
 def _interval(cells: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the ends of intervals of 90 %, on the scale on which the variance of a share is stable."""
+    """Give the ends of intervals of 90 %, on the scale on which the variance of a share is stable; `draws` is genes x contents x samples x types."""
     middle = np.arcsin(np.sqrt(cells))
-    reach = _Z90 * np.sqrt(np.arcsin(np.sqrt(draws)).var(0, ddof=1) + SYSTEMATIC**2)
+    variance = np.arcsin(np.sqrt(draws)).var(0, ddof=1).mean(0)  # each draw of contents is a sample of its own
+    reach = _Z90 * np.sqrt(variance + SYSTEMATIC**2)
     ends = (np.clip(middle - reach, 0, np.pi / 2), np.clip(middle + reach, 0, np.pi / 2))
     return np.sin(ends[0]) ** 2, np.sin(ends[1]) ** 2
 
