@@ -84,7 +84,7 @@ def test_batches_without_cells_are_none():
         (lambda kind: kind == "type 0", ["False", "True"]),
         (lambda kind: kind.str[-1].astype(int), ["0", "1", "2"]),
         (lambda kind: kind.map({"type 0": "CD4+ T/a.b", "type 1": "a b", "type 2": "unknown"}), ["CD4+ T/a.b", "a b"]),
-        (lambda kind: pd.Categorical(kind, ["none", "type 2", "type 0"]), ["type 0", "type 2"]),
+        (lambda kind: kind.astype("category").cat.set_categories(["none", "type 2", "type 0"]), ["type 0", "type 2"]),
     ],
     ids=["boolean", "integer", "signs", "unused"],
 )
