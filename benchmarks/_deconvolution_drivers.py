@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import stats
-from scipy.optimize import nnls
 
 from benchmarks._de_data import FOLDER
+from benchmarks._deconvolution_methods import DRIVERS
 from benchmarks.peers import _pseudobulk as peers
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-OURS, PLAIN = "sctandem drivers", "moderated t on log-CPM"
+PLAIN = "moderated t on log-CPM"
 ADJUSTED, TOAST = "voom with shares as covariates", "shares x group regression (TOAST-like)"
 
 CELLS = FOLDER / "rna" / "zheng_pbmc_facs10.h5ad"
@@ -44,10 +40,9 @@ PLATFORM, DONOR, DONOR_TYPE = 0.5, 0.12, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Bulk samples with their composition, and what is true of them."""
+    """Bulk samples, the type in which each gene changes (empty for none), and cells of the types that are not in the mixtures."""
 
     bulk: AnnData
-    shares: pd.DataFrame
     changed: pd.Series
     reference: AnnData
 
@@ -58,14 +53,12 @@ def cohort(seed: int, n_per_group: int, *, changed: float = CHANGED, shift: bool
     cells = read_h5ad(CELLS)
     totals = np.asarray(cells.X.sum(0)).ravel()
     cells = cells[:, totals >= 20]
-    pools, reference, kept = [], [], []
+    pools, kept = [], []
     for names in TYPES.values():
         inside = rng.permutation(np.flatnonzero(cells.obs["cell_type"].isin(names)))
         half = len(inside) // 2
         pools.append(cells.X[inside[:half]].tocsr())
         kept.append(inside[half:])
-        profile = np.asarray(cells.X[inside[half:]].sum(0)).ravel()
-        reference.append(profile / profile.sum())
     n_types, n_genes, n = len(TYPES), cells.n_vars, 2 * n_per_group
     group = np.repeat([0, 1], n_per_group)
     which = np.full(n_genes, -1)
@@ -88,23 +81,15 @@ def cohort(seed: int, n_per_group: int, *, changed: float = CHANGED, shift: bool
     rate *= np.exp(platform)
     rate /= rate.sum(1, keepdims=True)
     counts = rng.poisson(rate * (DEPTH * rng.lognormal(0, 0.3, n))[:, None])
-    signature = np.array(reference).T * np.exp(platform)[:, None]
-    signature /= signature.sum(0).mean()
     names = [f"s{i}" for i in range(n)]
     obs = pd.DataFrame({"group": np.where(group, "case", "control")}, index=names)
     bulk = AnnData(counts.astype(np.float32), obs=obs, var=pd.DataFrame(index=cells.var_names))
     bulk.var_names_make_unique()
     types = list(TYPES)
-    bulk.varm["rsd_signature"] = pd.DataFrame(signature * 1e6, index=bulk.var_names, columns=types)
     truth = pd.Series([types[t] if t >= 0 else "" for t in which], index=bulk.var_names)
     single = AnnData(cells.X[np.concatenate(kept)].tocsr(), var=pd.DataFrame(index=bulk.var_names))
     single.obs["cell_type"] = np.repeat(types, [len(inside) for inside in kept])
-    return Cohort(bulk, pd.DataFrame(shares, index=names, columns=types), truth, single)
-
-
-def given_composition(cohort: Cohort) -> AnnData:
-    """Fill the slots of a deconvolution with the true composition."""
-    return filled(cohort, cohort.shares)
+    return Cohort(bulk, truth, single)
 
 
 def deconvolved(cohort: Cohort) -> AnnData:
@@ -112,30 +97,7 @@ def deconvolved(cohort: Cohort) -> AnnData:
     import sctandem as td
 
     bulk = cohort.bulk.copy()
-    del bulk.varm["rsd_signature"]
     td.tl.deconvolve(bulk, cohort.reference, "cell_type", contents=dict.fromkeys(TYPES, 1.0), rng=0)
-    return bulk
-
-
-def estimated_composition(cohort: Cohort) -> AnnData:
-    """Fill the slots of a deconvolution by non-negative least squares on markers, which is off by a few hundredths and not by chance alone."""
-    signature = cohort.bulk.varm["rsd_signature"].to_numpy()
-    level = signature.mean(1)
-    kept = (signature.max(1) > 2 * np.median(signature, axis=1)) & (level > np.median(level))
-    weight = 1 / np.sqrt(level[kept] ** 2 + 10 * level[kept])
-    found = []
-    for row in np.asarray(cohort.bulk.X, dtype=float):
-        share, _ = nnls(signature[kept] * weight[:, None], (row / row.sum() * 1e6)[kept] * weight)
-        found.append(share / share.sum())
-    return filled(cohort, pd.DataFrame(found, index=cohort.bulk.obs_names, columns=cohort.shares.columns))
-
-
-def filled(cohort: Cohort, shares: pd.DataFrame) -> AnnData:
-    """Return the bulk with these shares as a deconvolution of known content leaves them."""
-    bulk = cohort.bulk.copy()
-    bulk.obsm["rsd_rna"] = bulk.obsm["rsd_fractions"] = shares
-    bulk.obs["rsd_unknown"] = 0.0
-    bulk.uns["rsd"] = {"params": {"kind": "counts"}}
     return bulk
 
 
@@ -166,26 +128,25 @@ def drivers(
     seed: int,
     n_per_group: int,
     *,
-    deconvolve: Callable[[Cohort], AnnData] = deconvolved,
     changed: float = CHANGED,
 ) -> list[dict[str, object]]:
     """Compare two groups of unlike composition; a row a method and level (genes, genes within types) at a q-value of 0.05.
 
-    `deconvolve` fills the slots; `changed=0` is the null: unlike composition and nothing else.
+    `changed=0` is the null: unlike composition and nothing else.
     """
     import sctandem as td
 
     made = cohort(seed, n_per_group, changed=changed)
-    bulk = deconvolve(made)
+    bulk = deconvolved(made)
     start = time.process_time()
     td.tl.drivers(bulk, "group", reference="control", rng=seed)
     seconds = time.process_time() - start
     genes = td.get.drivers(bulk).set_index("gene")
     within = td.get.drivers(bulk, cell_type="all")
     truth = made.changed[genes.index].to_numpy()
-    rows = [score(OURS, "genes", (genes["q_value"] <= 0.05).to_numpy(), truth != "")]
+    rows = [score(DRIVERS, "genes", (genes["q_value"] <= 0.05).to_numpy(), truth != "")]
     own = made.changed[within["gene"]].to_numpy() == within["cell_type"].to_numpy()
-    rows.append(score(OURS, "types", (within["q_value"] <= 0.05).to_numpy(), own))
+    rows.append(score(DRIVERS, "types", (within["q_value"] <= 0.05).to_numpy(), own))
     counts = np.asarray(bulk[:, genes.index].X, dtype=float)
     shares = bulk.obsm["rsd_rna"].to_numpy()
     group = (bulk.obs["group"] == "case").to_numpy().astype(float)

@@ -44,6 +44,8 @@ PEERS = {
 #: Peers that are left out where many runs are asked for.
 SLOW = ("mlp", "tape")
 OWN = "rsd"
+#: The name of `tl.drivers` among the methods that compare groups.
+DRIVERS = "sctandem drivers"
 TITLES = {OWN: "RSD"} | {name: entry.title for name, entry in PEERS.items()}
 
 

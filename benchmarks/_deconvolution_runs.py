@@ -30,6 +30,8 @@ METHODS = {
     "drivers": (OWN,),
     "cost": (OWN, "em", "dampened", "mlp"),
 }
+#: Samples of a group of the cohorts in which drivers are looked for.
+DRIVER_SIZES = (10, 20)
 COST_SAMPLES, COST_TYPES, COST_GENES, COST_CELLS = 100, 10, 15_000, 5000
 
 
@@ -79,13 +81,16 @@ def expression(mixtures: Mixtures, method: str, seed: int) -> Row:
     return row | scores.expression(mixtures.expression, found)
 
 
-def drivers(seed: int) -> list[Row]:
+def sizes(n: int) -> str:
+    """Name the size of two groups."""
+    return f"{n} v {n}"
+
+
+def drivers(n: int, seed: int) -> list[Row]:
     """Compare simulated groups of unlike composition, in some of whose genes one type changes."""
     from benchmarks import _deconvolution_drivers as simulated
 
-    return [
-        {"set": f"{n} v {n}", "hidden": row["level"], **row} for n in (10, 20) for row in simulated.drivers(seed, n)
-    ]
+    return [{"set": sizes(n), "hidden": row["level"], **row} for row in simulated.drivers(seed, n)]
 
 
 def cost(method: str, seed: int) -> Row:

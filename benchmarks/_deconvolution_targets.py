@@ -6,7 +6,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._deconvolution_data import REAL, SETS, SIMULATED
-from benchmarks._deconvolution_methods import OWN, TITLES
+from benchmarks._deconvolution_methods import DRIVERS, OWN, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     Method = tuple[str, bool]
 
 OURS = (OWN, True)
-DRIVERS = "sctandem drivers"
 RMSE, UNKNOWN, BIAS, FALSE, SECONDS, MEMORY = 0.07, 0.05, 0.03, 0.07, 180, 3000
 COVERAGE, NEAR, COVERAGE_REAL = 0.90, 0.05, 0.80
 #: Sets whose truth is exact and part of the comparison, and the simulated ones.

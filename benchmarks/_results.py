@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 FOLDER = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,30 @@ def read(name: str, *, folder: Path = FOLDER) -> dict[str, Any]:
     """Give the document of a benchmark, or an empty one if it has not been run."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other run is between reading and writing: rows of two at once were lost."""
+    import fcntl
+
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = os.open(FOLDER, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def with_rows(
+    older: Iterable[dict[str, Any]],
+    newer: Iterable[dict[str, Any]],
+    key: Callable[[dict[str, Any]], tuple[Hashable, ...]],
+) -> list[dict[str, Any]]:
+    """Give the rows of both in the order of their keys; of one key the newer."""
+    found = {key(row): row for row in [*older, *newer]}
+    return sorted(found.values(), key=lambda row: tuple(str(entry) for entry in key(row)))
 
 
 def describe_run(*, seeds: Iterable[int], data: Iterable[Path]) -> dict[str, Any]:

@@ -129,11 +129,11 @@ def _read() -> dict[str, list[dict[str, Any]]]:
 def _keep(part: str, *rows: dict[str, Any]) -> None:
     """Write rows among those of their part, in the place of older ones of the same key.
 
-    The file is read again each time: another run of the benchmark may have added rows.
+    The file is read again each time, with other runs of the benchmark kept out: they may have added rows.
     """
-    measured = _read()
-    found = {_key(row): row for row in [*measured.get(part, []), *rows]}
-    measured[part] = sorted(found.values(), key=lambda row: tuple(str(entry) for entry in _key(row)))
-    document = _capsules_report.document(measured)
-    seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
-    _results.write(NAME, document, seeds=seeds, data=[path(entry) for entry in SETS])
+    with _results.alone():
+        measured = _read()
+        measured[part] = _results.with_rows(measured.get(part, []), rows, _key)
+        document = _capsules_report.document(measured)
+        seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
+        _results.write(NAME, document, seeds=seeds, data=[path(entry) for entry in SETS])

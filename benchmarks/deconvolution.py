@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +88,9 @@ def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[lis
 
     chosen = [one for one in runs.METHODS[part] if one in options.methods and (one != methods.OWN or own.available())]
     if part == "drivers":
-        yield runs.drivers(seed)
+        for n in runs.DRIVER_SIZES:
+            if asked(runs.sizes(n), methods.DRIVERS, "genes"):
+                yield runs.drivers(n, seed)
     elif part == "cost":
         for method in chosen:
             if asked("simulated", method):
@@ -123,24 +123,9 @@ def _keep(part: str, *rows: Row) -> None:
 
     The file is read again each time, with other runs of the benchmark kept out: they may have added rows.
     """
-    with _alone():
+    with _results.alone():
         measured = _read()
-        found = {_key(row): row for row in [*measured.get(part, []), *rows]}
-        measured[part] = sorted(found.values(), key=lambda row: tuple(str(entry) for entry in _key(row)))
+        measured[part] = _results.with_rows(measured.get(part, []), rows, _key)
         seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
         files = dict.fromkeys(name for entry in data.SETS.values() for name in entry.files)
         _results.write(NAME, report.document(measured), seeds=seeds, data=[data.file(name) for name in files])
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other run is between reading and writing: rows of two at once were lost."""
-    import fcntl
-
-    _results.FOLDER.mkdir(parents=True, exist_ok=True)
-    folder = os.open(_results.FOLDER, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)

@@ -46,3 +46,10 @@ def matrix_blocks(matrix: Any) -> Iterator[tuple[slice, Any]]:
     for start in range(0, length, step):
         where = slice(start, min(length, start + step))
         yield where, matrix[:, where] if columns else matrix[where]
+
+
+def as_dense(matrix: Any) -> np.ndarray:
+    """Read a matrix of any kind into memory, also one that is backed by a file; a dense one is not copied."""
+    if not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix):
+        matrix = matrix[:]  # backed by a file
+    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)

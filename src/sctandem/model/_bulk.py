@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from sctandem._blocks import as_dense
 from sctandem._checks import check_adata, check_layer, check_option, check_unique, layer_slot, listed
 from sctandem._linear import check_linear
 from sctandem.genome._match import strip_version
@@ -141,9 +141,7 @@ def _dense(matrix: Any, slot: str) -> np.ndarray:
     if getattr(matrix, "shape", None) is None:
         msg = f"{slot} is empty (None): give counts or TPM there, or name the layer that holds them."
         raise ValueError(msg)
-    if not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix):
-        matrix = matrix[:]
-    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    dense = as_dense(matrix)
     if dense.dtype.kind not in "biuf":
         msg = f"{slot} has dtype {dense.dtype}, not numbers: give counts or TPM."
         raise ValueError(msg)

@@ -2,22 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib import pyplot as plt
 
 from sctandem._checks import check_number, check_positive
 from sctandem._keys import DEKeys
 from sctandem.get._de import check_one, de
-from sctandem.pl._style import INK, SMALL, TEXT
+from sctandem.pl._style import INK, TEXT, draw_changes, label_changes
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
-
-#: Part of the fold changes that the colours hold apart, and the smallest change at which they end.
-PART, FAINTEST = 0.95, 0.5
-#: Part of the strongest colour from which a square is dark.
-DARK = 0.6
 
 
 def de_heatmap(
@@ -87,18 +81,8 @@ def de_heatmap(
     if ax is None:
         size = (1.6 + 0.22 * len(genes), 1.2 + 0.26 * len(states))
         ax = plt.subplots(figsize=size, layout="constrained")[1]
-    limit = max(float(np.nanquantile(np.abs(change), PART)), FAINTEST)
-    ax.set_facecolor("#E5E5E5")
-    image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    down, across = np.nonzero((below <= q_value).to_numpy())
-    # dark dots are lost on dark squares
-    dark = np.abs(change.to_numpy()[down, across]) > DARK * limit
-    ax.scatter(across, down, s=9, c=np.where(dark, "white", INK), linewidths=0)
-    ax.set_xticks(range(len(genes)), genes, rotation=90, fontsize=SMALL)
-    ax.set_yticks(range(len(states)), states, fontsize=SMALL)
+    image = draw_changes(ax, change, (below <= q_value).to_numpy(), dot=9)
     title = f"{table[keys.contrast].iloc[0]}\n● q ≤ {q_value:g}"
     ax.set_title(title, fontsize=TEXT, color=INK, loc="left")
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    bar.set_label("Log2 fold change", fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
+    label_changes(ax.figure.colorbar(image, ax=ax, shrink=0.8))
     return ax

@@ -11,7 +11,7 @@ from sctandem._bulk_keys import DriverKeys
 from sctandem._checks import check_number, check_positive
 from sctandem.get._de import check_one
 from sctandem.get._drivers import drivers as read
-from sctandem.pl._style import INK, SMALL, TEXT, plain
+from sctandem.pl._style import INK, SMALL, TEXT, draw_changes, label_changes, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Part of the changes that the colours hold apart, and the smallest change at which they end.
-PART, FAINTEST = 0.95, 0.5
-#: Part of the strongest colour from which a square is dark.
-DARK = 0.6
-#: Colours of the two parts of a change, and of types that have too little of a gene.
-COMPOSITION, EXPRESSION, EMPTY = "#E69F00", "#009E73", "#E5E5E5"
+#: Colours of the two parts of a change.
+COMPOSITION, EXPRESSION = "#E69F00", "#009E73"
 
 
 def drivers(
@@ -109,20 +105,10 @@ def drivers(
 
 def _squares(ax: Axes, table: pd.DataFrame, called: np.ndarray) -> None:
     """Draw the changes within types (genes x types), with a dot where one was found."""
-    genes, types, change = list(table.index), list(table.columns), table.to_numpy()
-    limit = max(float(np.nanquantile(np.abs(change), PART)), FAINTEST)
-    ax.set_facecolor(EMPTY)
-    image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    down, across = np.nonzero(called)
-    # dark dots are lost on dark squares
-    dark = np.abs(change[down, across]) > DARK * limit
-    ax.scatter(across, down, s=12, c=np.where(dark, "white", INK), linewidths=0)
-    ax.set_xticks(range(len(types)), types, rotation=90, fontsize=SMALL)
-    ax.set_yticks(range(len(genes)), genes, fontsize=SMALL)
+    image = draw_changes(ax, table, called, dot=12)
     ax.set_title("Change within type", fontsize=SMALL, color=INK, loc="left")
-    bar = ax.figure.colorbar(image, ax=ax, location="left", shrink=min(1.0, 8 / len(genes)), pad=0.02, aspect=12)
-    bar.set_label("Log2 fold change", fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
+    shrink = min(1.0, 8 / len(table))
+    label_changes(ax.figure.colorbar(image, ax=ax, location="left", shrink=shrink, pad=0.02, aspect=12))
 
 
 def _parts(ax: Axes, shown: pd.DataFrame, keys: DriverKeys) -> None:

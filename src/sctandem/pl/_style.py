@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.image import AxesImage
     from matplotlib.transforms import Bbox
     from mudata import MuData
 
@@ -28,6 +30,10 @@ _BEST_TO_NONE = ("#009E73", "#56B4E9", "#E69F00", "#D9D9D9")
 VERDICT_COLORS = dict(zip(VERDICTS, _BEST_TO_NONE, strict=True))
 PROGRAMME_COLORS = dict(zip(PROGRAMME_VERDICTS, _BEST_TO_NONE, strict=True))
 _GROUPS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31", "#7B5EA7", "#999933", "#44AA99", "#DDAA99", "#6E6E6E")
+
+# part of the fold changes that colours hold apart, the smallest change at which they end, the part of it from which a square is dark
+_PART, _FAINTEST, _DARK = 0.95, 0.5, 0.6
+EMPTY = "#E5E5E5"
 
 TEXT = 9
 SMALL = 8
@@ -57,6 +63,26 @@ def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:
         spine.set_visible(side in keep)
         spine.set_color(INK)
     ax.tick_params(labelsize=SMALL, color=INK)
+
+
+def draw_changes(ax: Axes, table: pd.DataFrame, called: np.ndarray, *, dot: float) -> AxesImage:
+    """Draw log2 fold changes (rows down, columns across; grey where there is none), with a dot where one was called."""
+    change = table.to_numpy()
+    limit = max(float(np.nanquantile(np.abs(change), _PART)), _FAINTEST)
+    ax.set_facecolor(EMPTY)
+    image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    down, across = np.nonzero(called)
+    dark = np.abs(change[down, across]) > _DARK * limit  # dark dots are lost on dark squares
+    ax.scatter(across, down, s=dot, c=np.where(dark, "white", INK), linewidths=0)
+    ax.set_xticks(range(table.shape[1]), list(table.columns), rotation=90, fontsize=SMALL)
+    ax.set_yticks(range(table.shape[0]), list(table.index), fontsize=SMALL)
+    return image
+
+
+def label_changes(bar: Colorbar) -> None:
+    """Name the scale of fold changes."""
+    bar.set_label("Log2 fold change", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
 
 
 def legend_above(

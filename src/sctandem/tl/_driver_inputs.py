@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from sctandem._blocks import as_dense
 from sctandem._bulk_keys import RSDKeys
 from sctandem._checks import check_key, check_layer, check_slot, check_type, layer_slot, listed
 from sctandem._linear import check_linear
@@ -144,10 +144,7 @@ def read_values(adata: AnnData, layer: str | None, composition: Composition) -> 
     if getattr(matrix, "shape", None) is None:
         msg = f"{slot} is empty (None): the values that were deconvolved are needed there, or name their layer."
         raise ValueError(msg)
-    if not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix):
-        matrix = matrix[:]  # backed by a file
-    dense: Any = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
-    values = np.asarray(dense, dtype=np.float64)
+    values = np.asarray(as_dense(matrix), dtype=np.float64)
     for fault, bad in (
         ("contains values that are not finite", ~np.isfinite(values)),
         ("contains negative values", values < 0),
