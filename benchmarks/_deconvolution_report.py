@@ -31,11 +31,10 @@ and one seed; where scTAPE has no rows it was not run.
 
 **No set was kept aside, and the settings of RSD were chosen with the scores on these sets in view**: GSE107011, Hoek, RNAmix, and draws of symphony, kang and zheng. So were the choice of genes (a ratio of 3, 100 molecules,
 30 per million), the smooth trend of the factors and the floor, the mean of likelihood and network, the spread of contents (0.35), and the thresholds of the unknown share (0.7, 0.7 and a level of 0.01). The systematic part of the intervals
-(0.06) is from errors on simulated sets of the same kind. That the published contents help was known from these sets before RSD was written. Peers keep what was published for them and were not tuned. The lead of RSD here is
+(0.05) and the one percent of cells at their ends are from errors on these sets with the first seed. That the published contents help was known from these sets before RSD was written. Peers keep what was published for them and were not tuned. The lead of RSD here is
 therefore an upper bound for what it will be elsewhere, and coverage of the intervals is not that of new data.
 
-Three more things favour RSD or flatter it. kang and zheng are mixed with just the contents that it looks up, counted without technical genes as it counts; told peers have the same, but its intervals allow for errors of contents that are not there, so that they cover
-more than 90 %. Compositions of symphony, kang and zheng are spread evenly over all there are, which tells factors of genes from composition better than blood of like donors does. Types and samples of a set have their errors in common: coverage
+Three more things favour RSD or flatter it. kang and zheng are mixed with just the contents that it looks up, counted without technical genes as it counts; told peers have the same. RSD is told there that these contents are exact, which changes no share, and leaves their errors out of its intervals. Compositions of symphony, kang and zheng are spread evenly over all there are, which tells factors of genes from composition better than blood of like donors does. Types and samples of a set have their errors in common: coverage
 of a set rests on far fewer than types times samples cases, and a good mean can hide a type that is hardly covered (*worst type*). On the other hand symphony is sums of counts, where the published contents are wrong for RSD and for told peers alike.
 
 CCC is Lin's concordance over all pairs of type and sample; *types* the mean of that of each type across samples. Values are means over the seeds; the seed is also that of the draw of symphony and the simulated sets."""

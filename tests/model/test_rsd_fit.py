@@ -12,8 +12,8 @@ from sctandem.model import _rsd_fit
 from sctandem.model._rsd_fit import Parts, take_apart
 
 EVEN = np.ones(3)
-#: Normal quantile of 90 %, and the systematic part that the guide names.
-REACH = 1.645 * 0.06
+#: Normal quantile of 90 %, the systematic part and the share that is like none, as the guide names them.
+REACH, FAINT = 1.645 * 0.05, 0.01
 
 
 def signature_of(shares: np.ndarray) -> Signature:
@@ -27,7 +27,7 @@ def parts_of(values: np.ndarray, shares: np.ndarray, read, *, contents: np.ndarr
 
 
 def half_width(found: Parts) -> np.ndarray:
-    return (np.arcsin(np.sqrt(found.high)) - np.arcsin(np.sqrt(found.low))) / 2
+    return (np.arcsin(np.sqrt(found.high - FAINT)) - np.arcsin(np.sqrt(found.low + FAINT))) / 2
 
 
 def test_shares_are_the_mean_of_likelihood_and_network_without_factors():

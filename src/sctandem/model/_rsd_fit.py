@@ -20,7 +20,9 @@ N_DRAWS, N_CONTENTS = 20, 20
 #: Normal quantile of an interval of 90 %.
 _Z90 = 1.645
 #: Standard deviation, on the scale of the arcsine of the root of a share, of errors that are no matter of single genes.
-SYSTEMATIC = 0.06
+SYSTEMATIC = 0.05
+#: Share of cells that cannot be told from none: stray RNA and genes that a type is not known to express look like so much of it.
+FAINT = 0.01
 
 
 class Parts(NamedTuple):
@@ -90,7 +92,7 @@ def take_apart(
     The likelihood finds shares and platform factors; the network reads shares again once the factors are taken out; the mean of both is the
     estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
     alike, and contents drawn. To their variance comes that of what moves many genes together, such as the state of a donor, which no choice of
-    genes shows: its size is that of errors on mixtures of real cells of other donors. The unknown share is 0 unless there is evidence of it,
+    genes shows: its size is that of errors on mixtures of real cells of other donors; and one percent of cells, which cannot be told from none. The unknown share is 0 unless there is evidence of it,
     and takes its part from all types alike.
     """
     logs = bulk_logs(values, counts=counts)
@@ -161,7 +163,7 @@ def _interval(cells: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndar
     variance = np.arcsin(np.sqrt(draws)).var(0, ddof=1).mean(0)  # each draw of contents is a sample of its own
     reach = _Z90 * np.sqrt(variance + SYSTEMATIC**2)
     ends = (np.clip(middle - reach, 0, np.pi / 2), np.clip(middle + reach, 0, np.pi / 2))
-    return np.sin(ends[0]) ** 2, np.sin(ends[1]) ** 2
+    return np.clip(np.sin(ends[0]) ** 2 - FAINT, 0, 1), np.clip(np.sin(ends[1]) ** 2 + FAINT, 0, 1)
 
 
 class Genes(NamedTuple):
