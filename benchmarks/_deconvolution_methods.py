@@ -12,6 +12,7 @@ from benchmarks._deconvolution_data import DONOR, TYPE, Mixtures, technical
 from benchmarks.peers import _deconvolution as regressions
 from benchmarks.peers import _deconvolution_em as mixtures_em
 from benchmarks.peers import _deconvolution_mlp as mlp
+from benchmarks.peers import _deconvolution_plain as plain
 from benchmarks.peers import _deconvolution_tape as tape
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ PEERS = {
     "em_fixed": Entry("EM, fixed reference", mixtures_em.em_fixed),
     "em": Entry("EM, updated reference (after BayesPrism)", mixtures_em.em),
     "em_markers": Entry("EM, updated reference, markers", mixtures_em.em_markers),
+    "plain": Entry("plain likelihood, markers", plain.likelihood),
     "mlp": Entry("three MLPs (after Scaden)", mlp.networks, draws=True),
     "tape": Entry("scTAPE", tape.autoencoder, draws=True),
 }

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.peers import _deconvolution as peers
 from benchmarks.peers import _deconvolution_em as em
 from benchmarks.peers import _deconvolution_mlp as mlp
+from benchmarks.peers import _deconvolution_plain as plain
 from benchmarks.peers import _deconvolution_tape as tape
 from scipy import sparse
 
@@ -60,7 +61,9 @@ def test_exact_mixtures_give_exact_shares(task, method):
     np.testing.assert_allclose(found.shares.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("method", [peers.support_vectors, mlp.networks], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "method", [peers.support_vectors, mlp.networks, plain.likelihood], ids=lambda one: one.__name__
+)
 def test_regularised_methods_come_near(task, method):
     given, shares = task
     assert np.sqrt(np.mean((method(given).told(np.ones(TYPES)) - shares) ** 2)) < 0.06

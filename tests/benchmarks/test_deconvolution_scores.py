@@ -122,13 +122,15 @@ def test_the_median_of_peers_without_contents_counts_where_it_is_the_better():
 
 
 def test_a_plain_likelihood_is_to_be_beaten_on_every_set():
-    assert verdicts([judged.above_plain(rows({("rsd", True): 0.99}))]) == ["yes"]
-    some = [row | {"ccc": 0.9} if row["set"].startswith("symphony") else row for row in rows({("rsd", True): 0.99})]
-    found = judged.above_plain(some)
-    assert (found["met"], found["found"]) == ("no", "CCC 0.900 against 0.950 on symphony")
-    far = [row | {"rmse": 0.08} if row["set"] == "gse107011_5" else row for row in rows({("rsd", True): 0.99})]
-    assert judged.above_plain(far)["found"] == "RMSE 0.080 against 0.070 on gse107011_5"
-    assert judged.above_plain(some[:1])["met"] == "-"
+    both = rows({("rsd", True): 0.99, ("plain", True): 0.95})
+    assert verdicts([judged.above_plain(both)]) == ["yes"]
+    behind = [row | {"ccc": 0.9} if (row["set"], row["method"]) == ("hoek", "rsd") else row for row in both]
+    found = judged.above_plain(behind)
+    assert (found["met"], found["found"]) == ("no", "CCC 0.900 against 0.950 on hoek")
+    far = [row | {"rmse": 0.2} if (row["set"], row["method"]) == ("rnamix", "rsd") else row for row in both]
+    assert judged.above_plain(far)["found"] == "RMSE 0.200 against 0.050 on rnamix"
+    assert judged.above_plain(both[:-4])["met"] == "-"
+    assert judged.above_plain(rows({("rsd", True): 0.99, ("plain", False): 0.95}))["met"] == "-"
 
 
 def test_small_cohorts_do_not_hide_false_drivers_of_large_ones():
