@@ -93,13 +93,12 @@ def _release(name: str, taxon: str | None) -> list[tuple[str, np.ndarray]]:
         raise FileNotFoundError(msg)
     database = jaspardb(release=name)
     with closing(database.conn):
-        found = database.fetch_motifs(collection="CORE", tax_group=[taxon] if taxon else None)
-        if not found:
-            rows = database.conn.execute(
-                "SELECT DISTINCT VAL FROM MATRIX_ANNOTATION WHERE TAG = 'tax_group'"
-            ).fetchall()
-            msg = f"taxon={taxon!r} is not known in {name}; it has {', '.join(sorted(repr(row[0]) for row in rows))}."
+        query = "SELECT DISTINCT VAL FROM MATRIX_ANNOTATION WHERE TAG = 'tax_group' ORDER BY VAL"
+        taxa = [row[0] for row in database.conn.execute(query)]
+        if taxon is not None and taxon not in taxa:
+            msg = f"taxon={taxon!r} is not known in {name}; it has {', '.join(map(repr, taxa))}."
             raise ValueError(msg)
+        found = database.fetch_motifs(collection="CORE", tax_group=[taxon] if taxon else None)
     return [
         (f"{motif.matrix_id} {motif.name}", _shares(np.array([motif.counts[base] for base in "ACGT"], dtype=float).T))
         for motif in found
