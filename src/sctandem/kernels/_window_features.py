@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -126,7 +126,7 @@ def sequence_summary(sequence: np.ndarray | sparse.csr_matrix, behaviour: np.nda
     blocks = [slice(start, start + size) for start in range(0, n, size)]
 
     def read(rows: slice) -> np.ndarray:
-        part = sequence[rows]
+        part: Any = sequence[rows]
         return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float64)
 
     def total(parts: Iterable[np.ndarray]) -> np.ndarray:

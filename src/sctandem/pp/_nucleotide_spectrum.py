@@ -133,9 +133,9 @@ def nucleotide_spectrum(
     -----
     *Scores* are log odds of the motif against even odds of the bases, with 1e-4 added to its probabilities, rounded to
     0.01 bit. The distribution of the rounded scores is exact, so the threshold holds `p_value`; a motif whose best match is
-    more likely than that (7 positions or fewer under the default) can have no hit, which is logged. A motif that hits both
-    strands at one place counts once there, with the better strand. There is no hit across an unknown base or the end of a
-    peak.
+    more likely than that (7 positions or fewer under the default: 199 of the 879 of JASPAR 2024) can have no hit, which is
+    logged. A motif that hits both strands at one place counts once there, with the better strand. There is no hit across an
+    unknown base or the end of a peak.
 
     *What this does not do*: sequence outside the peaks is not read, composition is not taken off the words or motifs
     (:func:`sctandem.tl.sequence_deviations` compares with peaks of like composition), and dependence between the positions of
