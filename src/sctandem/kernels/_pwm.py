@@ -53,7 +53,7 @@ def log_odds(motif: np.ndarray) -> np.ndarray:
 
 
 def score_threshold(odds: np.ndarray, p_value: float) -> int | None:
-    """Find the smallest score whose tail in a random sequence of even bases has at most this probability.
+    """Find the smallest score of any word whose tail in a random sequence of even bases has at most this probability.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def score_threshold(odds: np.ndarray, p_value: float) -> int | None:
     -------
     The score, or `None` where even the best match is more likely.
     """
-    tail = score_tail(odds)
-    reached = np.flatnonzero(tail <= p_value * (1 + 1e-9))
-    lowest = int(odds.min(axis=1).sum())
-    return lowest + int(reached[0]) if reached.size else None
+    chance = score_chance(odds)
+    tail = np.cumsum(chance[::-1])[::-1]
+    reached = np.flatnonzero((tail <= p_value * (1 + 1e-9)) & (chance > 0))
+    return int(odds.min(axis=1).sum() + reached[0]) if reached.size else None
 
 
-def score_tail(odds: np.ndarray) -> np.ndarray:
-    """Compute the probability of each score or a better one in a random sequence of even bases.
+def score_chance(odds: np.ndarray) -> np.ndarray:
+    """Compute the probability of each score in a random sequence of even bases.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def score_tail(odds: np.ndarray) -> np.ndarray:
         for gain in column:
             wider[gain : gain + len(chance)] += chance / 4
         chance = wider
-    return np.cumsum(chance[::-1])[::-1]
+    return chance
 
 
 def scan_motifs(
