@@ -61,6 +61,12 @@ def test_tail_over_all_words(rng, width):
             assert threshold == min(passing)
 
 
+def test_scores_are_bits_against_even_odds():
+    odds = log_odds(np.array([[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]]))
+    never = round(np.log2(1e-4 / 1.0001) / STEP)
+    assert odds.tolist() == [[200, never, never, never], [0] * 4, [100, 100, never, never]]
+
+
 def test_random_sequence_has_as_many_hits_as_the_p_value_says(rng):
     codes, offsets = peaks_of(rng, [500_000])
     motif = draw_motif(rng, 10)
