@@ -68,7 +68,9 @@ def test_groups_offer_what_takes_the_object(adata, mdata, group):
     assert len(dir(getattr(mdata.td, group))) > 0
 
 
-def test_an_anndata_is_told_what_is_needed(adata):
+def test_an_anndata_is_told_what_is_needed(adata, monkeypatch):
+    assert "nucleotide_spectrum" in dir(adata.td.pp)
+    monkeypatch.setattr(td.pp, "__all__", ["gene_windows"])
     assert dir(adata.td.pp) == []
     assert "sctandem.pp on AnnData: no function takes it" in repr(adata.td)
     with pytest.raises(

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from sctandem.kernels import Windows, pair_features, peak_response
+from sctandem.kernels import Windows, _window_features, pair_features, peak_response
 from sctandem.kernels._window_features import predict_baseline, sequence_summary
 
 GENE = np.array([2, 0, 0, 2, 0, 3])
@@ -86,6 +87,25 @@ def test_sequence_is_read_as_by_ridge_regression(rng):
     np.testing.assert_allclose(sequence_summary(sequence, behaviour), expected, atol=1e-8)
     with_constant = np.column_stack([sequence, np.ones(60)])
     np.testing.assert_allclose(sequence_summary(with_constant, behaviour), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [1, 40, 1 << 22])
+def test_a_sparse_matrix_is_read_like_a_dense_one_and_never_made_dense_whole(rng, monkeypatch, size):
+    monkeypatch.setattr(_window_features, "SEQUENCE_BLOCK", size)
+    counts = rng.poisson(0.3, (60, 8)).astype(np.int32)
+    counts[:, 3] = 2
+    behaviour = rng.normal(size=(60, 3))
+    read = []
+    dense = sparse.csr_matrix.toarray
+    monkeypatch.setattr(sparse.csr_matrix, "toarray", lambda self: read.append(self.shape[0]) or dense(self))
+    found = sequence_summary(sparse.csr_matrix(counts), behaviour)
+    assert max(read) <= max(1, size // 8)
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, sequence_summary(counts.astype(float), behaviour), atol=1e-10)
+    kept = np.delete(counts.astype(float), 3, axis=1)
+    spread = (kept - kept.mean(0)) / kept.std(0)
+    expected = Ridge(alpha=0.6, fit_intercept=False).fit(spread, behaviour - behaviour.mean(0)).predict(spread)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
 def test_sequence_adds_columns(windows, rng):

@@ -105,6 +105,39 @@ def test_sequence_features_of_another_name(mdata):
         TAPE(mdata, config=SMALL)
 
 
+@pytest.mark.parametrize("name", ["kmers", "motifs"])
+def test_words_and_motifs_are_read_as_a_sparse_matrix(mdata, name):
+    counts = np.random.default_rng(0).poisson(0.4, (600, 30)).astype(np.int32)
+    plain = trained(copy_mudata(mdata)).predict_expression()
+    mdata["atac"].varm["dna"] = counts.astype(np.float32)
+    dense = trained(copy_mudata(mdata), sequence_key="dna").predict_expression()
+    mdata["atac"].varm[name] = sparse.csr_matrix(counts)
+    read = trained(copy_mudata(mdata), sequence_key=name).predict_expression()
+    np.testing.assert_allclose(read, dense, rtol=1e-4)
+    assert not np.allclose(read, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("kmers", r"pp\.nucleotide_spectrum\(mdata, fasta\)"),
+        ("nucleotides", r"pp\.nucleotide_spectrum\(mdata, fasta\)"),
+        ("motifs", r"pp\.nucleotide_spectrum\(mdata, fasta, motifs=\.\.\.\)"),
+    ],
+)
+def test_what_writes_words_and_motifs_is_named(mdata, name, call):
+    TAPE.setup_mudata(mdata, sequence_key=name)
+    with pytest.raises(KeyError, match=rf"mdata\['atac'\]\.varm has no '{name}'; run `{call}` first"):
+        TAPE(mdata, config=SMALL)
+
+
+def test_too_many_words(mdata):
+    mdata["atac"].varm["kmers"] = sparse.csr_matrix((600, 32_896), dtype=np.int32)
+    TAPE.setup_mudata(mdata, sequence_key="kmers")
+    with pytest.raises(ValueError, match=r"varm\['kmers'\] has 32896 columns, but TAPE reads at most 12000.*k=6"):
+        TAPE(mdata, config=SMALL)
+
+
 def test_stored_zeros_do_not_change_the_model(mdata):
     padded = copy_mudata(mdata)
     for adata in padded.mod.values():

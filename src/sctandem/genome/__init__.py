@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sctandem.genome._chromosomes import match_chromosomes
     from sctandem.genome._coordinates import parse_intervals, peak_coordinates
     from sctandem.genome._match import match_genes
+    from sctandem.genome._motifs import read_motifs
     from sctandem.genome._sequence import sequence_features
     from sctandem.genome._windows import gene_tss, window_pairs
 
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "parse_intervals": "._coordinates",
         "peak_coordinates": "._coordinates",
         "read_genes": "._annotation",
+        "read_motifs": "._motifs",
         "sequence_features": "._sequence",
         "window_pairs": "._windows",
     },

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Centres (log10 bp) and width of the bumps that encode the distance to the transcription start site.
 DISTANCE_CENTRES = np.linspace(2, 6, 9)
 DISTANCE_WIDTH = 0.4
 #: Penalty of the ridge regression from sequence to accessibility, per peak.
 SEQUENCE_PENALTY = 0.01
+#: Values of a table of sequences that are read at once, and the most columns of one: the regression takes their square.
+SEQUENCE_BLOCK = 1 << 22
+MAX_SEQUENCE_FEATURES = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,14 @@ def peak_behaviour(response: np.ndarray, accessibility: np.ndarray) -> tuple[np.
     return size, np.column_stack([_scaled(np.log(size + 1e-3)), _scaled(np.log(accessibility + 1e-3))])
 
 
-def sequence_summary(sequence: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
+def sequence_summary(sequence: np.ndarray | sparse.csr_matrix, behaviour: np.ndarray) -> np.ndarray:
     """Say of each peak's sequence what accessibility it predicts, by ridge regression over all peaks.
 
     Parameters
     ----------
     sequence
-        Composition of each peak, peaks x features.
+        Composition of each peak, peaks x features; read a block of peaks at a time, so that a sparse matrix is never dense
+        as a whole.
     behaviour
         What is predicted, peaks x columns.
 
@@ -111,14 +121,37 @@ def sequence_summary(sequence: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
     -------
     Peaks x columns: hundreds of k-mers become a few columns that cannot single out one peak.
     """
-    spread = sequence.std(0)
-    scaled = (sequence - sequence.mean(0)) / np.where(spread > 0, spread, 1.0)
-    gram = scaled.T @ scaled + SEQUENCE_PENALTY * len(scaled) * np.eye(scaled.shape[1])
-    return scaled @ np.linalg.solve(gram, scaled.T @ (behaviour - behaviour.mean(0)))
+    n, n_features = sequence.shape
+    size = max(1, SEQUENCE_BLOCK // max(n_features, 1))
+    blocks = [slice(start, start + size) for start in range(0, n, size)]
+
+    def read(rows: slice) -> np.ndarray:
+        part: Any = sequence[rows]
+        return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float64)
+
+    def total(parts: Iterable[np.ndarray]) -> np.ndarray:
+        return reduce(np.add, parts)
+
+    mean = total(read(rows).sum(0) for rows in blocks) / n
+    spread = np.sqrt(total(((read(rows) - mean) ** 2).sum(0) for rows in blocks) / n)
+    unit = np.where(spread > 0, spread, 1.0)
+    aim = behaviour - behaviour.mean(0)
+    gram = SEQUENCE_PENALTY * n * np.eye(n_features)
+    towards = np.zeros((n_features, aim.shape[1]))
+    for rows in blocks:
+        scaled = (read(rows) - mean) / unit
+        gram += scaled.T @ scaled
+        towards += scaled.T @ aim[rows]
+    weight = np.linalg.solve(gram, towards)
+    return np.concatenate([(read(rows) - mean) / unit @ weight for rows in blocks])
 
 
 def pair_features(
-    windows: Windows, response: np.ndarray, accessibility: np.ndarray, *, sequence: np.ndarray | None = None
+    windows: Windows,
+    response: np.ndarray,
+    accessibility: np.ndarray,
+    *,
+    sequence: np.ndarray | sparse.csr_matrix | None = None,
 ) -> np.ndarray:
     """Describe each peak of each window.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scvi import REGISTRY_KEYS
 
 from sctandem._checks import (
@@ -24,9 +25,11 @@ from sctandem._checks import (
     nonempty,
     select_cells,
 )
+from sctandem._chromatin_keys import MotifKeys, SpectrumKeys, WordKeys
 from sctandem._keys import GeneWindowKeys, SequenceKeys
 from sctandem.data import as_csr
 from sctandem.kernels import Windows
+from sctandem.kernels._window_features import MAX_SEQUENCE_FEATURES
 from sctandem.model._tape_fit import TAPEData
 
 if TYPE_CHECKING:
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
-    from scipy import sparse
     from scvi.data import AnnDataManager
 
 #: Positions of cells or a mask; `None` for all.
@@ -170,7 +172,8 @@ def assemble(
     heldout_genes
         Genes that are not learned from.
     windows_key, sequence_key
-        Names of the results of `pp.gene_windows` and `pp.sequence_features`; the latter may be missing under its default.
+        Names of the results of `pp.gene_windows`, and of `pp.sequence_features` or `pp.nucleotide_spectrum`; the latter may
+        be missing under its default.
 
     Returns
     -------
@@ -200,12 +203,6 @@ def assemble(
         raise ValueError(msg)
     windows, chromosome = _windows(mdata, adata, chromatin, windows_key)
     batch = np.asarray(manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(np.int64)
-    if sequence_key != SequenceKeys().key:  # asked for by name
-        slot = f"mdata[{modalities['atac']!r}].varm"
-        check_slot(
-            chromatin.varm, sequence_key, slot, f"pp.sequence_features(mdata, fasta, key_added={sequence_key!r})"
-        )
-    sequence = chromatin.varm.get(sequence_key)
     return TAPEData(
         rna=rna,
         atac=atac,
@@ -213,10 +210,31 @@ def assemble(
         cells=has_rna & has_atac & (library > 0),
         windows=windows,
         learned=learned,
-        sequence=None if sequence is None else np.asarray(sequence, dtype=np.float64),
+        sequence=_sequence(chromatin, sequence_key, f"mdata[{modalities['atac']!r}].varm"),
         chromosome=chromosome,
         batch=np.eye(manager.summary_stats.get("n_batch", 1))[batch],
     )
+
+
+def _sequence(atac: AnnData, key: str, slot: str) -> np.ndarray | sparse.csr_matrix | None:
+    """Read what is known of the sequence of each peak, a table or a sparse matrix."""
+    if key != SequenceKeys().key:  # asked for by name
+        calls = {
+            SpectrumKeys().key: "pp.nucleotide_spectrum(mdata, fasta)",
+            WordKeys().key: "pp.nucleotide_spectrum(mdata, fasta)",
+            MotifKeys().key: "pp.nucleotide_spectrum(mdata, fasta, motifs=...)",
+        }
+        check_slot(atac.varm, key, slot, calls.get(key, f"pp.sequence_features(mdata, fasta, key_added={key!r})"))
+    sequence = atac.varm.get(key)
+    if sequence is None:
+        return None
+    if sequence.shape[1] > MAX_SEQUENCE_FEATURES:
+        msg = (
+            f"{slot}[{key!r}] has {sequence.shape[1]} columns, but TAPE reads at most {MAX_SEQUENCE_FEATURES}: the regression on "
+            "them takes the square. Count shorter words: td.pp.nucleotide_spectrum(mdata, fasta, k=6)."
+        )
+        raise ValueError(msg)
+    return as_csr(sequence) if sparse.issparse(sequence) else np.asarray(sequence)
 
 
 def _windows(mdata: MuData, rna: AnnData, atac: AnnData, key: str) -> tuple[Windows, np.ndarray]:

@@ -64,7 +64,7 @@ class TAPEData:
     cells: np.ndarray
     windows: Windows
     learned: np.ndarray
-    sequence: np.ndarray | None
+    sequence: np.ndarray | sparse.csr_matrix | None
     chromosome: np.ndarray
     batch: np.ndarray
 

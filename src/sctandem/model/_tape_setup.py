@@ -113,8 +113,9 @@ class TAPESetupMixin:
         windows_key
             The `key_added` of :func:`~sctandem.pp.gene_windows`; the windows may be made later, before the model is.
         sequence_key
-            The `key_added` of :func:`~sctandem.pp.sequence_features`. Under the default, the features in ``atac.varm`` are
-            used when present; any other name must be there when the model is made.
+            The `key_added` of :func:`~sctandem.pp.sequence_features`, or ``"kmers"``, ``"motifs"`` or ``"nucleotides"`` of
+            :func:`~sctandem.pp.nucleotide_spectrum`. Under the default, the features in ``atac.varm`` are used when present;
+            any other name must be there when the model is made.
         source_registry
             Registry of a saved model, whose categories are taken over; `TAPE.load` passes it. RNA, batch and library
             sizes, which only training needs, may then be missing, and there may be any number of cells.

@@ -8,12 +8,14 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.pp._gene_windows import gene_windows
+    from sctandem.pp._nucleotide_spectrum import nucleotide_spectrum
     from sctandem.pp._sequence_features import sequence_features
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "gene_windows": "._gene_windows",
+        "nucleotide_spectrum": "._nucleotide_spectrum",
         "sequence_features": "._sequence_features",
     },
 )

@@ -56,7 +56,8 @@ def peak_gene_links(
         Genes of other chromosomes to which each window is handed for the null distribution, which pools all windows.
     windows_key, sequence_key
         Where no model is given: the `key_added` of :func:`~sctandem.pp.gene_windows` and of
-        :func:`~sctandem.pp.sequence_features`, which are used when present.
+        :func:`~sctandem.pp.sequence_features` (or ``"kmers"`` or ``"motifs"`` of
+        :func:`~sctandem.pp.nucleotide_spectrum`), which are used when present.
     key_added
         Name of the result.
     rng

@@ -78,7 +78,8 @@ def predict_expression(
         Part of the cells to train on when no model is given; the others are scored.
     windows_key, sequence_key
         Where no model is given: the `key_added` of :func:`~sctandem.pp.gene_windows` and of
-        :func:`~sctandem.pp.sequence_features`, which are used when present.
+        :func:`~sctandem.pp.sequence_features` (or ``"kmers"`` or ``"motifs"`` of
+        :func:`~sctandem.pp.nucleotide_spectrum`), which are used when present.
     key_added
         Name of the result.
     rng
