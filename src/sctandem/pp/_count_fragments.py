@@ -104,7 +104,7 @@ def count_fragments(
     Notes
     -----
     SnapATAC2 and the definition of the file format take ``end - 1`` for the second cut, as here. The peak matrices of Cell Ranger
-    ARC count it at ``end``; the two differ where a fragment ends on the border of a peak (about one count in 5,000).
+    ARC count it at ``end``; the two differ where a fragment ends on the border of a peak (one count in 7,000 of a PBMC multiome).
 
     That a region reaches beyond the end of its chromosome cannot be seen from fragments; regions that start beyond the last
     fragment of the file (with `read="regions"` beyond the end of the index) are logged.
