@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.pp._count_fragments import count_fragments
     from sctandem.pp._gene_windows import gene_windows
     from sctandem.pp._nucleotide_spectrum import nucleotide_spectrum
     from sctandem.pp._sequence_features import sequence_features
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "count_fragments": "._count_fragments",
         "gene_windows": "._gene_windows",
         "nucleotide_spectrum": "._nucleotide_spectrum",
         "sequence_features": "._sequence_features",
