@@ -110,21 +110,41 @@ class MotifKeys:
 
 @dataclass(frozen=True, slots=True)
 class DeviationKeys:
-    """Slots of `tl.sequence_deviations`: entries of `obsm` and `uns[key]` with its table, a row a word or motif."""
+    """Slots of `tl.sequence_deviations`: entries of `obsm`, and `uns[result]` with its table, a row a word or motif."""
 
-    key: str
+    key: str = "motif"
     params: str = PARAMS
     table: str = TABLE
     name: str = "name"
     n_peaks: str = "n_peaks"
+    n_cells: str = "n_cells"
     variability: str = "variability"
     pvalue: str = "pvalue"
     fdr: str = "fdr"
 
     @property
+    def z(self) -> str:
+        """`obsm`: Z scores of motifs, a table of cells x motifs, float32."""
+        return f"{self.key}_z"
+
+    @property
+    def words(self) -> str:
+        """`obsm`: Z scores of words, an array of cells x words, float32."""
+        return f"X_{self.key}"
+
+    @property
     def deviations(self) -> str:
-        """`obsm`: bias-corrected deviations, cells x features, float32."""
+        """`obsm`: bias-corrected deviations, a table for motifs and an array for words, float32."""
         return f"{self.key}_deviations"
+
+    @property
+    def result(self) -> str:
+        """`uns`: parameters and table (the words and motifs themselves have keys of their own there)."""
+        return f"{self.key}_deviations"
+
+
+#: Features of `tl.sequence_deviations`, and the default key of each.
+DEVIATION_KEYS: Final = {"motifs": "motif", "kmers": "kmers"}
 
 
 @dataclass(frozen=True, slots=True)

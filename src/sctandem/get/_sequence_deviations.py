@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anndata import AnnData
+from mudata import MuData
+
+from sctandem._checks import check_modalities, check_option, check_slot, check_type
+from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+
+def sequence_deviations(
+    data: AnnData | MuData,
+    features: str = "motifs",
+    *,
+    modalities: Mapping[str, str] | None = None,
+    key: str | None = None,
+) -> pd.DataFrame:
+    """Read how much the openness of the peaks with each motif or word varies between cells.
+
+    Needs :func:`sctandem.tl.sequence_deviations`.
+
+    Parameters
+    ----------
+    data
+        Peaks, or an object with such a modality.
+    features
+        ``"motifs"`` or ``"kmers"``.
+    modalities
+        From the role ``"atac"`` to the name of the modality in `data`. By default the same.
+    key
+        The `key_added` of :func:`sctandem.tl.sequence_deviations`.
+
+    Returns
+    -------
+    A row a motif or word, the most variable first: ``name``, ``n_peaks``, ``n_cells``, ``variability``, ``pvalue``, ``fdr``.
+
+    Raises
+    ------
+    KeyError
+        When nothing was computed under `key`, or there is no such modality.
+    ValueError
+        When `features` is neither.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> from anndata import AnnData
+    >>> rows = {
+    ...     "name": ["GATA1", "SPI1"],
+    ...     "n_peaks": 90,
+    ...     "n_cells": 50,
+    ...     "variability": [1.1, 2.5],
+    ...     "pvalue": 0.1,
+    ...     "fdr": 0.1,
+    ... }
+    >>> atac = AnnData(uns={"motif_deviations": {"table": pd.DataFrame(rows)}})  # tl.sequence_deviations writes this
+    >>> td.get.sequence_deviations(atac)["name"].tolist()
+    ['SPI1', 'GATA1']
+    """
+    check_option(features, tuple(DEVIATION_KEYS), "features")
+    atac, slot = open_chromatin(data, modalities)
+    keys = DeviationKeys(DEVIATION_KEYS[features] if key is None else key)
+    function = f"td.tl.sequence_deviations(data, {features!r})"
+    held = check_slot(atac.uns, keys.result, f"{slot}.uns", function)
+    table = check_slot(held, keys.table, f"{slot}.uns[{keys.result!r}]", function)
+    return table.sort_values(keys.variability, ascending=False, kind="stable", ignore_index=True)
+
+
+def open_chromatin(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tuple[AnnData, str]:
+    """Return the peaks, and what to call them in messages."""
+    if isinstance(data, MuData):
+        name = check_modalities(data, modalities, required=("atac",))["atac"]
+        return data.mod[name], f"mdata[{name!r}]"
+    check_type(data, AnnData, "data", hint="Peaks, or a MuData with such a modality.")
+    return data, "adata"
