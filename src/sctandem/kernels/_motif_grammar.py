@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binom, norm
 
 from sctandem._compat import cached_njit
+
+if TYPE_CHECKING:
+    from sctandem.kernels._motif_sites import MotifSites
 
 #: Widths, in bp, of the windows in which a preferred spacing is looked for.
 SPACING_WINDOWS = (1, 3)
@@ -15,67 +19,6 @@ SPACING_WINDOWS = (1, 3)
 N_EXCHANGES = 100
 #: Least expected number of peaks with both motifs.
 LEAST_EXPECTED = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class MotifSites:
-    """Places of motifs, one row a place, sorted by peak, then motif, then start.
-
-    Attributes
-    ----------
-    peak, motif, start
-        Positions, and bp from the start of the peak, (sites,).
-    strand
-        1 or -1; 0 where the motif fits both strands, at the same place or overlapping, so that it has no direction, (sites,).
-    quality
-        Rank of the score among those of the same motif, 0 to 1, (sites,).
-    first
-        Position of each peak's first site, and the number of sites, (peaks + 1,).
-    width
-        Of each motif in bp, (motifs,).
-    """
-
-    peak: np.ndarray
-    motif: np.ndarray
-    start: np.ndarray
-    strand: np.ndarray
-    quality: np.ndarray
-    first: np.ndarray
-    width: np.ndarray
-
-    @classmethod
-    def build(
-        cls,
-        peak: np.ndarray,
-        motif: np.ndarray,
-        start: np.ndarray,
-        *,
-        strand: np.ndarray,
-        score: np.ndarray,
-        width: np.ndarray,
-        n_peaks: int,
-    ) -> MotifSites:
-        """Sort hits, make one place of hits on both strands, and take the direction from those that have none."""
-        order = np.lexsort((-score, start, motif, peak))
-        peak, motif, start = (np.asarray(x)[order].astype(np.int64) for x in (peak, motif, start))
-        strand, score = np.asarray(strand)[order].astype(np.int8), np.asarray(score)[order]
-        same = np.zeros(peak.size, dtype=bool)
-        same[1:] = (np.diff(peak) == 0) & (np.diff(motif) == 0) & (np.diff(start) == 0)
-        keep = np.flatnonzero(~same)
-        both = np.add.reduceat(same, keep) > 0 if keep.size else np.zeros(0, dtype=bool)
-        peak, motif, start, score = peak[keep], motif[keep], start[keep], score[keep]
-        strand = np.where(both, 0, strand[keep]).astype(np.int8)
-        near = (np.diff(peak) == 0) & (np.diff(motif) == 0) & (np.diff(start) < np.asarray(width)[motif[:-1]])
-        opposite = near & (strand[:-1] != strand[1:])
-        strand[:-1][opposite] = 0
-        strand[1:][opposite] = 0
-        quality = np.empty(peak.size)
-        by_motif = np.lexsort((score, motif))
-        count = np.bincount(motif, minlength=len(width))
-        rank = np.arange(peak.size) - np.repeat(np.cumsum(count) - count, count)
-        quality[by_motif] = (rank + 0.5) / np.repeat(np.maximum(count, 1), count)
-        first = np.searchsorted(peak, np.arange(n_peaks + 1))
-        return cls(peak, motif, start, strand, quality, first, np.asarray(width, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +88,8 @@ def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Toget
         mixed += p * cross + q * ok
         qs += q * cross
     # a half in each cell of one more table keeps empty cells finite
-    r, s = r + 0.25, s + 0.25
-    variance = (pr + 0.125) / (2 * r**2) + (mixed + 0.25) / (2 * r * s) + (qs + 0.125) / (2 * s**2)
+    r, s = r + 0.125, s + 0.125
+    variance = (pr + 0.0625) / (2 * r**2) + (mixed + 0.125) / (2 * r * s) + (qs + 0.0625) / (2 * s**2)
     return Together(observed, expected, np.log(r / s), variance, first, peaks.size)
 
 

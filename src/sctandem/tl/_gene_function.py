@@ -161,7 +161,8 @@ def gene_function(
     inputs = _read(mdata, named, batch_key=batch_key, size_factor_key=size_factor_key, windows_key=windows_key)
     bodies = _gene_bodies(mdata.mod[named["rna"]], genes, inputs.places)
 
-    from sctandem.kernels._gene_function import cell_functions, equivalence, peak_effects
+    from sctandem.kernels._cell_functions import cell_functions
+    from sctandem.kernels._gene_function import equivalence, peak_effects
 
     cells = cell_functions(inputs.rna, inputs.atac, library=inputs.library, batch=inputs.batch)
     openness = np.asarray((inputs.atac > 0).mean(axis=0)).ravel()

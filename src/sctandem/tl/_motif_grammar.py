@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 from scipy import sparse
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control
 
 from sctandem._blocks import matrix_blocks
 from sctandem._checks import (
@@ -28,6 +27,7 @@ from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys, MotifKeys, Spec
 from sctandem._keys import MODALITIES
 from sctandem._random import draw_seed
 from sctandem.genome import peak_coordinates
+from sctandem.tl._grammar_groups import peak_groups, strata_codes, with_background
 from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
@@ -36,16 +36,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from sctandem._random import RNG
-    from sctandem.kernels._motif_grammar import MotifSites
+    from sctandem.kernels._motif_sites import MotifSites
 
 logger = logging.getLogger(__name__)
 
-#: Parts into which GC content, accessibility and width divide the peaks, and peaks of the background for each of the group.
-N_GC, N_OPEN, N_WIDTH, N_MATCHED = 4, 3, 3, 20
-#: False discovery rate up to which a peak counts as more open in a group.
-OPEN_FDR = 0.05
-#: Name of the group where there is no column.
-ALL = "all"
 _CALL = "td.pp.nucleotide_spectrum(data, fasta, motifs=...)"
 
 
@@ -156,22 +150,22 @@ def motif_grammar(
     >>> td.get.motif_grammar(adata, test="spacing")["spacing"].tolist()
     [10]
     """
+    name = _atac_name(data, modalities)
     check_target(data, key_added, copy=copy)
     check_slot_names({"motifs_key": motifs_key})
     check_number(top_share, "top_share", low=1e-6, high=0.5)
     check_positive(max_spacing, "max_spacing", whole=True)
     check_positive(min_peaks, "min_peaks", whole=True)
-    name = _atac_name(data, modalities)
     atac, slot = (data, "adata") if name is None else (data.mod[name], f"mdata[{name!r}]")
     seed = draw_seed(rng)
     names, sites = _read_sites(atac, motifs_key, slot)
     strata, opened = _strata(atac, slot)
-    groups = _groups(atac, groupby, opened, slot=slot, top_share=top_share)
+    groups = peak_groups(atac, groupby, opened, slot=slot, top_share=top_share)
     middle = _widths(atac) // 2
     generator = np.random.default_rng(seed)
     found, rows = [], []
     for group in groups:
-        chosen, background = _matched(group, strata, generator)
+        chosen, background = with_background(group, strata, generator)
         rows.append((group.name, group.n_cells, chosen.size, background.size))
         if chosen.size < min_peaks:
             logger.warning("group %r has %d peaks of its own; %d are needed", group.name, chosen.size, min_peaks)
@@ -182,7 +176,7 @@ def motif_grammar(
         found.append(part.assign(group=group.name))
     if not found:
         msg = (
-            f"no group has {min_peaks} peaks that are more open than in the other cells: {listed_groups(rows)}. Choose groups that "
+            f"no group has {min_peaks} peaks that are more open than in the other cells: {_listed(rows)}. Choose groups that "
             "differ, or min_peaks=<fewer>."
         )
         raise ValueError(msg)
@@ -205,17 +199,7 @@ def motif_grammar(
     return target if copy else None
 
 
-@dataclass(frozen=True)
-class _Group:
-    """A group of cells: how many, its peaks, and those that may be background (`None` for none)."""
-
-    name: str
-    n_cells: int
-    peaks: np.ndarray
-    others: np.ndarray
-
-
-def listed_groups(rows: list[tuple[str, int, int, int]]) -> str:
+def _listed(rows: list[tuple[str, int, int, int]]) -> str:
     """Write how many peaks each group has."""
     return ", ".join(f"{name} {n_peaks}" for name, _, n_peaks, _ in rows[:10])
 
@@ -230,7 +214,7 @@ def _atac_name(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> 
 
 def _read_sites(atac: AnnData, key: str, slot: str) -> tuple[list[str], MotifSites]:
     """Read the names of the motifs and their places."""
-    from sctandem.kernels._motif_grammar import MotifSites
+    from sctandem.kernels._motif_sites import MotifSites
 
     keys = MotifKeys(key)
     kept = check_slot(atac.uns, key, f"{slot}.uns", _CALL)
@@ -275,56 +259,6 @@ def _strata(atac: AnnData, slot: str) -> tuple[np.ndarray, sparse.csr_matrix]:
     return np.column_stack([np.nan_to_num(gc, nan=0.5), share, _widths(atac)]), opened
 
 
-def _groups(
-    atac: AnnData, groupby: str | None, opened: sparse.csr_matrix, *, slot: str, top_share: float
-) -> list[_Group]:
-    """Find the peaks of each group."""
-    everything = np.arange(atac.n_vars)
-    if groupby is None:
-        return [_Group(ALL, atac.n_obs, everything, everything[:0])]
-    labels = check_key(atac.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
-    categories = labels.cat.categories
-    if len(categories) < 2:
-        msg = f"groupby={groupby!r} has {len(categories)} group; groups are compared with each other, and need two or more."
-        raise ValueError(msg)
-    known = labels.notna().to_numpy()
-    total = np.asarray(opened[known].sum(axis=0), dtype=np.float64).ravel()
-    groups = []
-    for category in categories:
-        member = (labels == category).to_numpy()
-        here = np.asarray(opened[member].sum(axis=0), dtype=np.float64).ravel()
-        rest = total - here
-        ratio = np.log((here + 0.5) / max(here.sum(), 1)) - np.log((rest + 0.5) / max(rest.sum(), 1))
-        z = ratio / np.sqrt(1 / (here + 0.5) + 1 / (rest + 0.5))
-        open_ = (false_discovery_control(norm.sf(z)) <= OPEN_FDR) & (total > 0)
-        highest = np.argsort(-z, kind="stable")[: max(int(top_share * z.size), 1)]
-        chosen = np.intersect1d(highest, np.flatnonzero(open_))
-        # what is about as open in the group as its peaks are is no background
-        groups.append(_Group(str(category), int(member.sum()), chosen, np.flatnonzero(~open_ & (total > 0))))
-    return groups
-
-
-def _matched(group: _Group, strata: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the peaks of a group and their background: of every stratum as many times its peaks as there are, up to 20."""
-    if group.others.size == 0 or group.peaks.size == 0:
-        return group.peaks, group.others
-    code = _codes(strata, group.peaks)
-    drawn = []
-    for each, n in zip(*np.unique(code[group.peaks], return_counts=True), strict=True):
-        pool = group.others[code[group.others] == each]
-        drawn.append(pool if pool.size <= N_MATCHED * n else rng.choice(pool, N_MATCHED * n, replace=False))
-    return group.peaks, np.sort(np.concatenate(drawn))
-
-
-def _codes(strata: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Give numbers to the strata: quantiles, over the given peaks, of GC, accessibility and width."""
-    code = np.zeros(len(strata), dtype=np.int64)
-    for values, n in zip(strata.T, (N_GC, N_OPEN, N_WIDTH), strict=True):
-        edges = np.unique(np.quantile(values[peaks], np.arange(1, n) / n))
-        code = code * n + np.searchsorted(edges, values, side="right")
-    return code
-
-
 def _test_pairs(
     sites: MotifSites,
     chosen: np.ndarray,
@@ -339,7 +273,7 @@ def _test_pairs(
     """Test all pairs in the peaks of one group; a row a pair and test."""
     from sctandem.kernels._motif_grammar import cooccurrence, order, spacing, together
 
-    code = _codes(strata, chosen)
+    code = strata_codes(strata, chosen)
     tables = [together(sites, peaks, code[peaks]) for peaks in (chosen, background) if peaks.size]
     common = cooccurrence(tables[0], tables[1] if len(tables) > 1 else None)
     first, second = np.triu_indices(len(names), 1)
