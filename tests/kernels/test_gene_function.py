@@ -10,7 +10,7 @@ from sctandem.kernels import _gene_function as kernel
 from sctandem.kernels._cell_functions import CellFunctions, cell_functions, peak_responses
 from sctandem.kernels._gene_function import _Windows, equivalence, peak_effects
 
-N_GENES, PER_GENE, WIDTH = 240, 6, 8
+N_GENES, PER_GENE, WIDTH = 150, 6, 8
 
 
 def world(rng, *, tau=0.3, links=0.3, noise=0.02):

@@ -73,6 +73,7 @@ def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Toget
             here, sites.first, sites.motif, sites.start, quality=sites.quality, width=sites.width
         )
         size = here.size
+        np.fill_diagonal(both, alone)  # of no use, but no negative number of peaks either
         # a motif has the peaks that hold it, but for those where the site is the other motif's
         a = alone[:, None] - lost
         b = a.T

@@ -133,9 +133,15 @@ def gene_function(
     ``"silent"`` is a statement with evidence: the peak is open in at least 2 % of the cells, its accessibility varies (0.2 or more), and two one-sided tests
     (`silent_fdr`) exclude an effect of `min_effect` or more. A peak that opens alike in all cells can tell nothing and is undecided.
 
-    On ten simulated multiomes of 2,000 cells (:func:`sctandem.datasets.simulate_multiome`) what is called at 10 % is measured by
-    ``python -m benchmarks gene_activity --part function``. All roles are associations: a peak that only opens together with an enhancer of the
-    same window is told from it as far as their responses differ, and one outside all windows is not seen.
+    On five simulated multiomes of 2,000 cells and 4,000 peaks (``python -m benchmarks gene_activity --part function``) 226 pairs were called at
+    10 %, 7.5 % of them falsely, and of 10,712 silent ones 5 % had an effect of `min_effect` or more (9 % of all pairs have). Ranked by ``score``, true links
+    reach an average precision of 0.43; correlation over cells reaches 0.29, over neighbours of cells 0.32, distance 0.25. :func:`sctandem.tl.peak_gene_links` ranks a little
+    better (0.45 on the same), takes a hundred times as long and calls 11 pairs. In sparse data little can be said: in 2,641 A549 cells with 300 open peaks each
+    nothing was called, though the best-ranked peaks of genes known to follow the treatment are positive.
+
+    All roles are associations: a peak that only opens together with an enhancer of the
+    same window is told from it as far as their responses differ, and one outside all windows is not seen. The error rate of ``"silent"`` is that of effects of `min_effect`: smaller
+    ones there may be.
     Cost: seconds for 2,000 cells, 4,000 peaks; memory for the counts, and 20 x 20 numbers a gene.
 
     References
