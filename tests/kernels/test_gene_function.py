@@ -107,12 +107,14 @@ def test_kinds_of_peaks_teach_each_other(rng):
     called = found.fdr <= 0.1
     assert called[linked].mean() > 0.3
     assert called[~linked].sum() <= 0.15 * called.sum()
+    assert (found.pvalue[~linked] <= 0.2).mean() == pytest.approx(0.2, abs=0.06)
     alone = peak_effects(
         windows,
         CellFunctions(cells.response, profile, cells.information, cells.tested),
         openness,
         chromosome=np.zeros(N_GENES),
     )
+    assert alone.spread == 1  # no peak of another chromosome to compare with
     assert (alone.fdr <= 0.1)[linked].mean() < called[linked].mean()  # one chromosome: nothing is expected
 
 

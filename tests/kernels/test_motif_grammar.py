@@ -195,3 +195,18 @@ def test_spacing_needs_enough_peaks(rng):
     middle = np.full(N_PEAKS, LENGTH // 2)
     assert spacing(sites, np.arange(3), (0, 1), middle=middle, reach=50, least=20) is None
     assert spacing(sites, np.arange(N_PEAKS), (0, 1), middle=middle, reach=50, least=N_PEAKS) is None
+
+
+def test_gaps_are_those_of_the_nearest_pairs_that_do_not_overlap(rng):
+    sites = sites_of(random_hits(rng, rate=2.0))
+    found = spacing(sites, np.arange(N_PEAKS), (0, 3), middle=np.full(N_PEAKS, LENGTH // 2), reach=40, least=5)
+    gaps = []
+    for peak in range(N_PEAKS):
+        rows = np.flatnonzero(sites.peak == peak)
+        first, second = (sites.start[rows[sites.motif[rows] == motif]] for motif in (0, 3))
+        apart = [max(y - x - 8, x - y - 12) for x in first for y in second]
+        gaps.extend(sorted(gap for gap in apart if 0 <= gap < 40)[:1])
+    assert found.n_peaks == len(gaps)
+    half = found.width // 2
+    assert found.observed == sum(abs(gap - found.gap) <= half for gap in gaps)
+    assert found.expected < found.observed
