@@ -122,6 +122,10 @@ def motif_grammar(
     *Spacing*: the gap that the nearest pairs prefer, against the same peaks with the places of b exchanged between them; the most unusual
     gap (or three neighbouring ones) is corrected for all that were looked at.
 
+    In simulations of 8,000 peaks, 500 of them of the group, in which six of 20 motifs are three times as frequent by themselves, a pair put together into 30 %
+    of the peaks is found in two of three runs at 5 %, an order and a spacing always; without any grammar p-values are uniform (co-occurrence) or larger (the
+    exact tests). Co-occurrence needs many peaks: with 200 of them it is hardly ever found.
+
     Peaks that overlap each other would be counted twice: merge them before. Tested are pairs of different motifs. A motif can stand for its whole
     family: of several significant pairs with similar motifs, one may be the cause.
     Cost: (motifs in a peak)\ :sup:`2` x peaks, and 8 x motifs\ :sup:`2` x 10 bytes; a group of 5,000 peaks and 100 motifs takes seconds.
