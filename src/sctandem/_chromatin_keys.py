@@ -58,9 +58,13 @@ class GeneFunctionKeys:
     place: str = "place"
     role: str = "role"
     openness: str = "openness"
+    variation: str = "variation"
     effect: str = "effect"
+    se: str = "se"
+    score: str = "score"
     pvalue: str = "pvalue"
     fdr: str = "fdr"
+    silent_fdr: str = "silent_fdr"
 
 
 #: Categories of `GeneFunctionKeys.role` and `GeneFunctionKeys.place`.
@@ -155,6 +159,18 @@ class GrammarKeys:
     params: str = PARAMS
     table: str = TABLE
     group: str = "group"
+    groups: str = "groups"
     motif_a: str = "motif_a"
     motif_b: str = "motif_b"
+    test: str = "test"
     n_peaks: str = "n_peaks"
+    observed: str = "observed"
+    expected: str = "expected"
+    effect: str = "effect"
+    spacing: str = "spacing"
+    pvalue: str = "pvalue"
+    fdr: str = "fdr"
+
+
+#: Categories of `GrammarKeys.test`.
+GRAMMAR_TESTS: Final = ("cooccurrence", "order", "spacing")

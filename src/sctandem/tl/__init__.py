@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._drivers import drivers
     from sctandem.tl._gene_associations import gene_associations
+    from sctandem.tl._gene_function import gene_function
+    from sctandem.tl._motif_grammar import motif_grammar
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
@@ -27,6 +29,8 @@ __getattr__, __dir__, __all__ = attach(
         "differential_expression": "._differential_expression",
         "drivers": "._drivers",
         "gene_associations": "._gene_associations",
+        "gene_function": "._gene_function",
+        "motif_grammar": "._motif_grammar",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mudata import MuData
+
+from sctandem._checks import check_adata, check_modalities, check_number, check_option, check_slot
+from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys
+from sctandem._keys import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from anndata import AnnData
+
+
+def motif_grammar(
+    data: AnnData | MuData,
+    group: str | None = None,
+    fdr: float | None = None,
+    *,
+    test: str | None = None,
+    modalities: Mapping[str, str] | None = None,
+    key: str = "motif_grammar",
+) -> pd.DataFrame:
+    """Read which pairs of motifs lie together, in an order, or at a spacing.
+
+    Needs :func:`sctandem.tl.motif_grammar`.
+
+    Parameters
+    ----------
+    data
+        The object.
+    group
+        One group of cells; by default all.
+    fdr
+        Keep only rows with at most this false discovery rate, between 0 and 1.
+    test
+        ``"cooccurrence"``, ``"order"`` or ``"spacing"``; by default all.
+    modalities
+        From the role ``"atac"`` to the name of the modality of a MuData. By default the same.
+    key
+        The `key_added` of :func:`sctandem.tl.motif_grammar`.
+
+    Returns
+    -------
+    One row per group, pair and test, by rising p-value: ``group``, ``motif_a``, ``motif_b``, ``test``, ``n_peaks``, ``observed``,
+    ``expected``, ``effect``, ``spacing``, ``pvalue``, ``fdr``; see :func:`sctandem.tl.motif_grammar`.
+
+    Raises
+    ------
+    KeyError
+        When the grammar was not read.
+    ValueError
+        For a group or test that is not there, and when `fdr` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> from anndata import AnnData
+    >>> row = {"group": "B", "motif_a": "PAX5", "motif_b": "EBF1", "test": "order", "pvalue": 0.01, "fdr": 0.02}
+    >>> adata = AnnData(shape=(2, 3))
+    >>> adata.uns["motif_grammar"] = {"table": pd.DataFrame([row])}  # tl.motif_grammar writes this
+    >>> len(td.get.motif_grammar(adata, "B", fdr=0.05))
+    1
+    """
+    keys = GrammarKeys(key)
+    if isinstance(data, MuData):
+        name = check_modalities(data, modalities, required=MODALITIES[1:])[MODALITIES[1]]
+        atac, slot = data.mod[name], f"mdata[{name!r}]"
+    else:
+        check_adata(data)
+        atac, slot = data, "adata"
+    rows = check_slot(atac.uns, key, f"{slot}.uns", "sctandem.tl.motif_grammar(data)")[keys.table]
+    if group is not None:
+        check_option(group, list(rows[keys.group].astype(str).unique()), "group")
+        rows = rows[rows[keys.group].astype(str) == group]
+    if test is not None:
+        check_option(test, GRAMMAR_TESTS, "test")
+        rows = rows[rows[keys.test] == test]
+    if fdr is not None:
+        check_number(fdr, "fdr", low=0, high=1)
+        rows = rows[rows[keys.fdr] <= fdr]
+    return rows.reset_index(drop=True)
