@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sctandem.tl._deconvolve import deconvolve
     from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._drivers import drivers
+    from sctandem.tl._gene_activity import gene_activity
     from sctandem.tl._gene_associations import gene_associations
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "deconvolve": "._deconvolve",
         "differential_expression": "._differential_expression",
         "drivers": "._drivers",
+        "gene_activity": "._gene_activity",
         "gene_associations": "._gene_associations",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",
