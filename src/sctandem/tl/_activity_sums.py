@@ -226,35 +226,56 @@ class Collector:
         return Sums(counts, scores, self.unassigned, var, table, shares)
 
 
-def sum_peaks(matrix: Any, sources: Sources, loci: pd.DataFrame, rule: Rule) -> Sums:
-    """Sum up a matrix of cells x peaks, block by block.
+def sum_sources(
+    parts: Iterable[tuple[Any, Sources]], loci: pd.DataFrame, rule: Rule, n_cells: int, total: np.ndarray | None = None
+) -> Sums:
+    """Sum up counts of sources, block by block.
 
     Parameters
     ----------
-    matrix
-        Counts, checked, in any format or backed by a file.
-    sources
-        The peaks.
+    parts
+        Counts, cells x sources, checked, in any format or backed by a file, and these sources. No two parts have a gene in
+        common.
     loci
         The genes.
     rule
         The way of weighing.
+    n_cells
+        How many cells there are.
+    total
+        Of each cell what there was to count, where the sources do not cover all of it.
 
     Returns
     -------
     The result.
     """
-    n_cells, n_peaks = matrix.shape
     collector = Collector(n_cells, len(loci), rule)
-    counted, capped = np.zeros((2, n_peaks), dtype=np.int64)
+    counts, scores, genes = [], [], [np.zeros(0, dtype=np.int64)]
+    for matrix, sources in parts:
+        both = _sum_blocks(matrix, sources, collector)
+        counts.append(both[0])
+        scores.append(both[1])
+        genes.append(sources.genes)
+    if total is not None:
+        collector.unassigned = total - sum(np.asarray(part.sum(axis=1, dtype=np.int64)).ravel() for part in counts)
+    order = np.concatenate(genes)
+    placed = _beside(counts, order, collector.shape)
+    counts.clear()
+    return collector.finish(placed, _beside(scores, order, collector.shape), loci)
+
+
+def _sum_blocks(matrix: Any, sources: Sources, collector: Collector) -> tuple[Any, Any]:
+    """Sum up one part; return counts and scores."""
+    n_cells, n_sources = matrix.shape
+    counted, capped = np.zeros((2, n_sources), dtype=np.int64)
     parts: list[list[Any]] = []
     by_columns = isinstance(matrix, CSCDataset)
     for where, values in matrix_blocks(matrix):
         block = sparse.csr_matrix(values)
         block.sum_duplicates()
         rows = where
-        if by_columns:  # some peaks of all cells
-            block = sparse.csr_matrix((block.data, block.indices + where.start, block.indptr), (n_cells, n_peaks))
+        if by_columns:  # some sources of all cells
+            block = sparse.csr_matrix((block.data, block.indices + where.start, block.indptr), (n_cells, n_sources))
             rows = slice(0, n_cells)
         sums, *part = collector.sums(block, sources, rows)
         counted += sums.counted
@@ -263,7 +284,17 @@ def sum_peaks(matrix: Any, sources: Sources, loci: pd.DataFrame, rule: Rule) -> 
     collector.account(sources, counted, capped)
     counts = sparse.vstack([part[0] for part in parts], format="csr")
     parts = [[None, part[1]] for part in parts]  # the counts are there twice no longer than needed
-    return collector.finish(counts, sparse.vstack([part[1] for part in parts], format="csr"), loci)
+    return counts, sparse.vstack([part[1] for part in parts], format="csr")
+
+
+def _beside(parts: list[Any], genes: np.ndarray, shape: tuple[int, int]) -> Any:
+    """Put the genes of several parts beside one another, in their order among all."""
+    if len(parts) == 1 and np.array_equal(genes, np.arange(shape[1])):
+        return parts[0]
+    joined = sparse.hstack(parts, format="csr")
+    made = sparse.csr_matrix((joined.data, genes[joined.indices].astype(np.int32), joined.indptr), shape=shape)
+    made.sort_indices()
+    return made
 
 
 def weight_table(sources: Sources, genes: Sequence[str] | pd.Index, peaks: pd.Index) -> pd.DataFrame:
