@@ -10,11 +10,14 @@ from sctandem._keys import PARAMS, TABLE
 
 @dataclass(frozen=True, slots=True)
 class FragmentKeys:
-    """Slots of `pp.count_fragments`: a column of `obs`, and `uns[key]`."""
+    """Slots of `pp.count_fragments`: a column of `obs`, columns of `var`, and `uns[key]`."""
 
     key: str = "count_fragments"
     params: str = PARAMS
     n_fragments: str = "n_fragments"
+    chrom: str = "chrom"
+    start: str = "start"
+    end: str = "end"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ MAX_PARAMETERS = 10
 #: A design of samples is said with several arguments (covariates or a formula, the reference or contrasts), as everywhere it is.
 MORE_PARAMETERS = {"deconvolve": 11, "differential_expression": 12}
 
+#: They make an object from files, and so take none and need no copy.
+MAKERS = {"count_fragments"}
+
 #: Who may import whom inside the package; private top-level files (`_keys`, `_checks`, ...) are open to all.
 LAYERS: dict[str, set[str]] = {
     "kernels": set(),
@@ -70,9 +73,10 @@ def signature_problems(function: Callable, group: str) -> list[str]:
     if len(parameters) > most:
         problems.append(f"{len(parameters)} parameters, at most {most}")
     problems += _rng_problems(signature, group)
-    if group in {"pp", "tl", "pl", "get"}:
+    maker = function.__name__ in MAKERS
+    if group in {"pp", "tl", "pl", "get"} and not maker:
         problems += _data_problems(signature, parameters)
-    if group in {"pp", "tl"}:
+    if group in {"pp", "tl"} and not maker:
         problems += _copy_problems(signature, parameters)
     if group == "pl":
         if "ax" in signature.parameters and signature.parameters["ax"].default is not None:

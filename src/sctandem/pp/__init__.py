@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.pp._count_fragments import count_fragments
     from sctandem.pp._gene_windows import gene_windows
     from sctandem.pp._sequence_features import sequence_features
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "count_fragments": "._count_fragments",
         "gene_windows": "._gene_windows",
         "sequence_features": "._sequence_features",
     },
