@@ -6,13 +6,13 @@ import gzip
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 #: Bytes of text that are held at once.
 BLOCK = 1 << 22
@@ -91,13 +91,17 @@ class FragmentFile:
         The same array filled anew each time, and how many bytes of it are whole lines.
         """
         size = size or BLOCK
-        text, held = np.empty(size + 1, dtype=np.uint8), 0  # one more for the line feed of the last line
+        space, held = bytearray(size + 1), 0  # one more for the line feed of the last line
+        text = np.frombuffer(space, dtype=np.uint8)
+        if offset >> 16 >= self.path.stat().st_size - len(_END):
+            msg = f"{self.path} is truncated, or its index belongs to another file: it ends before a place that the index names."
+            raise ValueError(msg)
         with self.path.open("rb") as raw:
             raw.seek(offset >> 16)
             with gzip.GzipFile(fileobj=raw) as file:
                 try:
                     file.read(offset & 0xFFFF)
-                    while n_read := file.readinto(memoryview(text)[held:size]):
+                    while n_read := file.readinto(memoryview(space)[held:size]):
                         held += n_read
                         whole = _last_line_feed(text, held)
                         if whole:

@@ -94,9 +94,7 @@ class _Counter:
         if self.learn:
             table.make_room(n_lines, size)
         parts = table.text, table.ends, table.slots, table.n
-        n, table.n = parse_block(
-            text, size, *self.contigs, *parts, self.learn, self.lines, self.closed, self.parsed
-        )
+        n, table.n = parse_block(text, size, *self.contigs, *parts, self.learn, self.lines, self.closed, self.parsed)
         if self.lines[kernel.FAULT]:
             self._fail(text)
         if self.per_cell.size < table.n:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sctandem._checks import check_path, listed
+from sctandem._checks import listed
 from sctandem.genome._annotation import _open
 from sctandem.genome._coordinates import find_columns, peak_coordinates
 
@@ -31,6 +32,8 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
     ------
     FileNotFoundError
         When there is no such file.
+    TypeError
+        For anything else.
     ValueError
         When there are no regions, one has no or impossible coordinates, or names repeat.
 
@@ -41,13 +44,15 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
     >>> read_regions(pd.DataFrame({"chrom": ["chr1"], "start": [5], "end": [9]})).index.tolist()
     ['chr1:5-9']
     """
-    if hasattr(regions, "var_names"):
-        table, source = regions.var, "regions.var"
-    elif isinstance(regions, pd.DataFrame):
+    if isinstance(regions, pd.DataFrame):
         table, source = regions, "the table of regions"
-    else:
-        check_path(regions, "regions")
+    elif isinstance(regions, str | PathLike):
         table, source = _read_bed(Path(regions)), str(regions)
+    else:
+        table, source = getattr(regions, "var", None), "regions.var"
+    if not isinstance(table, pd.DataFrame):
+        msg = f"regions must be a BED file, a table or an AnnData, got {type(regions).__name__}: {regions!r:.80}"
+        raise TypeError(msg)
     if not len(table):
         msg = f"{source} holds no regions."
         raise ValueError(msg)

@@ -80,6 +80,17 @@ class Barcodes:
 
 
 @cached_njit(nogil=True)
+def _same(block, start, stop, text, first, last):
+    """Say whether two stretches of bytes are equal."""
+    if stop - start != last - first:
+        return False
+    i = 0
+    while i < stop - start and block[start + i] == text[first + i]:
+        i += 1
+    return i == stop - start
+
+
+@cached_njit(nogil=True)
 def _find(data, start, stop, text, ends, slots):
     """Return the place in the table where these bytes are, or the empty one where they belong."""
     value = np.uint64(14695981039346656037)  # FNV-1a
@@ -87,20 +98,10 @@ def _find(data, start, stop, text, ends, slots):
         value = (value ^ np.uint64(data[i])) * np.uint64(1099511628211)
     mask = np.uint64(slots.size - 1)
     place = (value ^ (value >> np.uint64(32))) & mask
-    length = stop - start
     while True:
         number = slots[place]
-        if number < 0:
+        if number < 0 or _same(data, start, stop, text, ends[number], ends[number + 1]):
             return place
-        first = ends[number]
-        if ends[number + 1] - first == length:
-            same = True
-            for i in range(length):
-                if text[first + i] != data[start + i]:
-                    same = False
-                    break
-            if same:
-                return place
         place = (place + np.uint64(1)) & mask
 
 
@@ -124,17 +125,6 @@ def _number(block, at):
 
 
 @cached_njit(nogil=True)
-def _same(block, start, stop, text, first, last):
-    """Say whether two stretches of bytes are equal."""
-    if stop - start != last - first:
-        return False
-    for i in range(stop - start):
-        if block[start + i] != text[first + i]:
-            return False
-    return True
-
-
-@cached_njit(nogil=True)
 def _chromosome(block, start, stop, contigs, contig_ends, state, closed):
     """Find the code of a line's chromosome and keep it in the state; return what is wrong with it."""
     current = state[CHROM]
@@ -147,6 +137,21 @@ def _chromosome(block, start, stop, contigs, contig_ends, state, closed):
             state[CHROM], state[START] = code, 0
             return RETURNED if closed[code] else 0
     return UNKNOWN
+
+
+@cached_njit(nogil=True)
+def _positions(block, at, previous):
+    """Read start and end of a line; return what is wrong with them, both, and where the barcode begins."""
+    start, at = _number(block, at)
+    if start < 0 or block[at] != TAB:
+        return NUMBER, start, start, at
+    end, at = _number(block, at + 1)
+    if end < 0 or block[at] != TAB:
+        short = end >= 0 and (block[at] == NEWLINE or block[at] == RETURN)
+        return FIELDS if short else NUMBER, start, end, at
+    if end <= start:
+        return INVERTED, start, end, at
+    return UNSORTED if start < previous else 0, start, end, at + 1
 
 
 @cached_njit(nogil=True)
@@ -178,8 +183,8 @@ def parse_block(block, size, contigs, contig_ends, text, ends, slots, n_barcodes
     n, at = 0, 0
     while at < size:
         state[LINE] += 1
-        line, fault, start, end = at, 0, -1, -1
         if block[at] != HASH:
+            line, fault, start, end = at, 0, 0, 0
             while block[at] != TAB and block[at] != NEWLINE:
                 at += 1
             if block[at] == NEWLINE or at == line:
@@ -187,24 +192,12 @@ def parse_block(block, size, contigs, contig_ends, text, ends, slots, n_barcodes
             else:
                 fault = _chromosome(block, line, at, contigs, contig_ends, state, closed)
             if fault == 0:
-                start, at = _number(block, at + 1)
-                if start < 0 or block[at] != TAB:
-                    fault = NUMBER
-                else:
-                    end, at = _number(block, at + 1)
-                    if end < 0 or block[at] != TAB:
-                        fault = FIELDS if end >= 0 and block[at] in (NEWLINE, RETURN) else NUMBER
-                    elif end <= start:
-                        fault = INVERTED
-                    elif start < state[START]:
-                        fault = UNSORTED
-            if fault == 0:
+                fault, start, end, at = _positions(block, at + 1, state[START])
+            first = at
+            while block[at] != TAB and block[at] != NEWLINE and block[at] != RETURN:
                 at += 1
-                first = at
-                while block[at] != TAB and block[at] != NEWLINE and block[at] != RETURN:
-                    at += 1
-                if at == first:
-                    fault = FIELDS
+            if fault == 0 and at == first:
+                fault = FIELDS
             if fault != 0:
                 state[FAULT], state[PLACE] = fault, line
                 return n, n_barcodes
@@ -281,7 +274,21 @@ def _hit(first, last, cell, hint, low, high, start, end, reach, hits, n):
 
 @cached_njit(nogil=True)
 def count_block(
-    parsed, first, n, start, end, reach, bounds, insertions, chromosome, floor, ceiling, only_regions, per_cell, state, hits
+    parsed,
+    first,
+    n,
+    start,
+    end,
+    reach,
+    bounds,
+    insertions,
+    chromosome,
+    floor,
+    ceiling,
+    only_regions,
+    per_cell,
+    state,
+    hits,
 ):
     """Find the regions of fragments.
 

@@ -36,7 +36,7 @@ def count_fragments(
     counting: Literal["insertions", "fragments"] = "insertions",
     read: Literal["file", "regions"] = "file",
 ) -> AnnData:
-    """Count the fragments of every cell in regions of the genome, from a fragment file.
+    r"""Count the fragments of every cell in regions of the genome, from a fragment file.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def count_fragments(
     >>> import sctandem as td
     >>> with TemporaryDirectory() as folder:
     ...     text = Path(folder, "fragments.tsv")
-    ...     _ = text.write_text("chr1\\t100\\t180\\tAAAC-1\\t1\\nchr1\\t150\\t900\\tTTTG-1\\t2\\n")
+    ...     _ = text.write_text("chr1\t100\t180\tAAAC-1\t1\nchr1\t150\t900\tTTTG-1\t2\n")
     ...     file = pysam.tabix_index(str(text), preset="bed", keep_original=True)
     ...     counts = td.pp.count_fragments(file, pd.DataFrame(index=["chr1:90-200"]))
     >>> counts.to_df()["chr1:90-200"].to_dict()
