@@ -1,0 +1,407 @@
+"""Weights of peaks for genes that are learned from paired expression and apply to genes that were not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from sctandem.kernels._activity_features import (
+    FEATURES,
+    PeakState,
+    WindowPairs,
+    pair_features,
+    sides,
+    window_sums,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sctandem._random import RNG
+
+#: Components of the peaks.
+N_COMPONENTS = 50
+#: Folds of chromosomes that settings are chosen by.
+N_FOLDS = 4
+#: What is tried: components that the maps connect, and their penalty in units of the mean square of what they read.
+RANKS = (10, 20, 50)
+PENALTIES = (1.0, 3.0, 10.0, 30.0, np.inf)
+#: Penalty of the coefficients of the features, and of the weights of the components.
+FEATURE_PENALTY, COMPONENT_PENALTY = 0.3, 0.1
+#: Rounds in which coefficients and weights of components are fitted in turn.
+N_ROUNDS = 3
+#: Genes whose expression is standardised at once.
+BLOCK = 256
+#: Fewest genes with pairs that weights are learned from.
+MIN_GENES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedWeights:
+    """Weights of peaks for genes.
+
+    The score of gene `g` in a cell is `sum_j u_j (d_j m_gj + sum_k sum_i m_gki Q_kij)`: `u` are the cell's components,
+    `m_g` is what the peaks around the gene add up to in the components when they are weighted by their features, `m_gk`
+    the same with fixed weights upstream and downstream. All of it is linear in the peaks.
+
+    Attributes
+    ----------
+    coefficients
+        Of each column of `FEATURES`, (features,).
+    components
+        Weight `d` of each component, not negative, (components,).
+    maps
+        `Q`: what peaks that open with one component say of another; for the weighted sum, upstream and downstream,
+        3 x components x components.
+    offset
+        Mean of the sums over the genes learned from, which carry no information on one gene, 3 x components.
+    shared
+        What all genes have in common, not part of the score: a weight a component, and of the standardised log number of
+        open peaks, (components + 1,).
+    level
+        Mean and standard deviation of that number's log, (2,).
+    scales
+        Mean and standard deviation of the context of the pairs, see `pair_features`.
+    state
+        In which cells the peaks open.
+    rank, penalty
+        Chosen by held-out chromosomes.
+    skill
+        Mean correlation of genes of held-out chromosomes in the training cells with those settings. Of the components
+        only, and of chosen settings: somewhat too good for new cells.
+    """
+
+    coefficients: np.ndarray
+    components: np.ndarray
+    maps: np.ndarray
+    offset: np.ndarray
+    shared: np.ndarray
+    level: np.ndarray
+    scales: np.ndarray
+    state: PeakState
+    rank: int
+    penalty: float
+    skill: float
+
+    def profiles(self, pairs: WindowPairs) -> np.ndarray:
+        """Say what each gene follows: genes x components; 0 for genes without pairs.
+
+        Parameters
+        ----------
+        pairs
+            Of any genes, with the peaks of `state`.
+        """
+        columns, _ = pair_features(pairs, self.state, scales=self.scales)
+        weighted = sum(c * values for c, values in zip(self.coefficients, columns, strict=True))
+        out = np.zeros((pairs.n_genes, len(self.components)))
+        for k, total in enumerate(window_sums(pairs, self.state, [weighted, *sides(pairs)])):
+            centred = total - self.offset[k]
+            out += centred @ self.maps[k]
+            if k == 0:
+                out += centred * self.components
+        out[np.bincount(pairs.gene, minlength=pairs.n_genes) == 0] = 0.0
+        return out
+
+    def weights(self, pairs: WindowPairs) -> np.ndarray:
+        """Give one number a pair: the change of the gene's score when the peak opens in an average cell, (pairs,).
+
+        Parameters
+        ----------
+        pairs
+            Of any genes, with the peaks of `state`.
+
+        Returns
+        -------
+        Negative where the gene is expected to be lower in the cells in which the peak is open.
+        """
+        profile = self.profiles(pairs) / self.state.spread
+        out = np.empty(len(pairs.gene))
+        for start in range(0, len(out), 65_536):
+            gene, peak = pairs.gene[start : start + 65_536], pairs.peak[start : start + 65_536]
+            out[start : start + 65_536] = np.einsum("ij,ij->i", profile[gene], self.state.loadings[peak])
+        return out * self.state.weight[pairs.peak]
+
+    def scores(self, counts: sparse.csr_matrix, pairs: WindowPairs, *, shared: bool = False) -> np.ndarray:
+        """Score genes in cells, in standard deviations of the log expression that is expected.
+
+        Parameters
+        ----------
+        counts
+            Cells x peaks of `state`.
+        pairs
+            Of any genes.
+        shared
+            Whether to add what all genes have in common. It holds what depth does to log-normalised counts, and tells
+            no gene from another.
+
+        Returns
+        -------
+        float32, cells x genes.
+        """
+        cells = self.state.coordinates(counts)
+        out = (cells @ self.profiles(pairs).T).astype(np.float32)
+        if shared:
+            common = np.column_stack([cells, standard_level(counts, self.level)]) @ self.shared
+            out += common[:, None].astype(np.float32)
+        return out
+
+    def select_peaks(self, position: np.ndarray) -> LearnedWeights:
+        """Take the weights to other peaks of the same genome: see `PeakState.select`."""
+        return replace(self, state=self.state.select(position))
+
+    def as_arrays(self) -> dict[str, Any]:
+        """Give plain arrays and numbers that can be saved."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "state"}
+        state = {field.name: getattr(self.state, field.name) for field in fields(self.state)}
+        return {**plain, "features": np.array(FEATURES, dtype=object), "state": state}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> LearnedWeights:
+        """Make the weights again from what `as_arrays` gave.
+
+        Raises
+        ------
+        ValueError
+            If they were saved with other features.
+        """
+        if tuple(map(str, arrays["features"])) != FEATURES:
+            msg = f"the weights were learned with other features ({', '.join(map(str, arrays['features']))}): learn them again."
+            raise ValueError(msg)
+        state = {name: np.asarray(values, dtype=np.float64) for name, values in arrays["state"].items()}
+        state["depth"] = float(state["depth"])
+        plain = {
+            field.name: np.asarray(arrays[field.name], dtype=np.float64)
+            for field in fields(cls)
+            if field.name not in {"state", "rank", "penalty", "skill"}
+        }
+        numbers = {"rank": int(arrays["rank"]), "penalty": float(arrays["penalty"]), "skill": float(arrays["skill"])}
+        return cls(**plain, state=PeakState(**state), **numbers)
+
+
+def learn(
+    counts: sparse.csr_matrix,
+    expression: sparse.csr_matrix | np.ndarray,
+    pairs: WindowPairs,
+    *,
+    chromosome: np.ndarray,
+    n_components: int = N_COMPONENTS,
+    rng: RNG = 0,
+) -> LearnedWeights:
+    """Learn the weights of peaks for genes from cells with both.
+
+    Parameters
+    ----------
+    counts
+        Open chromatin, cells x peaks.
+    expression
+        Log-normalised expression of the same cells, cells x genes.
+    pairs
+        Peaks in the windows of these genes.
+    chromosome
+        Of each gene, (genes,): settings are chosen by how well genes of other chromosomes are predicted.
+    n_components
+        Components of the peaks.
+    rng
+        Seed of their start vector.
+
+    Returns
+    -------
+    The weights.
+
+    Raises
+    ------
+    ValueError
+        When fewer than 10 genes vary and have pairs, or all of these lie on one chromosome.
+
+    Notes
+    -----
+    Every gene's expression is summed up in its correlations with the components, and ridge regressions in closed form
+    predict these from the gene's window: no cell is visited after that. Time is that of the components: seconds for
+    thousands of cells; memory is genes x components x features. The settings are chosen with components of all cells
+    given, which have seen no expression.
+    """
+    state = PeakState.fit(counts, n_components, rng=rng)
+    cells = state.coordinates(counts)
+    level = np.log(_n_open(counts))
+    level = np.array([level.mean(), max(level.std(), 1e-9)])
+    target, shared = _targets(expression, np.column_stack([cells, standard_level(counts, level)]))
+    columns, scales = pair_features(pairs, state)
+    usable = (np.bincount(pairs.gene, minlength=pairs.n_genes) > 0) & (np.abs(target).sum(1) > 0)
+    if usable.sum() < MIN_GENES or len(np.unique(chromosome[usable])) < 2:
+        msg = (
+            f"only {int(usable.sum())} genes, on {len(np.unique(chromosome[usable]))} chromosomes, vary over the cells and have "
+            f"peaks in their windows: weights can be learned from at least {MIN_GENES}, on 2 or more."
+        )
+        raise ValueError(msg)
+    target = target[usable]
+    sums = np.stack([total[usable] for total in window_sums(pairs, state, columns)], axis=2)
+    outer = [total[usable] for total in window_sums(pairs, state, list(sides(pairs)))]
+    fold = chromosome_folds(chromosome[usable], N_FOLDS)
+    skill = {}
+    for f in range(fold.max() + 1):
+        seen = fold != f
+        base = _fit_features(sums[seen], target[seen])
+        for (rank, penalty), maps in _fit_maps(
+            base, sums[seen], [values[seen] for values in outer], target[seen]
+        ).items():
+            found = _predict(base, maps, sums[~seen], [values[~seen] for values in outer], target[~seen])
+            skill[rank, penalty] = skill.get((rank, penalty), 0.0) + found.sum() / len(fold)
+    rank, penalty = max(skill, key=lambda setting: skill[setting])
+    base = _fit_features(sums, target)
+    maps = _fit_maps(base, sums, outer, target, only=(rank, penalty))[rank, penalty]
+    return LearnedWeights(
+        coefficients=base.coefficients,
+        components=base.components,
+        maps=maps.maps,
+        offset=maps.offset,
+        shared=shared,
+        level=level,
+        scales=scales,
+        state=state,
+        rank=rank,
+        penalty=penalty,
+        skill=float(skill[rank, penalty]),
+    )
+
+
+def standard_level(counts: sparse.csr_matrix, level: np.ndarray) -> np.ndarray:
+    """Standardise the log number of open peaks of cells by mean and standard deviation, (cells,)."""
+    return (np.log(_n_open(counts)) - level[0]) / level[1]
+
+
+def _n_open(counts: sparse.csr_matrix) -> np.ndarray:
+    return np.maximum(np.asarray((counts > 0).sum(1), dtype=np.float64).ravel(), 1.0)
+
+
+def _targets(expression: sparse.csr_matrix | np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlate genes with the components, and say what all genes have in common with components and depth.
+
+    Returns
+    -------
+    Genes x components, zero for genes that do not vary; and weights a component and for depth, the last column of `design`.
+    """
+    n_cells, n_genes = expression.shape
+    # sparse columns are cut quickly from CSC only
+    values = expression.tocsc() if sparse.issparse(expression) else np.asarray(expression)
+    moments = np.zeros((n_genes, design.shape[1]))
+    for start in range(0, n_genes, BLOCK):
+        part = values[:, start : start + BLOCK]
+        part = (part.toarray() if sparse.issparse(part) else part).astype(np.float64)
+        part = part - part.mean(0)
+        spread = part.std(0)
+        spread[spread < 1e-9] = np.inf
+        moments[start : start + BLOCK] = (part / spread).T @ design / n_cells
+    varies = np.abs(moments).sum(1) > 0
+    gram = design.T @ design / n_cells + 1e-6 * np.eye(design.shape[1])
+    mean = moments[varies].mean(0) if varies.any() else np.zeros(design.shape[1])
+    return moments[:, :-1], np.linalg.solve(gram, mean)
+
+
+def chromosome_folds(chromosome: np.ndarray, n_folds: int) -> np.ndarray:
+    """Put chromosomes in folds of about equal numbers of genes, the same ones for every order of the genes.
+
+    Parameters
+    ----------
+    chromosome
+        Of each gene, (genes,).
+    n_folds
+        How many folds; fewer where there are fewer chromosomes.
+
+    Returns
+    -------
+    Fold of each gene, (genes,).
+    """
+    names, code, size = np.unique(chromosome.astype(str), return_inverse=True, return_counts=True)
+    load, fold = np.zeros(min(n_folds, len(names))), np.zeros(len(names), dtype=np.int64)
+    for at in np.argsort(-size, kind="stable"):
+        fold[at] = load.argmin()
+        load[fold[at]] += size[at]
+    return fold[code]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Coefficients of the features and weights of the components."""
+
+    coefficients: np.ndarray
+    components: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Maps between components, for the first `rank`, and what the sums are centred by."""
+
+    maps: np.ndarray
+    offset: np.ndarray
+
+
+def _fit_features(sums: np.ndarray, target: np.ndarray) -> _Base:
+    """Fit `target_gj ~ mean_j + d_j sums_gj. c` by ridge regressions for `c` and for `d >= 0` in turn."""
+    scale = np.sqrt((sums**2).mean((0, 1))) + 1e-12
+    centred = (sums - sums.mean(0)) / scale
+    wanted = target - target.mean(0)
+    components = np.ones(target.shape[1])
+    n_features = len(scale)
+    for _ in range(N_ROUNDS):
+        design = (centred * components[:, None]).reshape(-1, n_features)
+        gram = design.T @ design
+        gram += FEATURE_PENALTY * np.trace(gram) / n_features * np.eye(n_features)
+        coefficients = np.linalg.solve(gram, design.T @ wanted.ravel())
+        predicted = centred @ coefficients
+        square = (predicted**2).sum(0)
+        components = np.maximum((predicted * wanted).sum(0), 0.0) / (square + COMPONENT_PENALTY * square.mean() + 1e-12)
+        size = np.sqrt((components**2).mean())
+        if size == 0:  # nothing is predicted at all
+            break
+        components /= size
+    # the scale of the weights is that of the regression on them
+    fitted = (centred @ coefficients) * components
+    factor = (fitted * wanted).sum() / max((fitted**2).sum(), 1e-12)
+    return _Base(max(factor, 0.0) * coefficients / scale, components)
+
+
+def _blocks(base: _Base, sums: np.ndarray, outer: list[np.ndarray]) -> np.ndarray:
+    """Stack the weighted sum and those upstream and downstream: 3 x genes x components."""
+    return np.stack([sums @ base.coefficients, *outer])
+
+
+def _fit_maps(
+    base: _Base,
+    sums: np.ndarray,
+    outer: list[np.ndarray],
+    target: np.ndarray,
+    *,
+    only: tuple[int, float] | None = None,
+) -> dict[tuple[int, float], _Maps]:
+    """Predict what the weighted components leave, by ridge regression on all components, for several settings."""
+    blocks = _blocks(base, sums, outer)
+    offset = blocks.mean(1)
+    blocks = blocks - offset[:, None]
+    left = target - target.mean(0) - blocks[0] * base.components
+    n = target.shape[1]
+    found = {}
+    settings = [only] if only else [(rank, penalty) for rank in RANKS for penalty in PENALTIES]
+    for rank in dict.fromkeys(rank for rank, _ in settings):
+        top = min(rank, n)
+        scale = np.sqrt((blocks[:, :, :top] ** 2).mean((1, 2))) + 1e-12
+        design = np.concatenate(list(blocks[:, :, :top] / scale[:, None, None]), axis=1)
+        gram, moments = design.T @ design, design.T @ left[:, :top]
+        unit = np.trace(gram) / len(gram) + 1e-12
+        for penalty in (penalty for other, penalty in settings if other == rank):
+            maps = np.zeros((len(blocks), n, n))
+            if np.isfinite(penalty):
+                solved = np.linalg.solve(gram + penalty * unit * np.eye(len(gram)), moments)
+                maps[:, :top, :top] = solved.reshape(len(blocks), top, top) / scale[:, None, None]
+            found[rank, penalty] = _Maps(maps, offset)
+    return found
+
+
+def _predict(base: _Base, maps: _Maps, sums: np.ndarray, outer: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Correlate genes with their predicted profiles, (genes,)."""
+    blocks = _blocks(base, sums, outer) - maps.offset[:, None]
+    profile = blocks[0] * base.components + np.einsum("kgi,kij->gj", blocks, maps.maps)
+    size = np.linalg.norm(profile, axis=1)
+    return np.divide((profile * target).sum(1), size, out=np.zeros(len(size)), where=size > 0)
