@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_counts, check_layer, check_path, layer_slot
+from sctandem._checks import check_counts, check_layer, check_modalities, check_mudata, check_path, layer_slot
+from sctandem._chromatin_keys import GeneActivityKeys
 from sctandem.genome import peak_coordinates
 from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
 from sctandem.kernels._gene_activity import (
     ARCHR_EXCLUDED,
     Genes,
     Intervals,
-    Pairs,
     Reach,
     archr_pairs,
     archr_reach,
@@ -27,6 +28,7 @@ from sctandem.kernels._gene_activity import (
     gene_pieces,
     gene_tiles,
 )
+from sctandem.tl._activity_learned import Learned, apply, learn_from
 from sctandem.tl._activity_sums import RULES, Sources, Sums, number_places, sum_sources, weight_table
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def from_peaks(
     weights: str,
     reference: Any,
     layer: str | None,
+    size_factor_key: str | None,
 ) -> Found:
     """Sum up peaks."""
     atac, slot = (data.mod[named["atac"]], f"mdata[{named['atac']!r}]") if named else (data, "adata")
@@ -78,13 +81,46 @@ def from_peaks(
     peaks = peak_coordinates(atac)
     loci, params = find_genes(data, genes, named, peaks["chrom"].unique(), weights=weights, signal="peaks")
     params["share_near_start"] = _share(data, named, loci, peaks)
-    rule = RULES[weights]
+    rule, learned, scores = RULES[weights], None, None
     places, codes = number_places(loci, peaks["chrom"])
     intervals = Intervals(codes, peaks["start"].to_numpy(np.int64), peaks["end"].to_numpy(np.int64))
-    sources = Sources.of(intervals, _pairs(weights, intervals, places), places, rule)
+    if weights == "learned":
+        learned = _learned(
+            data, genes, named, (loci, peaks), reference=reference, layer=layer, size_factor_key=size_factor_key
+        )
+        pairs, scores = apply(learned.at(peaks), matrix, loci, peaks)
+    else:
+        pairs = archr_pairs(intervals, archr_reach(places)) if weights == "archr" else body_pairs(intervals, places)
+    sources = Sources.of(intervals, pairs, places, rule)
     sums = sum_sources([(matrix, sources)], loci, rule, atac.n_obs)
     check_signal(sums, slot, example_places(loci, peaks))
-    return Found(sums, params | sums.params(rule), weight_table(sources, loci.index, atac.var_names))
+    extra: dict[str, Any] = {}
+    if learned is not None:
+        sums.scores, extra[GeneActivityKeys().learned] = scores, learned.saved()
+        params["learned_from"] = "data" if reference is None else "reference"
+    return Found(sums, params | sums.params(rule), weight_table(sources, loci.index, atac.var_names), extra)
+
+
+def _learned(
+    data: AnnData | MuData,
+    genes: str | Path | pd.DataFrame | None,
+    named: dict[str, str],
+    own: tuple[pd.DataFrame, pd.DataFrame],
+    *,
+    reference: Any,
+    layer: str | None,
+    size_factor_key: str | None,
+) -> Learned:
+    """Learn the weights, from these data or a reference, or take them over."""
+    if isinstance(reference, Mapping):
+        return Learned.read(reference)
+    if reference is None:
+        return learn_from(data, named, *own, layer=layer, size_factor_key=size_factor_key)
+    check_mudata(reference)
+    roles = check_modalities(reference, {role: name for role, name in named.items() if name in reference.mod})
+    peaks = peak_coordinates(reference.mod[roles["atac"]])
+    loci, _ = find_genes(reference, genes, roles, peaks["chrom"].unique(), weights="learned", signal="peaks")
+    return learn_from(reference, roles, loci, peaks, layer=layer, size_factor_key=size_factor_key)
 
 
 def find_genes(
@@ -123,13 +159,6 @@ def _share(data: AnnData | MuData, named: dict[str, str], loci: pd.DataFrame, pe
     if "rna" in named:  # peaks may be a selection, made for these genes
         loci = loci[loci.index.isin(data.mod[named["rna"]].var_names)]
     return share_near_start(loci, peaks)
-
-
-def _pairs(weights: str, intervals: Intervals, places: Genes) -> Pairs:
-    """Weigh peaks by a fixed rule."""
-    if weights == "archr":
-        return archr_pairs(intervals, archr_reach(places))
-    return body_pairs(intervals, places)
 
 
 def check_signal(sums: Sums, slot: str, where: str) -> None:

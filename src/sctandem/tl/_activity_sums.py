@@ -56,7 +56,7 @@ class Rule:
 RULES = {
     "gene_body": Rule(),
     "archr": Rule(ARCHR_UPSTREAM, ARCHR_CEILING, ARCHR_TOTAL),
-    "learned": Rule(total=ARCHR_TOTAL),
+    "learned": Rule(),
 }
 
 

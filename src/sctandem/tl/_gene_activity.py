@@ -36,6 +36,7 @@ def gene_activity(
     reference: Any = None,
     modalities: Mapping[str, str] | None = None,
     layer: str | None = None,
+    size_factor_key: str | None = None,
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | MuData | None:
@@ -66,14 +67,17 @@ def gene_activity(
 
         ``"archr"``: that of ArchR's gene scores [Granja21]_.
 
-        ``"learned"``: learned from paired expression.
+        ``"learned"``: learned from paired expression, from how far and on which side of the gene peaks lie, whether other
+        genes start in between, and with which peaks they open; they may be negative.
     reference
-        For ``"learned"``: a MuData with expression and peaks of the same cells to learn from, or weights that were learned
-        before. By default `data` itself.
+        For ``"learned"``: a MuData with expression and peaks of the same cells to learn from (raw counts in ``X``, the peaks
+        in `layer`), or what was learned before, ``uns["gene_activity"]["learned"]`` of that result. By default `data` itself.
     modalities
         For a MuData: from the roles ``"rna"`` and ``"atac"`` to the names of the modalities. By default the same.
     layer
         Layer with the counts of peaks; `None` for ``X``.
+    size_factor_key
+        For ``"learned"``: column in the ``obs`` of the expression with the library sizes; by default the sums of its counts.
     key_added
         Name of the result: of the new modality (by default ``"activity"``), or of the slots of an AnnData (by default
         ``"gene_activity"``).
@@ -88,11 +92,12 @@ def gene_activity(
     `mdata[key_added].X` : :class:`scipy.sparse.csr_matrix`
         Counts, cells x genes (int32).
     `mdata[key_added].layers["score"]` : :class:`scipy.sparse.csr_matrix`
-        Scores, cells x genes (float32); for ``"gene_body"`` plain sums, otherwise scaled to 10,000 in each cell.
+        Scores, cells x genes (float32); for ``"gene_body"`` plain sums, for ``"archr"`` scaled to 10,000 in each cell; for
+        ``"learned"`` an array, in standard deviations of the log expression that is expected, around 0.
     `mdata[key_added].var` : :class:`pandas.DataFrame`
         ``chrom`` (str), ``start``, ``end``, ``tss`` (int64; 0-based, half open), ``strand`` (str), ``n_sources`` (int64;
         peaks, or pieces of the genome that cut sites were counted in, with a weight for the gene), ``coverage`` (float64;
-        share of the cells with a score), ``diversity`` (float64; from how many sources the score comes: the exponential of
+        share of the cells with signal for the gene), ``diversity`` (float64; from how many sources the score comes: the exponential of
         the entropy of their shares; 0 without signal).
     `mdata[key_added].obs["unassigned"]` : :class:`pandas.Series`
         Counts that no gene got (int64).
@@ -102,6 +107,8 @@ def gene_activity(
     `mdata[key_added].uns["gene_activity"]["weights"]` : :class:`pandas.DataFrame`
         From peaks only, a row per peak and gene: ``peak``, ``gene`` (category), ``weight`` (float32), and ``owned`` (bool;
         whether the counts of the peak are this gene's).
+    `mdata[key_added].uns["gene_activity"]["learned"]` : :class:`dict`
+        For ``"learned"``: the weights and their peaks, to be given as `reference` for other cells.
     `mdata[key_added].uns["gene_activity"]["params"]` : :class:`dict`
         The arguments and what the weights are made of; how genes were found; how many sources have a weight
         (``n_sources``), of those how many for several genes (``n_sources_shared``), and how many genes they are
@@ -134,6 +141,10 @@ def gene_activity(
     and the mitochondrion are left out. Unlike ArchR, a score is not rounded to three digits, no blacklist is applied, and
     genes of one length have a factor of 1, where ArchR divides by zero.
 
+    ``"learned"``: peaks within 100 kb of the TSS; see :mod:`sctandem.kernels` for the model. Peaks of other data stand for those
+    learned with that they overlap most, and count for nothing where they overlap none. The counts of a peak go to the gene
+    with its largest weight, and to none where no weight is positive. The peaks are held in memory, and the scores are dense.
+
     Scores near several genes count for each, so they do not add up to the input; the counts do. As counts they fit models
     of counts; the scores of ``"gene_body"`` from cut sites do too.
 
@@ -159,7 +170,7 @@ def gene_activity(
     True
     """
     check_option(weights, tuple(RULES), "weights")
-    check_slot_names({"layer": layer})
+    check_slot_names({"layer": layer, "size_factor_key": size_factor_key})
     keys, named = GeneActivityKeys(), _roles(data, modalities, genes)
     if key_added is None:
         key_added = keys.modality if isinstance(data, MuData) else keys.key
@@ -174,7 +185,9 @@ def gene_activity(
     atac, slot = (data.mod[named["atac"]], f"mdata[{named['atac']!r}]") if named else (data, "adata")
     _check_size(atac, slot, data.mod[named["rna"]] if "rna" in named else None, named)
     if fragments is None:
-        found = from_peaks(data, genes, named, weights=weights, reference=reference, layer=layer)
+        found = from_peaks(
+            data, genes, named, weights=weights, reference=reference, layer=layer, size_factor_key=size_factor_key
+        )
     else:
         found = from_fragments(data, genes, named, weights=weights, fragments=fragments)
     params = found.params | named | {"weights": weights, "version": version("sctandem")}
