@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from sctandem.kernels._activity_sums import effective_number, gene_sums
 from sctandem.kernels._gene_activity import (
     ARCHR_TILE,
     Genes,
@@ -16,9 +17,7 @@ from sctandem.kernels._gene_activity import (
     archr_pairs,
     archr_reach,
     body_pairs,
-    effective_number,
     gene_pieces,
-    gene_sums,
     gene_tiles,
     overlaps,
     owners,

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
 from sctandem._chromatin_keys import GeneActivityKeys
+from sctandem.kernels._activity_sums import GeneSums, effective_number, gene_sums
 from sctandem.kernels._gene_activity import (
     ARCHR_CEILING,
     ARCHR_TOTAL,
@@ -19,11 +20,8 @@ from sctandem.kernels._gene_activity import (
     PLACES,
     UPSTREAM,
     Genes,
-    GeneSums,
     Intervals,
     Pairs,
-    effective_number,
-    gene_sums,
     owners,
     places,
 )
