@@ -23,8 +23,8 @@ CAPTION = (
     "1,000 cells of a 10x multiome of blood whose fragment file holds the surroundings of marker genes, and all 20,531 genes "
     "of GENCODE 43 (gene and 2 kb before it). r: Pearson correlation over all entries in which either is not zero; equal: share "
     "of these entries that are the same. Seconds of one core, reading the file included; SnapATAC2 reads it once into a file of "
-    "its own, which is in its time. The large matrix is made up: 4,200 peaks a cell, 300 to 900 bp wide, within some 100 kb of genes; "
-    "GB: the most memory held beside it, results included."
+    "its own, which is in its time, and leaves out the last base of a gene, where the entries that differ lie. "
+    "The large matrix is made up: 4,200 peaks a cell, 300 to 900 bp wide, within some 100 kb of genes; GB: the most memory held beside it, results included."
 )
 #: Nothing here is random: more seeds are more measurements of the time.
 SEEDS: tuple[int, ...] = (0, 1, 2)
@@ -184,7 +184,9 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         r = _middle(rows, name, "r")
         met = "not measured" if np.isnan(r) else "yes" if r > TARGET_R else "no"
         made.append({"target": target, "measured": "" if np.isnan(r) else f"r = {r:.6f}", "met": met})
-    slowest = max(_middle(rows, name, "seconds") for name in LARGE.values())
+    slowest = float(
+        np.max([_middle(rows, name, "seconds") for name in LARGE.values()])
+    )  # not a number if one is missing
     met = "not measured" if np.isnan(slowest) else "yes" if slowest < MOST_SECONDS else "no"
     target = f"10,000 cells x 20,500 genes from 100,000 peaks in less than {MOST_SECONDS} s on a core"
     made.append({"target": target, "measured": "" if np.isnan(slowest) else f"{slowest:.1f} s", "met": met})

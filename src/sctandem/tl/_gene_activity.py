@@ -59,7 +59,7 @@ def gene_activity(
         the ``var`` of its expression, which must reach over the whole genes: those of Cell Ranger ARC do not.
     fragments
         A fragment file, sorted and indexed, to be read instead of the peaks; `data` says of which cells, whose names are
-        the barcodes.
+        the barcodes, and may then be any AnnData of them.
     weights
         The rule.
 
@@ -129,7 +129,8 @@ def gene_activity(
 
     Notes
     -----
-    ``"gene_body"`` counts as Signac, SnapATAC2 and muon do where all cut sites are counted: those in the interval. A *peak*
+    ``"gene_body"`` counts as Signac, SnapATAC2 and muon do where all cut sites are counted: those in the interval (SnapATAC2 2.9 leaves out
+    the last base of a gene). A *peak*
     counts where it shares a base with the interval, the rule of Seurat's ``CreateGeneActivityMatrix``, which however gives
     each peak to one gene; here the counts do so, and the scores do not.
 
@@ -149,6 +150,9 @@ def gene_activity(
     of counts; the scores of ``"gene_body"`` from cut sites do too.
 
     The genes are then in two modalities by the same names, about which mudata warns when it copies or reads the object.
+
+    A gene with several rows, its transcripts, reaches from the first to the last of their bases; of a name that occurs in
+    several places the locus with the most rows counts (see :func:`sctandem.genome.gene_loci`).
 
     An annotation of another assembly gives a result all the same; a warning is logged where fewer than 30 % of the genes
     have a peak within 1 kb of their TSS (see :func:`sctandem.pp.gene_windows`), and where genes have no strand.
