@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
-
 from benchmarks import _activity_kernels as part
 from benchmarks.peers import _gene_activity as peers
+from scipy import sparse
 
 
 def test_agreement_is_over_entries_of_either(rng):

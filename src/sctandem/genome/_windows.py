@@ -34,8 +34,8 @@ def gene_loci(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     >>> transcripts = pd.DataFrame(
     ...     {"chrom": "chr1", "start": [500, 100], "end": [900, 800], "strand": "-", "gene": "MS4A1"}
     ... )
-    >>> gene_loci(read_genes(transcripts)).loc["MS4A1"].tolist()
-    ['chr1', 100, 900, 899, '-']
+    >>> int(gene_loci(read_genes(transcripts)).tss["MS4A1"])
+    899
     """
     rows = genes[[by, "chrom", "start", "end", "strand", "tss"]].rename(columns={by: "gene"})
     rows = rows[rows["gene"] != ""].reset_index(drop=True)

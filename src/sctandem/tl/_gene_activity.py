@@ -97,8 +97,8 @@ def gene_activity(
     `mdata[key_added].var` : :class:`pandas.DataFrame`
         ``chrom`` (str), ``start``, ``end``, ``tss`` (int64; 0-based, half open), ``strand`` (str), ``n_sources`` (int64;
         peaks, or pieces of the genome that cut sites were counted in, with a weight for the gene), ``coverage`` (float64;
-        share of the cells with signal for the gene), ``diversity`` (float64; from how many sources the score comes: the exponential of
-        the entropy of their shares; 0 without signal).
+        share of the cells with signal for the gene), ``diversity`` (float64; from how many sources the score comes: the
+        exponential of the entropy of their shares; 0 without signal).
     `mdata[key_added].obs["unassigned"]` : :class:`pandas.Series`
         Counts that no gene got (int64).
     `mdata[key_added].uns["gene_activity"]["table"]` : :class:`pandas.DataFrame`
@@ -129,14 +129,17 @@ def gene_activity(
 
     Notes
     -----
-    ``"gene_body"`` counts as Signac, SnapATAC2 and muon do where all cut sites are counted: those in the interval (SnapATAC2 2.9 leaves out
-    the last base of a gene). A *peak*
-    counts where it shares a base with the interval, the rule of Seurat's ``CreateGeneActivityMatrix``, which however gives
-    each peak to one gene; here the counts do so, and the scores do not.
+    ``"gene_body"`` counts all cut sites in the interval, as SnapATAC2 does with ``counting_strategy="insertion"`` (its version
+    2.9 leaves out the last base of a gene). By default it counts two of one fragment in one interval once, and Signac and
+    muon count fragments: numbers of half the size that follow these closely (Pearson correlation 0.999 in blood);
+    :func:`sctandem.pp.count_fragments` gives them. A *peak* counts where it shares a base with the interval, the rule of
+    Seurat's ``CreateGeneActivityMatrix``, which however gives each peak to one gene; here the counts do so, and the scores do
+    not.
 
     ``"archr"``: signal within the gene and 5 kb before it has distance 0, and any other the distance to that; the weight is
     ``exp(-distance / 5000) + exp(-1)``. A gene reaches 1 kb to each side at least and 100 kb at most, and in between not
-    closer than 500 bp to the neighbouring genes with their 5 kb. Weights are multiplied by ``1 + 4 m / (max(m) - min(m))``,
+    closer than 500 bp to the neighbouring genes with their 5 kb; neighbours are those before and after in the order of
+    starts, so that a gene within another may hide what lies beyond. Weights are multiplied by ``1 + 4 m / (max(m) - min(m))``,
     where ``m`` is one over the length of the gene with its 5 kb. Cut sites are counted in tiles of 500 bp; of a tile, or
     peak, at most 4 a cell enter the score (and all of them the counts). Scores are scaled to 10,000 in a cell. Genes on Y
     and the mitochondrion are left out. Unlike ArchR, a score is not rounded to three digits, no blacklist is applied, and
