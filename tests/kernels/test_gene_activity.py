@@ -273,13 +273,16 @@ def test_pieces_are_those_of_every_base(seed):
 
 
 def test_tiles_begin_where_positions_from_one_are_divided():
-    reach = Intervals(np.array([0, 0, 1]), np.array([-300, 1_400, 998]), np.array([10, 1_600, 999]))
+    # the last of them ends with the first base of a tile
+    reach = Intervals(np.array([0, 0, 1, 1]), np.array([-300, 1_400, 998, 2_300]), np.array([10, 1_600, 999, 2_500]))
     tiles = gene_tiles(reach)
     assert list(zip(*(ends.tolist() for ends in tiles), strict=True)) == [
         (0, 0, 499),
         (0, 999, 1499),
         (0, 1499, 1999),
         (1, 499, 999),
+        (1, 1999, 2499),
+        (1, 2499, 2999),
     ]
     for chrom, start, end in zip(*tiles, strict=True):
         assert {(base + 1) // ARCHR_TILE for base in range(start, end)} == {(end + 1) // ARCHR_TILE - 1}, chrom
