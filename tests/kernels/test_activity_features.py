@@ -74,7 +74,9 @@ def test_components_are_those_of_the_residuals(counts):
     m = np.median(n)
     residual = (opened - n * share) * np.sqrt(m / n) / np.sqrt(m * share + 0.01)
     cells = state.coordinates(counts)
-    np.testing.assert_allclose(cells * state.spread, (residual - residual.mean(0)) @ state.loadings, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        cells * state.spread, (residual - residual.mean(0)) @ state.loadings, rtol=1e-4, atol=1e-5
+    )
     np.testing.assert_allclose(state.loadings.T @ state.loadings, np.eye(5), atol=1e-8)
     np.testing.assert_allclose(np.cov(cells.T, bias=True), np.eye(5), atol=1e-5)
     np.testing.assert_allclose(cells.mean(0), 0, atol=1e-5)
