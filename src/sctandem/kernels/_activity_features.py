@@ -23,7 +23,7 @@ FAR, NEAR = 50_000.0, 3_000.0
 BEFORE, DECAY, FLOOR = 5_000.0, 5_000.0, float(np.exp(-1.0))
 #: Reach of the gene body before the gene, bp.
 UPSTREAM = 2_000.0
-#: Names of the columns of `pair_features`, in their order.
+#: Names of the columns of `activity_features`, in their order.
 FEATURES = (
     *(f"distance of 10^{centre:g} bp" for centre in CENTRES),
     "side",
@@ -207,7 +207,7 @@ def sides(pairs: WindowPairs) -> tuple[np.ndarray, np.ndarray]:
     return far * (pairs.distance < 0), far * (pairs.distance >= 0)
 
 
-def pair_features(
+def activity_features(
     pairs: WindowPairs, state: PeakState, *, scales: np.ndarray | None = None
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Describe each pair by the columns of `FEATURES`.

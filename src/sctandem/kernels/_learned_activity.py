@@ -12,7 +12,7 @@ from sctandem.kernels._activity_features import (
     FEATURES,
     PeakState,
     WindowPairs,
-    pair_features,
+    activity_features,
     sides,
     window_sums,
 )
@@ -27,8 +27,8 @@ N_COMPONENTS = 50
 #: Folds of chromosomes that settings are chosen by.
 N_FOLDS = 4
 #: What is tried: components that the maps connect, and their penalty in units of the mean square of what they read.
-RANKS = (10, 20, 50)
-PENALTIES = (1.0, 3.0, 10.0, 30.0, np.inf)
+RANKS = (5, 10, 20, 50)
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf)
 #: Penalty of the coefficients of the features, and of the weights of the components.
 FEATURE_PENALTY, COMPONENT_PENALTY = 0.3, 0.1
 #: Rounds in which coefficients and weights of components are fitted in turn.
@@ -64,14 +64,15 @@ class LearnedWeights:
     level
         Mean and standard deviation of that number's log, (2,).
     scales
-        Mean and standard deviation of the context of the pairs, see `pair_features`.
+        Mean and standard deviation of the context of the pairs, see `activity_features`.
     state
         In which cells the peaks open.
-    rank, penalty
-        Chosen by held-out chromosomes.
+    penalties
+        Penalty of the maps that connect the first components, chosen by held-out chromosomes, one for each of `RANKS`;
+        `maps` is their mean.
     skill
-        Mean correlation of genes of held-out chromosomes in the training cells with those settings. Of the components
-        only, and of chosen settings: somewhat too good for new cells.
+        Mean correlation of genes of held-out chromosomes in the training cells with these penalties, (ranks,). The cells
+        are those learned from, and settings were chosen by it: somewhat too good.
     """
 
     coefficients: np.ndarray
@@ -82,9 +83,8 @@ class LearnedWeights:
     level: np.ndarray
     scales: np.ndarray
     state: PeakState
-    rank: int
-    penalty: float
-    skill: float
+    penalties: np.ndarray
+    skill: np.ndarray
 
     def profiles(self, pairs: WindowPairs) -> np.ndarray:
         """Say what each gene follows: genes x components; 0 for genes without pairs.
@@ -94,7 +94,7 @@ class LearnedWeights:
         pairs
             Of any genes, with the peaks of `state`.
         """
-        columns, _ = pair_features(pairs, self.state, scales=self.scales)
+        columns, _ = activity_features(pairs, self.state, scales=self.scales)
         weighted = sum(c * values for c, values in zip(self.coefficients, columns, strict=True))
         out = np.zeros((pairs.n_genes, len(self.components)))
         for k, total in enumerate(window_sums(pairs, self.state, [weighted, *sides(pairs)])):
@@ -170,15 +170,14 @@ class LearnedWeights:
         if tuple(map(str, arrays["features"])) != FEATURES:
             msg = f"the weights were learned with other features ({', '.join(map(str, arrays['features']))}): learn them again."
             raise ValueError(msg)
-        state = {name: np.asarray(values, dtype=np.float64) for name, values in arrays["state"].items()}
-        state["depth"] = float(state["depth"])
+        state: dict[str, Any] = {name: np.asarray(values, dtype=np.float64) for name, values in arrays["state"].items()}
+        state["depth"] = float(arrays["state"]["depth"])
         plain = {
             field.name: np.asarray(arrays[field.name], dtype=np.float64)
             for field in fields(cls)
-            if field.name not in {"state", "rank", "penalty", "skill"}
+            if field.name != "state"
         }
-        numbers = {"rank": int(arrays["rank"]), "penalty": float(arrays["penalty"]), "skill": float(arrays["skill"])}
-        return cls(**plain, state=PeakState(**state), **numbers)
+        return cls(**plain, state=PeakState(**state))
 
 
 def learn(
@@ -220,15 +219,14 @@ def learn(
     -----
     Every gene's expression is summed up in its correlations with the components, and ridge regressions in closed form
     predict these from the gene's window: no cell is visited after that. Time is that of the components: seconds for
-    thousands of cells; memory is genes x components x features. The settings are chosen with components of all cells
-    given, which have seen no expression.
+    thousands of cells; memory is genes x components x features. The components have seen no expression.
     """
     state = PeakState.fit(counts, n_components, rng=rng)
     cells = state.coordinates(counts)
     level = np.log(_n_open(counts))
     level = np.array([level.mean(), max(level.std(), 1e-9)])
     target, shared = _targets(expression, np.column_stack([cells, standard_level(counts, level)]))
-    columns, scales = pair_features(pairs, state)
+    columns, scales = activity_features(pairs, state)
     usable = (np.bincount(pairs.gene, minlength=pairs.n_genes) > 0) & (np.abs(target).sum(1) > 0)
     if usable.sum() < MIN_GENES or len(np.unique(chromosome[usable])) < 2:
         msg = (
@@ -238,32 +236,23 @@ def learn(
         raise ValueError(msg)
     target = target[usable]
     sums = np.stack([total[usable] for total in window_sums(pairs, state, columns)], axis=2)
-    outer = [total[usable] for total in window_sums(pairs, state, list(sides(pairs)))]
-    fold = chromosome_folds(chromosome[usable], N_FOLDS)
-    skill = {}
-    for f in range(fold.max() + 1):
-        seen = fold != f
-        base = _fit_features(sums[seen], target[seen])
-        for (rank, penalty), maps in _fit_maps(
-            base, sums[seen], [values[seen] for values in outer], target[seen]
-        ).items():
-            found = _predict(base, maps, sums[~seen], [values[~seen] for values in outer], target[~seen])
-            skill[rank, penalty] = skill.get((rank, penalty), 0.0) + found.sum() / len(fold)
-    rank, penalty = max(skill, key=lambda setting: skill[setting])
+    outer = np.stack([total[usable] for total in window_sums(pairs, state, list(sides(pairs)))])
+    skill = _held_out_skill(sums, outer, target, chromosome_folds(chromosome[usable], N_FOLDS))
+    best = skill.argmax(1)
     base = _fit_features(sums, target)
-    maps = _fit_maps(base, sums, outer, target, only=(rank, penalty))[rank, penalty]
+    found, offset = _fit_maps(base, sums, outer, target)
     return LearnedWeights(
         coefficients=base.coefficients,
         components=base.components,
-        maps=maps.maps,
-        offset=maps.offset,
+        # a mean over ranks changes less with the genes than the best of them, and is as good
+        maps=np.mean([found[rank, choice] for rank, choice in enumerate(best)], axis=0),
+        offset=offset,
         shared=shared,
         level=level,
         scales=scales,
         state=state,
-        rank=rank,
-        penalty=penalty,
-        skill=float(skill[rank, penalty]),
+        penalties=np.array(PENALTIES)[best],
+        skill=skill.max(1),
     )
 
 
@@ -284,8 +273,8 @@ def _targets(expression: sparse.csr_matrix | np.ndarray, design: np.ndarray) -> 
     Genes x components, zero for genes that do not vary; and weights a component and for depth, the last column of `design`.
     """
     n_cells, n_genes = expression.shape
-    # sparse columns are cut quickly from CSC only
-    values = expression.tocsc() if sparse.issparse(expression) else np.asarray(expression)
+    # columns of a sparse matrix are cut quickly from CSC only
+    values: Any = sparse.csc_matrix(expression) if sparse.issparse(expression) else np.asarray(expression)
     moments = np.zeros((n_genes, design.shape[1]))
     for start in range(0, n_genes, BLOCK):
         part = values[:, start : start + BLOCK]
@@ -330,14 +319,6 @@ class _Base:
     components: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class _Maps:
-    """Maps between components, for the first `rank`, and what the sums are centred by."""
-
-    maps: np.ndarray
-    offset: np.ndarray
-
-
 def _fit_features(sums: np.ndarray, target: np.ndarray) -> _Base:
     """Fit `target_gj ~ mean_j + d_j sums_gj. c` by ridge regressions for `c` and for `d >= 0` in turn."""
     scale = np.sqrt((sums**2).mean((0, 1))) + 1e-12
@@ -363,45 +344,51 @@ def _fit_features(sums: np.ndarray, target: np.ndarray) -> _Base:
     return _Base(max(factor, 0.0) * coefficients / scale, components)
 
 
-def _blocks(base: _Base, sums: np.ndarray, outer: list[np.ndarray]) -> np.ndarray:
+def _blocks(base: _Base, sums: np.ndarray, outer: np.ndarray) -> np.ndarray:
     """Stack the weighted sum and those upstream and downstream: 3 x genes x components."""
-    return np.stack([sums @ base.coefficients, *outer])
+    return np.concatenate([(sums @ base.coefficients)[None], outer])
 
 
 def _fit_maps(
-    base: _Base,
-    sums: np.ndarray,
-    outer: list[np.ndarray],
-    target: np.ndarray,
-    *,
-    only: tuple[int, float] | None = None,
-) -> dict[tuple[int, float], _Maps]:
-    """Predict what the weighted components leave, by ridge regression on all components, for several settings."""
+    base: _Base, sums: np.ndarray, outer: np.ndarray, target: np.ndarray
+) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
+    """Predict what the weighted components leave, by ridge regression on the first components.
+
+    Returns
+    -------
+    The maps, 3 x components x components, by the positions of the rank and of the penalty; and what the sums are centred by.
+    """
     blocks = _blocks(base, sums, outer)
     offset = blocks.mean(1)
     blocks = blocks - offset[:, None]
     left = target - target.mean(0) - blocks[0] * base.components
     n = target.shape[1]
     found = {}
-    settings = [only] if only else [(rank, penalty) for rank in RANKS for penalty in PENALTIES]
-    for rank in dict.fromkeys(rank for rank, _ in settings):
+    for i, rank in enumerate(RANKS):
         top = min(rank, n)
         scale = np.sqrt((blocks[:, :, :top] ** 2).mean((1, 2))) + 1e-12
         design = np.concatenate(list(blocks[:, :, :top] / scale[:, None, None]), axis=1)
         gram, moments = design.T @ design, design.T @ left[:, :top]
         unit = np.trace(gram) / len(gram) + 1e-12
-        for penalty in (penalty for other, penalty in settings if other == rank):
-            maps = np.zeros((len(blocks), n, n))
+        for j, penalty in enumerate(PENALTIES):
+            found[i, j] = np.zeros((len(blocks), n, n))
             if np.isfinite(penalty):
                 solved = np.linalg.solve(gram + penalty * unit * np.eye(len(gram)), moments)
-                maps[:, :top, :top] = solved.reshape(len(blocks), top, top) / scale[:, None, None]
-            found[rank, penalty] = _Maps(maps, offset)
-    return found
+                found[i, j][:, :top, :top] = solved.reshape(len(blocks), top, top) / scale[:, None, None]
+    return found, offset
 
 
-def _predict(base: _Base, maps: _Maps, sums: np.ndarray, outer: list[np.ndarray], target: np.ndarray) -> np.ndarray:
-    """Correlate genes with their predicted profiles, (genes,)."""
-    blocks = _blocks(base, sums, outer) - maps.offset[:, None]
-    profile = blocks[0] * base.components + np.einsum("kgi,kij->gj", blocks, maps.maps)
-    size = np.linalg.norm(profile, axis=1)
-    return np.divide((profile * target).sum(1), size, out=np.zeros(len(size)), where=size > 0)
+def _held_out_skill(sums: np.ndarray, outer: np.ndarray, target: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Correlate genes with what is predicted for them from the others: mean over genes, ranks x penalties."""
+    skill = np.zeros((len(RANKS), len(PENALTIES)))
+    for held in range(fold.max() + 1):
+        seen, rest = fold != held, fold == held
+        base = _fit_features(sums[seen], target[seen])
+        found, offset = _fit_maps(base, sums[seen], outer[:, seen], target[seen])
+        blocks = _blocks(base, sums[rest], outer[:, rest]) - offset[:, None]
+        for (i, j), maps in found.items():
+            profile = blocks[0] * base.components + sum(block @ part for block, part in zip(blocks, maps, strict=True))
+            size = np.linalg.norm(profile, axis=1)
+            inner = (profile * target[rest]).sum(1)
+            skill[i, j] += np.divide(inner, size, out=np.zeros(len(size)), where=size > 0).sum() / len(fold)
+    return skill
