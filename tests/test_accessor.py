@@ -153,3 +153,13 @@ def test_written_files_do_not_know_it(adata, tmp_path):
     _ = adata.td
     adata.write_h5ad(tmp_path / "a.h5ad")
     assert not vars(read_h5ad(tmp_path / "a.h5ad")).get("td")
+
+
+def test_what_makes_an_object_from_files_is_not_called_on_one(adata, mdata):
+    for data, kind in ((adata, "AnnData"), (mdata, "MuData")):
+        assert "count_fragments" not in dir(data.td.pp)
+        message = (
+            rf"`sctandem\.pp\.count_fragments` takes no object in first place: call it by that name, not on {kind}"
+        )
+        with pytest.raises(AttributeError, match=message):
+            _ = data.td.pp.count_fragments

@@ -78,6 +78,14 @@ def test_bad_signatures(group, signature, problem):
         raise AssertionError(problems[0])
 
 
+def test_a_function_that_makes_an_object_takes_none():
+    maker = function_of("def tool(fragments: str, regions: str) -> AnnData: ...")
+    assert len(conventions.signature_problems(maker, "pp")) == 2
+    maker.__name__ = "count_fragments"
+    assert conventions.signature_problems(maker, "pp") == []
+    assert conventions.signature_problems(function_of("def tool(a) -> None: ..."), "io") == ["a has no annotation"]
+
+
 def test_names_of_results_are_checked(tmp_path, monkeypatch):
     (tmp_path / "keyed.py").write_text(
         "def good(mdata, key_added='x', copy=False):\n    check_target(mdata, key_added, copy=copy)\n\n\n"

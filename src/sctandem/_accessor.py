@@ -47,6 +47,10 @@ class FunctionGroup:
             raise AttributeError(name)
         function = getattr(import_module(f"sctandem.{self._package}"), name)
         takes, given = _takes(function), self._kind
+        if not takes:
+            whole = f"sctandem.{self._package}.{name}"
+            msg = f"`{whole}` takes no object in first place: call it by that name, not on {given}."
+            raise AttributeError(msg)
         if given not in takes:
             msg = (
                 f"`{NAMESPACE}.{self._package}.{name}` works on {' or '.join(takes)}, not on {given} like this one. "
@@ -77,12 +81,15 @@ _WAYS = {
 
 
 def _takes(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the classes that a function takes as its first argument, as it is annotated; both where it is not."""
+    """Return the classes that a function takes as its first argument, as it is annotated; both where it is not.
+
+    None for a function that makes an object from files.
+    """
     first = next(iter(inspect.signature(function).parameters.values()))
     annotation = first.annotation
     written = "" if annotation is first.empty else getattr(annotation, "__name__", str(annotation))
     named = tuple(part.strip(" '\"").rsplit(".")[-1] for part in written.split("|"))
-    return tuple(name for name in named if name in {"AnnData", "MuData"}) or ("AnnData", "MuData")
+    return tuple(name for name in named if name in {"AnnData", "MuData"}) if written else ("AnnData", "MuData")
 
 
 class Namespace:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import fragments
 import numpy as np
 import pandas as pd
+import pysam
 import pytest
 from anndata import AnnData
 from scipy import sparse
@@ -147,6 +148,14 @@ def test_duplicates_are_no_weight_and_four_columns_do(tmp_path):
     assert counted.to_df().iloc[:, 0].to_dict() == {"A": 4, "B": 1}
 
 
+def test_a_csi_index_does_for_the_whole_file(packed, regions, tmp_path):
+    copied = shutil.copy(packed, tmp_path / "long.tsv.gz")
+    pysam.tabix_index(str(copied), preset="bed", csi=True)
+    counted = td.pp.count_fragments(copied, regions, CELLS)
+    assert (counted.X != td.pp.count_fragments(packed, regions, CELLS).X).nnz == 0
+    fails(r"\.csi has no offsets of places; make a \.tbi index", copied, read="regions")
+
+
 def test_cells_from_an_object(packed, regions):
     cells = AnnData(np.zeros((2, 1)), obs=pd.DataFrame(index=CELLS[:2]))
     counted = td.pp.count_fragments(packed, regions, cells)
@@ -187,7 +196,7 @@ def test_regions_elsewhere_and_beyond_are_logged(packed, caplog):
 def test_cells_that_are_not_there_are_logged(packed, caplog):
     with caplog.at_level(logging.INFO):
         counted = td.pp.count_fragments(packed, PEAK.set_axis(["chr1:0-9000"]), [*CELLS, "ACGT-9"])
-    assert "5 of 6 cells (83 %) have fragments; without: 'ACGT-9'" in caplog.text
+    assert "5 of 6 cells (83 %) have fragments that are in the file; without: 'ACGT-9'" in caplog.text
     assert "WARNING" not in caplog.text
     assert counted.obs["n_fragments"]["ACGT-9"] == 0
     assert params(counted)["n_cells_found"] == 5
@@ -195,6 +204,11 @@ def test_cells_that_are_not_there_are_logged(packed, caplog):
         td.pp.count_fragments(packed, PEAK.set_axis(["chr1:0-9000"]), [CELLS[0], "a", "b"])
     assert "WARNING" in caplog.text
     assert "1 of 3 cells (33 %)" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        td.pp.count_fragments(packed, PEAK.set_axis(["chr1:0-9000"]), [CELLS[0], "a", "b"], read="regions")
+    assert "1 of 3 cells (33 %) have fragments that overlap a region" in caplog.text
+    assert "WARNING" not in caplog.text  # cells without fragments in a few regions are nothing to worry about
 
 
 # --- wrong ------------------------------------------------------------------------------------------------------------
@@ -241,12 +255,11 @@ def test_truncated(packed, tmp_path, read):
     fails(r"cut\.tsv\.gz is truncated: the mark .* is missing", cut, read=read)
     cut.write_bytes(whole[: len(whole) // 2])
     fails(r"cut\.tsv\.gz is truncated", cut, read=read)
-    everywhere = pd.DataFrame(index=["chr1:0-400000", "chrX:0-400000"])
+    everywhere = pd.DataFrame(index=["chr1:0-400000", "chr2:0-400000", "chrX:0-400000"])
     cut.write_bytes(whole[: len(whole) // 2] + end)  # glued to a right end
-    said = (
-        "truncated or damaged: .*Copy or download" if read == "file" else "truncated, or its index belongs to another"
-    )
-    fails(rf"cut\.tsv\.gz is {said}", cut, everywhere, read=read)
+    fails(r"cut\.tsv\.gz is truncated or damaged: .*Copy or download", cut, everywhere, read=read)
+    last = r"truncated, or its index belongs to another file" if read == "regions" else "truncated or damaged"
+    fails(rf"cut\.tsv\.gz is {last}", cut, everywhere[-1:], read=read)
     middle = len(whole) // 2
     cut.write_bytes(whole[:middle] + bytes(50) + whole[middle + 50 :])
     fails(r"cut\.tsv\.gz is truncated or damaged", cut, everywhere, read=read)

@@ -56,7 +56,7 @@ def count_fragments(
         ``"fragments"``: a fragment counts 1 in every region that it overlaps. Duplicates (the 5th column) are no weight.
     read
         ``"file"``: the whole file. ``"regions"``: the index leads to the places of the regions, and only fragments that overlap a
-        region are taken note of: quicker by far for some hundred regions, with the same counts.
+        region are taken note of: quicker for up to some hundred regions, with the same counts.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def count_fragments(
     Notes
     -----
     SnapATAC2 and the definition of the file format take ``end - 1`` for the second cut, as here. The peak matrices of Cell Ranger
-    ARC count it at ``end``; the two differ where a fragment ends on the border of a peak (about one count in 5,000).
+    ARC count it at ``end``; the two differ where a fragment ends on the border of a peak (one count in 7,000 of a PBMC multiome).
 
     That a region reaches beyond the end of its chromosome cannot be seen from fragments; regions that start beyond the last
     fragment of the file (with `read="regions"` beyond the end of the index) are logged.
@@ -207,7 +207,7 @@ def _check_found(
     found: FragmentCounts, file: FragmentFile, where: pd.DataFrame, barcodes: list[str] | None, *, only_regions: bool
 ) -> None:
     """Raise when nothing was read, no cell was found or nothing was counted; log the share of cells found."""
-    what = "overlap a region" if only_regions else "are in it"
+    what = "overlap a region" if only_regions else "are in the file"
     places = ", ".join(f"{row.chrom}:{row.start}-{row.end}" for row in where.head(3).itertuples())
     if not found.n_read:
         msg = f"{file.path}: no fragments {what}; the first regions are {places}."
@@ -226,9 +226,9 @@ def _check_found(
             share = n_found / len(barcodes)
             missing = [name for name, n in zip(barcodes, found.per_cell, strict=True) if not n]
             logger.log(
-                logging.WARNING if share < 0.5 else logging.INFO,
-                "%d of %d cells (%.0f %%) have fragments; without: %s",
-                *(n_found, len(barcodes), 100 * share, listed(missing, 3)),
+                logging.WARNING if share < 0.5 and not only_regions else logging.INFO,
+                "%d of %d cells (%.0f %%) have fragments that %s; without: %s",
+                *(n_found, len(barcodes), 100 * share, what, listed(missing, 3)),
             )
     if not found.counts.nnz:
         msg = (
