@@ -140,6 +140,8 @@ def test_order_of_cells_and_genes_and_blocks(weights, tmp_path, rng, monkeypatch
     monkeypatch.setattr("sctandem._blocks._BLOCK", 1)
     td.tl.gene_activity(second, genes.iloc[::-1], fragments=path, weights=weights)
     first, second = td.get.gene_activity(first), td.get.gene_activity(second)
+    assert second.X.has_sorted_indices
+    assert second.layers["score"].has_sorted_indices
     assert second[-1].X.sum() == second[-1].layers["score"].sum() == second.obs["unassigned"].iloc[-1] == 0
     second = second[first.obs_names, first.var_names].copy()
     np.testing.assert_array_equal(first.X.toarray(), second.X.toarray())
