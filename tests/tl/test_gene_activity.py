@@ -222,6 +222,23 @@ def test_round_trip(form, tmp_path):
     td.tl.gene_activity(back, *(() if form == "h5mu" else (GENES,)))  # its own result is known after reading too
 
 
+def test_a_failure_at_the_very_end_leaves_the_object_as_it_was(monkeypatch):
+    mdata, second = multiome(), multiome()
+    td.tl.gene_activity(second)
+    before = second["activity"]
+
+    def fail(_):
+        msg = "no update"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("mudata.MuData.update", fail)
+    for data in (mdata, second):
+        with pytest.raises(RuntimeError, match="no update"):
+            td.tl.gene_activity(data, weights="archr")
+    assert list(mdata.mod) == ["rna", "atac"]
+    assert second["activity"] is before
+
+
 def test_what_others_have_written_is_kept():
     mdata = multiome()
     with pytest.raises(ValueError, match="a modality 'rna' that this function has not written"):

@@ -276,4 +276,11 @@ def _write(target: Any, found: Found, params: dict[str, Any], key: str, cells: p
         return
     obs = pd.DataFrame({keys.unassigned: sums.unassigned}, index=pd.Index(cells, name=None))
     new = AnnData(sums.counts, obs=obs, var=sums.var, layers={keys.score: sums.scores}, uns={keys.mark: held})
-    add_modality(target, key, new)
+    before = target.mod.get(key)
+    try:
+        add_modality(target, key, new)
+    except Exception:  # an object that mudata cannot bring up to date stays as it was
+        del target.mod[key]
+        if before is not None:
+            target.mod[key] = before
+        raise
