@@ -221,6 +221,29 @@ def test_genes_without_pairs_score_nothing(fitted):
     np.testing.assert_allclose(scores[:, :N_GENES], weights.scores(counts, pairs), atol=1e-5)
 
 
+def test_profiles_of_the_genes_learned_from_differ_around_nothing(fitted):
+    weights, _, pairs = fitted
+    profiles = weights.profiles(pairs)
+    assert np.abs(profiles.mean(0)).max() < 1e-9
+    assert profiles.std() > 1e-3
+
+
+def test_nothing_is_learned_from_constant_genes_and_genes_without_pairs():
+    counts, expression, pairs, chromosome = world()
+    base = learn(counts, expression, pairs, chromosome=chromosome)
+    genes = np.arange(N_GENES) + 2
+    more = replace(pairs, gene=genes[pairs.gene], n_genes=N_GENES + 2)
+    more = replace(
+        more, gene=np.where(more.gene == 2, 0, more.gene)
+    )  # the pairs of gene 2 now are those of a constant gene
+    values = np.column_stack([np.ones(N_CELLS), expression[:, 0], expression])
+    found = learn(counts, values, more, chromosome=np.append(["chr0", "chr0"], chromosome))
+    part = of_genes(pairs, np.arange(1, N_GENES))
+    alone = learn(counts, expression[:, 1:], part, chromosome=chromosome[1:])
+    assert not np.allclose(base.components, alone.components)
+    np.testing.assert_allclose(found.components, alone.components, rtol=0.05, atol=0.05)
+
+
 def test_weights_survive_a_file(fitted, tmp_path):
     import anndata as ad
 
@@ -282,3 +305,5 @@ def test_folds_hold_whole_chromosomes_and_do_not_depend_on_the_order():
     order = np.random.default_rng(0).permutation(20)
     np.testing.assert_array_equal(chromosome_folds(chromosome[order], 2), fold[order])
     assert chromosome_folds(np.array(["a", "a"]), 4).tolist() == [0, 0]
+    rising = np.repeat(["a", "b", "c"], [2, 3, 5])  # the largest goes first, or folds of 7 and 3 would come out
+    assert np.bincount(chromosome_folds(rising, 2)).tolist() == [5, 5]
