@@ -50,7 +50,7 @@ def test_rows_of_all_methods(paired):
     rows = {row["name"]: row for row in part.compare(paired, 0)}
     assert set(rows) == set(part.NAMES) - {part.TRUE}
     assert rows[part.LEARNED]["pearson"] > rows[part.OTHER]["pearson"] + 0.1
-    assert rows[part.SMOOTHED]["pearson"] > max(rows[name]["pearson"] for name in part.FIXED)
+    assert rows[part.SMOOTHED]["pearson"] > max(rows[name]["pearson"] for name in part.RULES)
     # depth has nothing to do with this expression
     for row in rows.values():
         assert row["given_library"] == pytest.approx(row["pearson"], abs=0.05)
@@ -79,7 +79,7 @@ def test_chosen_skill_is_the_mean_correlation(paired):
 
 def test_tables_and_targets():
     names = {part.LEARNED: 0.05, part.SHARED: 0.06, part.SMOOTHED: 0.04, part.DEEP: 0.03}
-    values = dict.fromkeys(part.FIXED, 0.01) | {part.FIXED[1]: 0.02} | names
+    values = dict.fromkeys(part.FIXED, 0.01) | {part.RULES[1]: 0.02} | names
     rows = [
         {"seed": seed, "data": data, "name": name, "pearson": value + 0.001 * seed, "given_library": value / 2}
         for data in (part.A549, part.SIMULATED)
@@ -90,7 +90,7 @@ def test_tables_and_targets():
     assert table[part.LEARNED]["A549: Pearson a gene"] == "0.0505 ± 0.0005"
     assert table[part.TRUE]["A549: Pearson a gene"] == "-"
     first, second, third, *_ = part.targets(rows)
-    assert first["measured"] == f"+0.0300 against {part.FIXED[1]} (2/2 seeds)"
+    assert first["measured"] == f"+0.0300 against {part.RULES[1]} (2/2 seeds)"
     assert first["met"] == "yes"
     assert second["met"] == "no"  # 0.025 - 0.010
     assert third["target"].startswith("[")
