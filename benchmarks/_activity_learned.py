@@ -27,7 +27,9 @@ TITLE = "Learned weights on genes and cells held out together"
 SEEDS = (4, 5, 6, 7, 8)
 LENGTHS = (1e3, 5e3, 2e4, 5e4, 1e5)
 RANKS = (5, 10, 20, 50)
-FIXED = ("gene body + 2 kb", "ArchR", "exponential")
+RULES = ("gene body + 2 kb", "ArchR", "exponential")
+PLAIN = ", plain sums"
+FIXED = (*RULES, *(name + PLAIN for name in RULES))
 SMOOTHED, DEEP = "best fixed kernel, smoothed", "best fixed kernel, smoothed, depth kept"
 LEARNED, SHARED = "learned", "learned + what genes share"
 ONE, PAIRS = "learned, components only", "learned, pair weights on single peaks"
@@ -42,7 +44,7 @@ Mean Pearson correlation a gene of score and log1p CP10k in 20 % of the cells, f
 cells); mean ± standard deviation over seeds, which draw cells, folds and, for the simulation, the world. *Given the
 library size*: partial correlation given the log RNA library size of the cell, on which log1p CP10k of every gene depends: what
 remains is about genes and not about depth. Fixed kernels are scored as log1p of the weighted share of a cell's 10,000
-counts, peaks within 100 kb; the length of the exponential is chosen on the training genes in the training cells.
+counts, and as plain sums, which hold the depth; peaks within 100 kb; the length of the exponential is chosen on the training genes in the training cells.
 *Smoothed*: the kernel among all of these, and the number of components (5 to 50) of the training cells' peaks from which the signal is
 rebuilt, chosen likewise; of the same depth-corrected components that the learned weights read, or of components that hold
 the depth. *Components only*: one weight a component and weights of the features, without maps between components. *Pair weights
@@ -74,16 +76,17 @@ def compare(paired: Paired, seed: int) -> Iterator[dict[str, Any]]:
     seconds, settings = dict.fromkeys(NAMES, 0.0), {}
     train = replace(paired, counts=paired.counts[split.train], expression=paired.expression[split.train])
     views = _views(train.counts, paired.counts[split.test])
-    raw = {name: raw_scores(paired.counts, paired.pairs, weight) for name, weight in kernels(paired.pairs).items()}
+    raw = all_raw(paired)
     for held in range(N_FOLDS):
         seen, rest = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         asked, shown = of_genes(paired.pairs, rest), of_genes(paired.pairs, seen)
         known = train.expression[:, seen]
         skill = {name: _mean(known, values[np.ix_(split.train, seen)]) for name, values in raw.items()}
-        longest = max((name for name in raw if name not in FIXED), key=lambda name: skill[name])
-        for name, source in zip(FIXED, (*FIXED[:2], longest), strict=True):
-            scores[name][:, rest] = raw[source][np.ix_(split.test, rest)]
-        settings["exponential"] = longest
+        for name in FIXED:
+            # the length of an exponential is chosen, the others are what they are
+            among = [other for other in raw if other == name or _is_exponential(other, name)]
+            settings[name] = max(among, key=lambda other: skill[other])
+            scores[name][:, rest] = raw[settings[name]][np.ix_(split.test, rest)]
         for name, (loadings, fit, query) in views.items():
             settings[name], scores[name][:, rest] = _smoothed(loadings, fit, query, (shown, known, asked))
         start = time.process_time()
@@ -122,8 +125,7 @@ def transfer(seed: int) -> Iterator[dict[str, Any]]:
         shown = of_genes(first.pairs, seen)
         weights = learn(first.counts, first.expression[:, seen], shown, chromosome=first.chromosome[seen], rng=seed)
         scores[:, rest] = weights.scores(second.counts, of_genes(second.pairs, rest))
-    fixed = [raw_scores(second.counts, second.pairs, weight) for weight in kernels(second.pairs).values()]
-    best = max(fixed, key=lambda values: _mean(second.expression, values))
+    best = max(all_raw(second).values(), key=lambda values: _mean(second.expression, values))
     for name, values in ((SAMPLE, scores), (FIXED_SAMPLE, best)):
         yield _row(name, second.expression, values, second.log_library)
 
@@ -132,13 +134,23 @@ def kernels(pairs: WindowPairs) -> dict[str, np.ndarray]:
     """Weigh pairs by the fixed rules."""
     archr, body = fixed_kernels(pairs)
     decays = {f"exponential, {length:g} bp": np.exp(-np.abs(pairs.distance) / length) for length in LENGTHS}
-    return {FIXED[0]: body, FIXED[1]: archr, **decays}
+    return {RULES[0]: body, RULES[1]: archr, **decays}
 
 
-def raw_scores(counts: sparse.csr_matrix, pairs: WindowPairs, weight: np.ndarray) -> np.ndarray:
-    """Weigh the counts, log1p of their share of 10,000."""
-    depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1.0)
-    return np.log1p((counts @ pairs.matrix(weight).T).toarray() * (1e4 / depth)[:, None]).astype(np.float32)
+def all_raw(paired: Paired) -> dict[str, np.ndarray]:
+    """Weigh the counts by every fixed rule: log1p of their share of 10,000, and the plain sums."""
+    depth = np.maximum(np.asarray(paired.counts.sum(axis=1)).ravel(), 1.0)[:, None]
+    out = {}
+    for name, weight in kernels(paired.pairs).items():
+        sums = (paired.counts @ paired.pairs.matrix(weight).T).toarray()
+        out[name] = np.log1p(sums * (1e4 / depth)).astype(np.float32)
+        out[name + PLAIN] = sums.astype(np.float32)
+    return out
+
+
+def _is_exponential(name: str, group: str) -> bool:
+    """Say whether a rule is one of the exponentials of a group."""
+    return group.startswith(RULES[2]) and name.startswith(RULES[2]) and name.endswith(PLAIN) == group.endswith(PLAIN)
 
 
 def pairs_alone(weights: LearnedWeights, counts: sparse.csr_matrix, pairs: WindowPairs) -> np.ndarray:

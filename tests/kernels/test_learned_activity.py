@@ -7,10 +7,10 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from sctandem.kernels import _learned_activity as learned
-from sctandem.kernels import pearson
+from sctandem.kernels import _activity_fit, _learned_activity, pearson
 from sctandem.kernels._activity_features import WindowPairs, window_sums
-from sctandem.kernels._learned_activity import LearnedWeights, chromosome_folds, learn
+from sctandem.kernels._activity_fit import chromosome_folds
+from sctandem.kernels._learned_activity import LearnedWeights, learn
 
 N_CELLS, N_GENES, PER_GENE = 300, 80, 4
 
@@ -109,10 +109,10 @@ def test_planted_coefficients_are_recovered(monkeypatch):
     sums = rng.normal(size=(200, 6, 4)) * np.array([1.0, 10.0, 0.1, 1.0])
     coefficients, components = np.array([0.5, 0.02, -3.0, 0.0]), np.array([2.0, 1.0, 1.0, 0.5, 0.3, 0.0])
     target = (sums @ coefficients) * components + rng.normal(size=6)  # the same in all genes: taken out
-    monkeypatch.setattr(learned, "FEATURE_PENALTY", 0.0)
-    monkeypatch.setattr(learned, "COMPONENT_PENALTY", 0.0)
-    monkeypatch.setattr(learned, "N_ROUNDS", 20)
-    base = learned._fit_features(sums, target)
+    monkeypatch.setattr(_activity_fit, "FEATURE_PENALTY", 0.0)
+    monkeypatch.setattr(_activity_fit, "COMPONENT_PENALTY", 0.0)
+    monkeypatch.setattr(_activity_fit, "N_ROUNDS", 20)
+    base = _activity_fit.fit_features(sums, target)
     found = np.outer(base.coefficients, base.components)
     np.testing.assert_allclose(found, np.outer(coefficients, components), atol=1e-3)
 
@@ -120,7 +120,7 @@ def test_planted_coefficients_are_recovered(monkeypatch):
 def test_components_that_predict_the_opposite_get_no_weight():
     rng = np.random.default_rng(0)
     sums = rng.normal(size=(200, 3, 1))
-    base = learned._fit_features(sums, sums[..., 0] * np.array([1.0, 1.0, -1.0]))
+    base = _activity_fit.fit_features(sums, sums[..., 0] * np.array([1.0, 1.0, -1.0]))
     assert base.components[2] == 0
     assert (base.components[:2] > 0).all()
 
@@ -128,8 +128,8 @@ def test_components_that_predict_the_opposite_get_no_weight():
 def test_maps_are_those_of_ridge_regression():
     rng = np.random.default_rng(0)
     sums, outer, target = rng.normal(size=(40, 7, 2)), rng.normal(size=(2, 40, 7)), rng.normal(size=(40, 7))
-    base = learned._fit_features(sums, target)
-    found, offset = learned._fit_maps(base, sums, outer, target)
+    base = _activity_fit.fit_features(sums, target)
+    found, offset = _activity_fit.fit_maps(base, sums, outer, target)
     blocks = np.concatenate([(sums @ base.coefficients)[None], outer]) - offset[:, None]
     np.testing.assert_allclose(blocks.mean(1), 0, atol=1e-12)
     left = (target - target.mean(0) - blocks[0] * base.components)[:, :5]
@@ -142,7 +142,7 @@ def test_maps_are_those_of_ridge_regression():
         np.testing.assert_allclose(found_here, expected, atol=1e-8)
         assert (found[0, j][:, 5:] == 0).all()
         assert (found[0, j][:, :, 5:] == 0).all()
-    assert (found[1, len(learned.PENALTIES) - 1] == 0).all()
+    assert (found[1, len(_activity_fit.PENALTIES) - 1] == 0).all()
 
 
 def test_targets_are_correlations_and_what_genes_share():
@@ -150,14 +150,14 @@ def test_targets_are_correlations_and_what_genes_share():
     design = rng.normal(size=(500, 3))
     design = (design - design.mean(0)) / design.std(0)
     expression = np.column_stack([design @ [1.0, 0.5, 0.2], rng.normal(size=500), np.ones(500)])
-    target, shared = learned._targets(expression, design)
+    target, shared = _learned_activity._targets(expression, design)
     assert target.shape == (3, 2)
     expected = np.corrcoef(expression[:, :2].T, design.T)[:2, 2:4]
     np.testing.assert_allclose(target[:2], expected, atol=1e-12)
     assert (target[2] == 0).all()
     standard = (expression[:, :2] - expression[:, :2].mean(0)) / expression[:, :2].std(0)
     np.testing.assert_allclose(shared, np.linalg.lstsq(design, standard.mean(1))[0], atol=1e-4)
-    sparse_target, _ = learned._targets(sparse.csr_matrix(expression), design)
+    sparse_target, _ = _learned_activity._targets(sparse.csr_matrix(expression), design)
     np.testing.assert_allclose(sparse_target, target, atol=1e-12)
 
 
@@ -221,6 +221,29 @@ def test_genes_without_pairs_score_nothing(fitted):
     np.testing.assert_allclose(scores[:, :N_GENES], weights.scores(counts, pairs), atol=1e-5)
 
 
+def test_profiles_of_the_genes_learned_from_differ_around_nothing(fitted):
+    weights, _, pairs = fitted
+    profiles = weights.profiles(pairs)
+    assert np.abs(profiles.mean(0)).max() < 1e-9
+    assert profiles.std() > 1e-3
+
+
+def test_nothing_is_learned_from_constant_genes_and_genes_without_pairs():
+    counts, expression, pairs, chromosome = world()
+    base = learn(counts, expression, pairs, chromosome=chromosome)
+    genes = np.arange(N_GENES) + 2
+    more = replace(pairs, gene=genes[pairs.gene], n_genes=N_GENES + 2)
+    more = replace(
+        more, gene=np.where(more.gene == 2, 0, more.gene)
+    )  # the pairs of gene 2 now are those of a constant gene
+    values = np.column_stack([np.ones(N_CELLS), expression[:, 0], expression])
+    found = learn(counts, values, more, chromosome=np.append(["chr0", "chr0"], chromosome))
+    part = of_genes(pairs, np.arange(1, N_GENES))
+    alone = learn(counts, expression[:, 1:], part, chromosome=chromosome[1:])
+    assert not np.allclose(base.components, alone.components)
+    np.testing.assert_allclose(found.components, alone.components, rtol=0.05, atol=0.05)
+
+
 def test_weights_survive_a_file(fitted, tmp_path):
     import anndata as ad
 
@@ -258,6 +281,22 @@ def test_too_little_to_learn_from(n_genes, chromosomes, problem):
         learn(counts, expression[:, :n_genes], of_genes(pairs, np.arange(n_genes)), chromosome=chromosome)
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_cells_that_do_not_differ(value):
+    counts, expression, pairs, chromosome = world()
+    alike = sparse.csr_matrix(np.full(counts.shape, value))
+    with pytest.raises(ValueError, match="the 300 cells do not differ in which of the 320 peaks are open"):
+        learn(alike, expression, pairs, chromosome=chromosome)
+
+
+def test_too_few_cells():
+    counts, expression, pairs, chromosome = world()
+    with pytest.raises(ValueError, match="only 19 cells: weights can be learned from at least 20"):
+        learn(counts[:19], expression[:19], pairs, chromosome=chromosome)
+    few = learn(counts[:20], expression[:20], pairs, chromosome=chromosome)
+    assert np.isfinite(few.scores(counts, pairs)).all()
+
+
 def test_folds_hold_whole_chromosomes_and_do_not_depend_on_the_order():
     chromosome = np.repeat(["a", "b", "c", "d", "e"], [10, 4, 3, 2, 1])
     fold = chromosome_folds(chromosome, 2)
@@ -266,3 +305,5 @@ def test_folds_hold_whole_chromosomes_and_do_not_depend_on_the_order():
     order = np.random.default_rng(0).permutation(20)
     np.testing.assert_array_equal(chromosome_folds(chromosome[order], 2), fold[order])
     assert chromosome_folds(np.array(["a", "a"]), 4).tolist() == [0, 0]
+    rising = np.repeat(["a", "b", "c"], [2, 3, 5])  # the largest goes first, or folds of 7 and 3 would come out
+    assert np.bincount(chromosome_folds(rising, 2)).tolist() == [5, 5]

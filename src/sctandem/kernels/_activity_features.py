@@ -145,7 +145,7 @@ class PeakState:
         raw = state._raw(counts)
         centre = raw.mean(0)
         _, values, turn = np.linalg.svd(raw - centre, full_matrices=False)
-        kept = (values > 1e-6 * values[0])[:n_components].nonzero()[0]
+        kept = (values > 1e-6 * values.max(initial=0.0))[:n_components].nonzero()[0]
         turn = turn[kept] * np.where((loadings @ turn[kept].T).sum(0) < 0, -1.0, 1.0)[:, None]
         spread = values[kept] / np.sqrt(len(raw))
         return cls(view.weight, view.mean, view.depth, loadings @ turn.T, turn @ centre, spread, state.openness)

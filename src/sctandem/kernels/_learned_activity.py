@@ -16,6 +16,7 @@ from sctandem.kernels._activity_features import (
     sides,
     window_sums,
 )
+from sctandem.kernels._activity_fit import N_FOLDS, PENALTIES, chromosome_folds, fit_features, fit_maps, held_out_skill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,19 +25,10 @@ if TYPE_CHECKING:
 
 #: Components of the peaks.
 N_COMPONENTS = 50
-#: Folds of chromosomes that settings are chosen by.
-N_FOLDS = 4
-#: What is tried: components that the maps connect, and their penalty in units of the mean square of what they read.
-RANKS = (5, 10, 20, 50)
-PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf)
-#: Penalty of the coefficients of the features, and of the weights of the components.
-FEATURE_PENALTY, COMPONENT_PENALTY = 0.3, 0.1
-#: Rounds in which coefficients and weights of components are fitted in turn.
-N_ROUNDS = 3
 #: Genes whose expression is standardised at once.
 BLOCK = 256
-#: Fewest genes with pairs that weights are learned from.
-MIN_GENES = 10
+#: Fewest cells, and genes with pairs, that weights are learned from.
+MIN_CELLS, MIN_GENES = 20, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +205,8 @@ def learn(
     Raises
     ------
     ValueError
-        When fewer than 10 genes vary and have pairs, or all of these lie on one chromosome.
+        When there are fewer than 20 cells, these do not differ in their peaks, fewer than 10 genes vary and have pairs, or
+        all of these lie on one chromosome.
 
     Notes
     -----
@@ -221,7 +214,7 @@ def learn(
     predict these from the gene's window: no cell is visited after that. Time is that of the components: seconds for
     thousands of cells; memory is genes x components x features. The components have seen no expression.
     """
-    state = PeakState.fit(counts, n_components, rng=rng)
+    state = _fit_state(counts, n_components, rng)
     cells = state.coordinates(counts)
     level = np.log(_n_open(counts))
     level = np.array([level.mean(), max(level.std(), 1e-9)])
@@ -237,10 +230,10 @@ def learn(
     target = target[usable]
     sums = np.stack([total[usable] for total in window_sums(pairs, state, columns)], axis=2)
     outer = np.stack([total[usable] for total in window_sums(pairs, state, list(sides(pairs)))])
-    skill = _held_out_skill(sums, outer, target, chromosome_folds(chromosome[usable], N_FOLDS))
+    skill = held_out_skill(sums, outer, target, chromosome_folds(chromosome[usable], N_FOLDS))
     best = skill.argmax(1)
-    base = _fit_features(sums, target)
-    found, offset = _fit_maps(base, sums, outer, target)
+    base = fit_features(sums, target)
+    found, offset = fit_maps(base, sums, outer, target)
     return LearnedWeights(
         coefficients=base.coefficients,
         components=base.components,
@@ -254,6 +247,19 @@ def learn(
         penalties=np.array(PENALTIES)[best],
         skill=skill.max(1),
     )
+
+
+def _fit_state(counts: sparse.csr_matrix, n_components: int, rng: RNG) -> PeakState:
+    """Find the components of the peaks, if there are any."""
+    n_cells, n_peaks = counts.shape
+    if n_cells < MIN_CELLS:
+        msg = f"only {n_cells} cells: weights can be learned from at least {MIN_CELLS}."
+        raise ValueError(msg)
+    state = PeakState.fit(counts, n_components, rng=rng) if counts.count_nonzero() else None
+    if state is None or not len(state.spread):
+        msg = f"the {n_cells} cells do not differ in which of the {n_peaks} peaks are open: nothing can be learned from them."
+        raise ValueError(msg)
+    return state
 
 
 def standard_level(counts: sparse.csr_matrix, level: np.ndarray) -> np.ndarray:
@@ -287,108 +293,3 @@ def _targets(expression: sparse.csr_matrix | np.ndarray, design: np.ndarray) -> 
     gram = design.T @ design / n_cells + 1e-6 * np.eye(design.shape[1])
     mean = moments[varies].mean(0) if varies.any() else np.zeros(design.shape[1])
     return moments[:, :-1], np.linalg.solve(gram, mean)
-
-
-def chromosome_folds(chromosome: np.ndarray, n_folds: int) -> np.ndarray:
-    """Put chromosomes in folds of about equal numbers of genes, the same ones for every order of the genes.
-
-    Parameters
-    ----------
-    chromosome
-        Of each gene, (genes,).
-    n_folds
-        How many folds; fewer where there are fewer chromosomes.
-
-    Returns
-    -------
-    Fold of each gene, (genes,).
-    """
-    names, code, size = np.unique(chromosome.astype(str), return_inverse=True, return_counts=True)
-    load, fold = np.zeros(min(n_folds, len(names))), np.zeros(len(names), dtype=np.int64)
-    for at in np.argsort(-size, kind="stable"):
-        fold[at] = load.argmin()
-        load[fold[at]] += size[at]
-    return fold[code]
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """Coefficients of the features and weights of the components."""
-
-    coefficients: np.ndarray
-    components: np.ndarray
-
-
-def _fit_features(sums: np.ndarray, target: np.ndarray) -> _Base:
-    """Fit `target_gj ~ mean_j + d_j sums_gj. c` by ridge regressions for `c` and for `d >= 0` in turn."""
-    scale = np.sqrt((sums**2).mean((0, 1))) + 1e-12
-    centred = (sums - sums.mean(0)) / scale
-    wanted = target - target.mean(0)
-    components = np.ones(target.shape[1])
-    n_features = len(scale)
-    for _ in range(N_ROUNDS):
-        design = (centred * components[:, None]).reshape(-1, n_features)
-        gram = design.T @ design
-        gram += FEATURE_PENALTY * np.trace(gram) / n_features * np.eye(n_features)
-        coefficients = np.linalg.solve(gram, design.T @ wanted.ravel())
-        predicted = centred @ coefficients
-        square = (predicted**2).sum(0)
-        components = np.maximum((predicted * wanted).sum(0), 0.0) / (square + COMPONENT_PENALTY * square.mean() + 1e-12)
-        size = np.sqrt((components**2).mean())
-        if size == 0:  # nothing is predicted at all
-            break
-        components /= size
-    # the scale of the weights is that of the regression on them
-    fitted = (centred @ coefficients) * components
-    factor = (fitted * wanted).sum() / max((fitted**2).sum(), 1e-12)
-    return _Base(max(factor, 0.0) * coefficients / scale, components)
-
-
-def _blocks(base: _Base, sums: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Stack the weighted sum and those upstream and downstream: 3 x genes x components."""
-    return np.concatenate([(sums @ base.coefficients)[None], outer])
-
-
-def _fit_maps(
-    base: _Base, sums: np.ndarray, outer: np.ndarray, target: np.ndarray
-) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
-    """Predict what the weighted components leave, by ridge regression on the first components.
-
-    Returns
-    -------
-    The maps, 3 x components x components, by the positions of the rank and of the penalty; and what the sums are centred by.
-    """
-    blocks = _blocks(base, sums, outer)
-    offset = blocks.mean(1)
-    blocks = blocks - offset[:, None]
-    left = target - target.mean(0) - blocks[0] * base.components
-    n = target.shape[1]
-    found = {}
-    for i, rank in enumerate(RANKS):
-        top = min(rank, n)
-        scale = np.sqrt((blocks[:, :, :top] ** 2).mean((1, 2))) + 1e-12
-        design = np.concatenate(list(blocks[:, :, :top] / scale[:, None, None]), axis=1)
-        gram, moments = design.T @ design, design.T @ left[:, :top]
-        unit = np.trace(gram) / len(gram) + 1e-12
-        for j, penalty in enumerate(PENALTIES):
-            found[i, j] = np.zeros((len(blocks), n, n))
-            if np.isfinite(penalty):
-                solved = np.linalg.solve(gram + penalty * unit * np.eye(len(gram)), moments)
-                found[i, j][:, :top, :top] = solved.reshape(len(blocks), top, top) / scale[:, None, None]
-    return found, offset
-
-
-def _held_out_skill(sums: np.ndarray, outer: np.ndarray, target: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Correlate genes with what is predicted for them from the others: mean over genes, ranks x penalties."""
-    skill = np.zeros((len(RANKS), len(PENALTIES)))
-    for held in range(fold.max() + 1):
-        seen, rest = fold != held, fold == held
-        base = _fit_features(sums[seen], target[seen])
-        found, offset = _fit_maps(base, sums[seen], outer[:, seen], target[seen])
-        blocks = _blocks(base, sums[rest], outer[:, rest]) - offset[:, None]
-        for (i, j), maps in found.items():
-            profile = blocks[0] * base.components + sum(block @ part for block, part in zip(blocks, maps, strict=True))
-            size = np.linalg.norm(profile, axis=1)
-            inner = (profile * target[rest]).sum(1)
-            skill[i, j] += np.divide(inner, size, out=np.zeros(len(size)), where=size > 0).sum() / len(fold)
-    return skill
