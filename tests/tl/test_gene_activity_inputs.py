@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
-from activity import COUNTS, GENES, PEAKS, dense, multiome, peaks, random_genes
+from activity import COUNTS, GENES, PEAKS, dense, multiome, peaks, random_genes, random_peaks
 from anndata import AnnData, ImplicitModificationWarning, read_h5ad
 from scipy import sparse
 
@@ -50,6 +50,20 @@ def test_backed(form, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(adata.uns["gene_activity"]["genes"], whole.uns["gene_activity"]["genes"])
     with pytest.raises(ValueError, match="copy=True needs the data in memory"):
         td.tl.gene_activity(adata, GENES, copy=True)
+    adata.file.close()
+
+
+def test_backed_in_several_blocks(tmp_path, rng, monkeypatch):
+    whole, genes = random_peaks(rng), random_genes(rng)
+    other = whole.copy()
+    other.X = other.X.tocsc()
+    other.write_h5ad(tmp_path / "a.h5ad")
+    td.tl.gene_activity(whole, genes)
+    monkeypatch.setattr("sctandem._blocks._BLOCK", 100)
+    adata = read_h5ad(tmp_path / "a.h5ad", backed="r")
+    td.tl.gene_activity(adata, genes)
+    np.testing.assert_array_equal(dense(adata.obsm["gene_activity"]), dense(whole.obsm["gene_activity"]))
+    np.testing.assert_array_equal(dense(adata.obsm["gene_activity_scores"]), dense(whole.obsm["gene_activity_scores"]))
     adata.file.close()
 
 

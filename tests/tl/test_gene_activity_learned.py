@@ -10,6 +10,7 @@ from scipy import sparse
 import sctandem as td
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem.kernels import pearson
+from sctandem.tl._activity_learned import Learned
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,10 @@ def test_result(simulated):
     weights = found.uns["gene_activity"]["weights"]
     assert (weights.loc[weights["owned"], "weight"] > 0).all()
     assert (weights["weight"] < 0).any()
+    open_peaks = mdata["atac"].X.tocsc()
+    for gene in found.var_names[:20]:
+        near = mdata["atac"].var_names.get_indexer(weights.loc[weights["gene"] == gene, "peak"])
+        assert found.var.loc[gene, "coverage"] == (open_peaks[:, near].sum(1) > 0).mean()
     largest = weights.groupby("peak", observed=True)["weight"].max()
     owned = weights[weights["owned"]].set_index("peak")["weight"]
     np.testing.assert_array_equal(owned, largest[owned.index])
@@ -96,6 +101,24 @@ def test_other_peaks_stand_for_those_they_overlap(simulated, rng):
     new.var[["start", "end"]] = [[100_000_000, 100_000_500]]
     with pytest.raises(ValueError, match="No peak overlaps one that the weights were learned with"):
         td.tl.gene_activity(new, mdata["rna"].var, weights="learned", reference=learned)
+
+
+def test_a_peak_stands_for_the_one_it_shares_most_bases_with(simulated):
+    mdata = simulated.copy()
+    td.tl.gene_activity(mdata, weights="learned")
+    learned = Learned.read(mdata["activity"].uns["gene_activity"]["learned"])
+    first, second = (learned.peaks.iloc[i] for i in (0, 1))
+    assert first["chrom"] == second["chrom"]
+    both = pd.DataFrame(
+        {
+            "chrom": first["chrom"],
+            "start": [first["end"] - 5, first["start"]],
+            "end": [second["end"], second["start"] + 5],
+        }
+    )
+    found, known = learned.at(both).state, learned.weights.state
+    np.testing.assert_array_equal(found.loadings, known.loadings[[1, 0]])
+    np.testing.assert_array_equal(found.openness, known.openness[[1, 0]])
 
 
 def test_library_sizes(simulated):
