@@ -22,27 +22,41 @@ class FragmentKeys:
 
 @dataclass(frozen=True, slots=True)
 class GeneActivityKeys:
-    """Slots of `tl.gene_activity`: a modality of a MuData, or of an AnnData `obsm[key]`, `obsm[key_scores]` and `uns[key]`.
+    """Slots of `tl.gene_activity`: a modality of a MuData, or of an AnnData `obsm[key]`, `obsm[scores]`, `obs[left]` and `uns[key]`.
 
-    In the modality counts are in `X`, scores in a layer, genes in `var`, and the parameters in its `uns`.
+    In the modality counts are in `X`, scores in `layers[score]`, genes in `var`, and the rest in `obs` and `uns[mark]`.
     """
 
     key: str = "gene_activity"
+    mark: str = "gene_activity"
+    modality: str = "activity"
     params: str = PARAMS
+    table: str = TABLE
     genes: str = "genes"
     score: str = "score"
     weights: str = "weights"
     peak: str = "peak"
     gene: str = "gene"
     weight: str = "weight"
+    owned: str = "owned"
+    learned: str = "learned"
+    peaks: str = "peaks"
     n_sources: str = "n_sources"
+    counts: str = "counts"
+    share: str = "share"
     coverage: str = "coverage"
     diversity: str = "diversity"
+    unassigned: str = "unassigned"
 
     @property
     def scores(self) -> str:
         """`obsm`: weighted scores, cells x genes, CSR float32 (the counts, CSR int32, are in `obsm[key]`)."""
         return f"{self.key}_scores"
+
+    @property
+    def left(self) -> str:
+        """`obs`: counts that no gene got, int64 (in a modality, `obs[unassigned]`)."""
+        return f"{self.key}_unassigned"
 
 
 @dataclass(frozen=True, slots=True)

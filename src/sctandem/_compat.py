@@ -86,11 +86,14 @@ def add_modality(mdata: MuData, name: str, adata: AnnData) -> None:
     import mudata
 
     mdata.mod[name] = adata
-    if installed("mudata", "0.4"):
-        mdata.update()
-        return
-    with mudata.set_options(pull_on_update=False):
-        mdata.update()
+    with warnings.catch_warnings():
+        # genes may well be named alike in two modalities; renaming them, which is what it asks for, would change the others
+        warnings.filterwarnings("ignore", message="var_names are not unique", category=UserWarning)
+        if installed("mudata", "0.4"):
+            mdata.update()
+            return
+        with mudata.set_options(pull_on_update=False):
+            mdata.update()
 
 
 def copy_mudata(mdata: MuData) -> MuData:

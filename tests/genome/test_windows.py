@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sctandem.genome import window_pairs
+from sctandem.genome import gene_loci, gene_tss, read_genes, window_pairs
 
 
 def random_genome(rng: np.random.Generator, n_genes: int, n_peaks: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,3 +75,19 @@ def test_shuffled_peaks_give_the_same_windows(rng):
 def test_no_peak_in_reach(rng):
     tss, peaks = random_genome(rng, 5, 9)
     assert window_pairs(tss, peaks.assign(chrom="chr9")).shape == (0, 4)
+
+
+def test_a_gene_reaches_over_the_rows_of_its_locus():
+    rows = pd.DataFrame(
+        {
+            "chrom": ["chr1", "chr1", "chr1", "chr2", "chr1"],
+            "start": [500, 100, 2_000_000, 10, 50],
+            "end": [900, 800, 2_000_500, 90, 60],
+            "strand": ["-", "-", "-", "-", "+"],
+            "gene": ["A", "A", "A", "A", "B"],
+        }
+    )
+    found = gene_loci(read_genes(rows))
+    assert found.loc["A"].tolist() == ["chr1", 100, 900, 899, "-"]
+    assert found.loc["B"].tolist() == ["chr1", 50, 60, 50, "+"]
+    pd.testing.assert_frame_equal(gene_tss(read_genes(rows)), found[["chrom", "tss", "strand"]])

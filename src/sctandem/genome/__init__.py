@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from sctandem.genome._match import match_genes
     from sctandem.genome._motifs import read_motifs
     from sctandem.genome._sequence import sequence_features
-    from sctandem.genome._windows import gene_tss, window_pairs
+    from sctandem.genome._windows import gene_loci, gene_tss, window_pairs
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "gene_loci": "._windows",
         "gene_tss": "._windows",
         "match_chromosomes": "._chromosomes",
         "match_genes": "._match",

@@ -3,16 +3,54 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+_PLACE = ["chrom", "start", "end", "tss", "strand"]
 _LOCUS_GAP = 500_000
 """Rows of one gene on one strand that are further apart than this are different loci."""
 
 
-def gene_tss(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
-    """Find one TSS for each gene of an annotation.
+def gene_loci(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
+    """Find one place for each gene of an annotation.
 
     Rows of the same gene (its transcripts) on one chromosome and strand belong to one locus, unless they are more than
-    500 kb apart. The locus with the most rows is taken, then the longest, then the first of the file. Its TSS is the
-    one furthest to the 5' end.
+    500 kb apart. The locus with the most rows is taken, then the longest, then the first of the file. It reaches from the
+    first to the last base of its rows; its TSS is the one furthest to the 5' end.
+
+    Parameters
+    ----------
+    genes
+        As `read_genes` returns it.
+    by
+        The column that tells genes apart, ``name`` or ``gene_id``; rows in which it is empty are left out.
+
+    Returns
+    -------
+    Indexed by gene in order of first appearance: ``chrom`` (str), ``start``, ``end`` (int64; 0-based, half open), ``tss``
+    (int64), ``strand`` (str).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sctandem.genome import gene_loci, read_genes
+    >>> transcripts = pd.DataFrame(
+    ...     {"chrom": "chr1", "start": [500, 100], "end": [900, 800], "strand": "-", "gene": "MS4A1"}
+    ... )
+    >>> int(gene_loci(read_genes(transcripts)).tss["MS4A1"])
+    899
+    """
+    rows = genes[[by, "chrom", "start", "end", "strand", "tss"]].rename(columns={by: "gene"})
+    rows = rows[rows["gene"] != ""].reset_index(drop=True)
+    rows["row"] = np.arange(len(rows))
+    order = pd.unique(rows["gene"])
+    repeated = rows["gene"].duplicated(keep=False)
+    single, several = rows[~repeated], rows[repeated]
+    chosen = single[["gene", *_PLACE]]
+    if len(several):
+        chosen = pd.concat([chosen, _main_locus(several)])
+    return chosen.set_index("gene").loc[order].rename_axis(None)
+
+
+def gene_tss(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
+    """Find one TSS for each gene of an annotation: that of its place, see `gene_loci`.
 
     Parameters
     ----------
@@ -35,20 +73,11 @@ def gene_tss(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     >>> int(gene_tss(read_genes(transcripts)).tss["MS4A1"])
     100
     """
-    rows = genes[[by, "chrom", "start", "end", "strand", "tss"]].rename(columns={by: "gene"})
-    rows = rows[rows["gene"] != ""].reset_index(drop=True)
-    rows["row"] = np.arange(len(rows))
-    order = pd.unique(rows["gene"])
-    repeated = rows["gene"].duplicated(keep=False)
-    single, several = rows[~repeated], rows[repeated]
-    chosen = single[["gene", "chrom", "tss", "strand"]]
-    if len(several):
-        chosen = pd.concat([chosen, _main_locus(several)])
-    return chosen.set_index("gene").loc[order].rename_axis(None)
+    return gene_loci(genes, by=by)[["chrom", "tss", "strand"]]
 
 
 def _main_locus(rows: pd.DataFrame) -> pd.DataFrame:
-    """Choose the locus of genes that have several rows, and its TSS."""
+    """Choose the locus of genes that have several rows, its ends and its TSS."""
     place = ["gene", "chrom", "strand"]
     rows = rows.sort_values([*place, "start"], kind="stable")
     reached = rows.groupby(place, sort=False)["end"].cummax()
@@ -68,7 +97,7 @@ def _main_locus(rows: pd.DataFrame) -> pd.DataFrame:
     loci["tss"] = np.where(loci["strand"] == "-", loci["last"], loci["first"])
     loci["length"] = loci["end"] - loci["start"]
     best = loci.sort_values(["n", "length", "row"], ascending=[False, False, True]).drop_duplicates("gene")
-    return best[["gene", "chrom", "tss", "strand"]]
+    return best[["gene", *_PLACE]]
 
 
 def window_pairs(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sctandem.get._drivers import drivers
     from sctandem.get._expression_skill import expression_skill
     from sctandem.get._fractions import fractions
+    from sctandem.get._gene_activity import gene_activity
     from sctandem.get._gene_associations import gene_associations
     from sctandem.get._gene_function import gene_function
     from sctandem.get._gene_windows import gene_windows
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "drivers": "._drivers",
         "expression_skill": "._expression_skill",
         "fractions": "._fractions",
+        "gene_activity": "._gene_activity",
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "gene_windows": "._gene_windows",

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,21 +14,15 @@ from sctandem._checks import (
     working_copy,
 )
 from sctandem._keys import GeneWindowKeys
-from sctandem.genome import gene_tss, match_chromosomes, match_genes, peak_coordinates, read_genes, window_pairs
-from sctandem.genome._coordinates import find_columns
-from sctandem.genome._match import strip_version
+from sctandem.genome import peak_coordinates, window_pairs
+from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from anndata import AnnData
     from mudata import MuData
-
-logger = logging.getLogger(__name__)
-
-_ID_COLUMNS = ("gene_ids", "gene_id")
-NEAR, LEAST_NEAR, ENOUGH_STARTS = 1000, 0.3, 10
-"""Genes have a peak within so many bp of their start; a smaller share is suspicious; fewer genes say nothing about it."""
 
 
 def gene_windows(
@@ -126,16 +118,16 @@ def gene_windows(
     check_number(downstream, "downstream", whole=True)
     rna, atac = _measured(mdata, named)
     peaks = peak_coordinates(atac)
-    source, table = _annotation(rna, genes, f"mdata[{named['rna']!r}].var")
-    tss, params = _place_genes(rna, table, peaks)
+    source, table = annotation(rna.var, genes, f"mdata[{named['rna']!r}].var")
+    tss, params = place_genes(table, peaks["chrom"].unique(), rna.var)
     pairs = window_pairs(tss, peaks, upstream=int(upstream), downstream=int(downstream))
     if pairs.empty:
         msg = (
             f"No peak lies within {upstream} bp upstream and {downstream} bp downstream of any of the {len(tss)} genes "
-            f"found in {source}. Are genes and peaks of the same assembly? {_examples(tss, peaks)}"
+            f"found in {source}. Are genes and peaks of the same assembly? {example_places(tss, peaks)}"
         )
         raise ValueError(msg)
-    share = _share_near_start(tss, peaks)
+    share = share_near_start(tss, peaks)
     params |= {"upstream": int(upstream), "downstream": int(downstream), "source": source, "share_near_start": share}
     params |= named
     result = _tables(tss, atac.var_names, pairs, params)
@@ -154,98 +146,6 @@ def _measured(mdata: MuData, named: dict[str, str]) -> tuple[AnnData, AnnData]:
         check_unique(adata.var_names, f"mdata[{name!r}].var_names")
     check_same_cells(mdata, [named["rna"], named["atac"]])
     return mdata.mod[named["rna"]], mdata.mod[named["atac"]]
-
-
-def _annotation(rna: AnnData, genes: str | Path | pd.DataFrame | None, slot: str) -> tuple[str, pd.DataFrame]:
-    """Read the annotation; return what to call it in messages and its rows."""
-    if genes is not None:
-        table = read_genes(genes)
-        return ("the table of genes" if isinstance(genes, pd.DataFrame) else Path(genes).name), table
-    if find_columns(rna.var) is None and "interval" not in rna.var.columns:
-        shown = ", ".join(map(str, rna.var.columns)) or "no columns"
-        msg = (
-            f"{slot} has no coordinates of genes (chrom, start, end and strand, or interval; it has {shown}). "
-            "Give an annotation: genes=<a BED or GTF file, or a table>."
-        )
-        raise ValueError(msg)
-    # the names of the measured genes, whatever other names the columns hold
-    return slot, read_genes(rna.var.drop(columns=["name", "gene", "gene_name"], errors="ignore"))
-
-
-def _place_genes(rna: AnnData, table: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Find the measured genes and their TSS, with the chromosomes named as in the peaks."""
-    measured = {"var_names": rna.var_names, **{f"var[{c!r}]": rna.var[c] for c in _ID_COLUMNS if c in rna.var.columns}}
-    try:
-        match = match_genes(table, measured)
-    except ValueError as error:
-        msg = f"{error}{_other_names(rna, table, 0)}"
-        raise ValueError(msg) from None
-    wanted = match.genes[match.genes[match.by].isin(match.keys) & (match.genes[match.by] != "")]
-    known = match_chromosomes(wanted["chrom"].unique(), peaks["chrom"].unique())
-    if not known:
-        msg = (
-            "Genes and peaks share no chromosome: the genes are on "
-            f"{_first(wanted['chrom'])}, the peaks on {_first(peaks['chrom'])}."
-        )
-        raise ValueError(msg)
-    # a locus on a chromosome with peaks goes before one on another (alternative contigs)
-    usable = wanted["chrom"].isin(known)
-    elsewhere = ~usable.groupby(wanted[match.by]).transform("any")
-    wanted = wanted[usable | elsewhere]
-    wanted = wanted.assign(chrom=wanted["chrom"].map(lambda chrom: known.get(chrom, chrom)))
-    found = gene_tss(wanted, by=match.by)
-    here = match.keys.isin(found.index)
-    tss = found.loc[match.keys[here]].set_axis(rna.var_names[here])
-    renamed = {old: new for old, new in known.items() if old != new}
-    if renamed:
-        logger.warning("Chromosomes of the genes were renamed as in the peaks: %s", _arrows(renamed))
-    n_unknown = int((tss["strand"] == ".").sum())
-    if n_unknown:
-        logger.warning("%d of %d genes have no strand; they are read as if on +", n_unknown, len(tss))
-    if len(tss) < rna.n_vars:
-        absent = ", ".join(map(repr, rna.var_names[~here][:3]))
-        few = len(tss) < rna.n_vars / 2
-        logger.log(
-            logging.WARNING if few else logging.INFO,
-            "%d of %d genes (%.0f %%) are in the annotation; not found: %s%s%s",
-            *(len(tss), rna.n_vars, 100 * len(tss) / rna.n_vars, absent, ", ..." * (rna.n_vars - len(tss) > 3)),
-            _other_names(rna, table, len(tss)) if few else "",
-        )
-    return tss, {
-        "matched_by": f"{match.to} = {match.by}",
-        "tss_rule": str(table.attrs.get("tss_rule", "")),
-        "renamed_chromosomes": _arrows(renamed),
-        "n_genes": int(rna.n_vars),
-        "n_annotated": len(tss),
-        "n_without_strand": n_unknown,
-    }
-
-
-def _other_names(rna: AnnData, table: pd.DataFrame, n_found: int) -> str:
-    """Say which column of `var` holds names of more genes of the annotation, and how to take it."""
-    known = (set(strip_version(table["name"])) | set(strip_version(table["gene_id"]))) - {""}
-    text = [c for c in rna.var.columns if not pd.api.types.is_numeric_dtype(rna.var[c])]
-    n_known = {column: int(strip_version(rna.var[column]).isin(known).sum()) for column in text}
-    best = max(n_known, key=lambda column: n_known[column], default=None)
-    if best is None or n_known[best] <= n_found:
-        return ""
-    return (
-        f" The column {best!r} of var has names of {n_known[best]} of the {rna.n_vars} genes. Take it: "
-        f"rna.var_names = rna.var[{best!r}].astype(str); rna.var_names_make_unique()"
-    )
-
-
-def _share_near_start(tss: pd.DataFrame, peaks: pd.DataFrame) -> float:
-    """Return the share of genes with a peak at their TSS, of those on chromosomes with peaks; warn where it is small."""
-    n_genes = int(tss["chrom"].isin(peaks["chrom"].unique()).sum())
-    near = window_pairs(tss, peaks, upstream=NEAR, downstream=NEAR)
-    share = near["gene"].nunique() / n_genes
-    if share < LEAST_NEAR and n_genes >= ENOUGH_STARTS:
-        logger.warning(
-            "only %.0f %% of the genes have a peak within 1 kb of their start; are genes and peaks of the same assembly?",
-            100 * share,
-        )
-    return share
 
 
 def _tables(tss: pd.DataFrame, peak_names: pd.Index, pairs: pd.DataFrame, params: dict[str, Any]) -> dict[str, Any]:
@@ -268,17 +168,3 @@ def _tables(tss: pd.DataFrame, peak_names: pd.Index, pairs: pd.DataFrame, params
         index=tss.index.rename(None),
     )
     return {keys.params: {**params, "n_with_peaks": int((n_peaks > 0).sum())}, keys.pairs: table, keys.genes: genes}
-
-
-def _arrows(renamed: dict[str, str]) -> str:
-    return ", ".join(f"{old} -> {new}" for old, new in renamed.items())
-
-
-def _first(values: pd.Series) -> str:
-    return ", ".join(repr(value) for value in values.unique()[:3])
-
-
-def _examples(tss: pd.DataFrame, peaks: pd.DataFrame) -> str:
-    genes = ", ".join(f"{name} at {row.chrom}:{row.tss}" for name, row in tss.head(3).iterrows())
-    places = ", ".join(f"{row.chrom}:{row.start}-{row.end}" for row in peaks.head(3).itertuples())
-    return f"The first genes: {genes}; the first peaks: {places}."

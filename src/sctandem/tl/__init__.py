@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sctandem.tl._deconvolve import deconvolve
     from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._drivers import drivers
+    from sctandem.tl._gene_activity import gene_activity
     from sctandem.tl._gene_associations import gene_associations
     from sctandem.tl._gene_function import gene_function
     from sctandem.tl._motif_grammar import motif_grammar
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "deconvolve": "._deconvolve",
         "differential_expression": "._differential_expression",
         "drivers": "._drivers",
+        "gene_activity": "._gene_activity",
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "motif_grammar": "._motif_grammar",
