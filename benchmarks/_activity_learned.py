@@ -249,9 +249,9 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _target(text: str, found: dict[str, dict[int, float]], ours: str) -> dict[str, str]:
     """Hold one score against the best of the others, seed by seed."""
-    if not found[ours]:
+    peers = [name for name in found if name != ours and found[name]]
+    if not found[ours] or not peers:
         return {"target": text, "measured": "-", "met": "not measured"}
-    peers = [name for name in found if name != ours]
     best = max(peers, key=lambda name: float(np.mean(list(found[name].values()))))
     gains = np.array([found[ours][seed] - found[best][seed] for seed in found[ours]])
     measured = f"{gains.mean():+.4f} against {best} ({(gains >= LEAST).sum()}/{len(gains)} seeds)"
