@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sctandem.genome._coordinates import parse_intervals, peak_coordinates
     from sctandem.genome._match import match_genes
     from sctandem.genome._sequence import sequence_features
+    from sctandem.genome._talens import scan_talens
     from sctandem.genome._windows import gene_tss, window_pairs
 
 __getattr__, __dir__, __all__ = attach(
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "parse_intervals": "._coordinates",
         "peak_coordinates": "._coordinates",
         "read_genes": "._annotation",
+        "scan_talens": "._talens",
         "sequence_features": "._sequence",
         "window_pairs": "._windows",
     },
