@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sctandem.genome._sequence import sequence_features
     from sctandem.genome._talens import scan_talens
     from sctandem.genome._windows import gene_tss, window_pairs
+    from sctandem.genome._write_talens import write_talens
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -27,5 +28,6 @@ __getattr__, __dir__, __all__ = attach(
         "scan_talens": "._talens",
         "sequence_features": "._sequence",
         "window_pairs": "._windows",
+        "write_talens": "._write_talens",
     },
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sctandem.get._gene_windows import gene_windows
     from sctandem.get._peak_gene_links import peak_gene_links
     from sctandem.get._programme_skill import programme_skill
+    from sctandem.get._talens import talens
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -29,5 +30,6 @@ __getattr__, __dir__, __all__ = attach(
         "gene_windows": "._gene_windows",
         "peak_gene_links": "._peak_gene_links",
         "programme_skill": "._programme_skill",
+        "talens": "._talens",
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -38,6 +39,11 @@ WEAK_IMPORTANCE: Final = 0.7
 #: Weights of the first and of the last repeat in the score that knows a polarity; in between they fall linearly.
 POLARITY: Final = (1.5, 0.5)
 
+#: Shares of A, C, G and T in the human genome.
+BASE_SHARES: Final = (0.295, 0.205, 0.205, 0.295)
+#: To what scores are rounded for the probability of a random site.
+_STEP: Final = 0.02
+
 #: Bases that one look-up scores; two arrays are scored at once, each in 16 bits.
 WORD: Final = 6
 #: Scores of the look-up tables are whole numbers of this fraction, rounded down.
@@ -69,6 +75,32 @@ def importance_matrix(rvds: list[str]) -> np.ndarray:
     importance = np.array([IMPORTANCE.get(rvd, WEAK_IMPORTANCE) for rvd in rvds])[:, None]
     scores = -np.log(importance * np.exp(-score_matrix(rvds)) + (1 - importance) / 4)
     return scores - scores.min(axis=1, keepdims=True)
+
+
+@cache
+def _chance(composition: tuple[tuple[str, int], ...], cutoff: float) -> float:
+    """Probability that a random site scores at most `cutoff` times the best, from how often each repeat occurs."""
+    rvds = [rvd for rvd, n in composition for _ in range(n)]
+    scores = score_matrix(rvds)
+    steps = np.rint((scores - scores.min(axis=1, keepdims=True)) / _STEP).astype(np.int64)
+    limit = int((cutoff - 1) * scores.min(axis=1).sum() / _STEP)
+    chance = np.zeros(limit + 1)
+    chance[0] = 1.0
+    for row in steps:
+        moved = np.zeros_like(chance)
+        for step, share in zip(row, BASE_SHARES, strict=True):
+            if step <= limit:
+                moved[step:] += share * chance[: limit + 1 - step]
+        chance = moved
+    return float(chance.sum())
+
+
+def chance_of_site(rvds: list[str], cutoff: float) -> float:
+    """Probability that a random site scores at most `cutoff` times the best score of an array, upstream base not counted.
+
+    Bases are drawn as in the human genome. Scores are rounded to 0.02.
+    """
+    return _chance(tuple(sorted((rvd, rvds.count(rvd)) for rvd in set(rvds))), cutoff)
 
 
 @dataclass(frozen=True, slots=True)
