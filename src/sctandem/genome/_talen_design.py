@@ -106,31 +106,32 @@ def talen_pairs(
     ]  # fmt: skip
     if not tables:
         return pd.DataFrame({column: [] for column in columns})
-    table = pd.concat(tables, ignore_index=True).assign(sequence=bases.name)
+    table = pd.DataFrame({name: np.concatenate([part[name] for part in tables]) for name in tables[0]})
+    table["sequence"] = bases.name
     for column in ("cut", "left_start", "right_start"):
         table[column] += bases.start
     return table.sort_values(["cut", "spacer", "left_start", "right_start"], ignore_index=True)[columns]
 
 
-def _rows(codes: np.ndarray, begins: np.ndarray, shape: tuple[int, int, int]) -> pd.DataFrame:
+def _rows(codes: np.ndarray, begins: np.ndarray, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
     """Describe pairs of one shape (left, spacer, right); positions are those in `codes`."""
     left, gap, right = shape
     right_first = begins + left + gap
     left_site = codes[begins[:, None] + np.arange(left)]
     right_site = 3 - codes[right_first[:, None] + np.arange(right - 1, -1, -1)]
     rules = [_rules(site) for site in (left_site, right_site)]
-    return pd.DataFrame({
+    return {
         "cut": begins + left + gap // 2,
         "left_start": begins,
         "right_start": right_first + right - 1,
         "spacer": np.full(len(begins), gap),
         "left_target": _text(left_site),
         "right_target": _text(right_site),
-        "spacer_sequence": _text(codes[(begins + left)[:, None] + np.arange(gap)]) if gap else "",
-        "strong_share": np.minimum(*(np.isin(site, (1, 2)).mean(axis=1) for site in (left_site, right_site))),
+        "spacer_sequence": _text(codes[(begins + left)[:, None] + np.arange(gap)]),
+        "strong_share": np.minimum(*(((site == 1) | (site == 2)).mean(axis=1) for site in (left_site, right_site))),
         "streubel": rules[0][0] & rules[1][0],
         "cermak": rules[0][1] & rules[1][1],
-    })  # fmt: skip
+    }
 
 
 def rvds_for(targets: pd.Series, guanine: str) -> list[str]:

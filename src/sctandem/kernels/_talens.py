@@ -42,7 +42,7 @@ POLARITY: Final = (1.5, 0.5)
 #: Shares of A, C, G and T in the human genome.
 BASE_SHARES: Final = (0.295, 0.205, 0.205, 0.295)
 #: To what scores are rounded for the probability of a random site.
-_STEP: Final = 0.02
+_STEP: Final = 0.05
 
 #: Bases that one look-up scores; two arrays are scored at once, each in 16 bits.
 WORD: Final = 6
@@ -98,7 +98,7 @@ def _chance(composition: tuple[tuple[str, int], ...], cutoff: float) -> float:
 def chance_of_site(rvds: list[str], cutoff: float) -> float:
     """Probability that a random site scores at most `cutoff` times the best score of an array, upstream base not counted.
 
-    Bases are drawn as in the human genome. Scores are rounded to 0.02.
+    Bases are drawn as in the human genome. Scores are rounded to 0.05.
     """
     return _chance(tuple(sorted((rvd, rvds.count(rvd)) for rvd in set(rvds))), cutoff)
 

@@ -83,7 +83,7 @@ def _draw_locus(ax: Axes, around: pd.DataFrame, pairs: pd.DataFrame, chosen: pd.
     own = around[around["kind"] == "target"].iloc[0]
     low, high = own["start"] - context, own["end"] + context
     span = high - low
-    ax.set(xlim=(low, high), ylim=(-1.05, 1.45))
+    ax.set(xlim=(low, high), ylim=(-1.25, 1.45))
     ax.axvspan(own["start"], own["end"], color="#F2F2F2", lw=0, zorder=0)
     peaks = around[(around["kind"] == "peak") & (around["end"] > low) & (around["start"] < high)]
     highest = max(peaks["accessibility"].max(), 1e-9) if len(peaks) and peaks["accessibility"].notna().any() else 1.0
@@ -97,8 +97,11 @@ def _draw_locus(ax: Axes, around: pd.DataFrame, pairs: pd.DataFrame, chosen: pd.
         ax.set_yticks([])
     ax.axhline(0, color=INK, lw=0.6)
     genes = around[(around["kind"] == "gene") & (around["end"] > low) & (around["start"] < high)]
-    level = -0.62
+    ends: list[float] = []
     for gene in genes.head(4).itertuples():
+        row = next((at for at, end in enumerate(ends) if end < gene.start), len(ends))
+        ends[row : row + 1] = [gene.end + 0.05 * span]
+        level = -0.5 - 0.32 * row
         start, end = max(gene.start, low), min(gene.end, high)
         if gene.strand == "-":
             start, end = end, start
@@ -107,7 +110,7 @@ def _draw_locus(ax: Axes, around: pd.DataFrame, pairs: pd.DataFrame, chosen: pd.
             FancyArrow(start, level, end - start, 0, width=0.06, head_width=0.18, head_length=head,
                        length_includes_head=True, color="#6E6E6E", lw=0)
         )  # fmt: skip
-        ax.text((start + end) / 2, level - 0.13, gene.name, ha="center", va="top", fontsize=SMALL, style="italic")
+        ax.text((start + end) / 2, level - 0.09, gene.name, ha="center", va="top", fontsize=SMALL, style="italic")
     cuts = pairs["cut"].to_numpy()[:_MAX_TICKS]
     ax.plot(cuts, np.full(len(cuts), -0.22), "|", color=INK, ms=5, mew=0.6)
     ax.plot([chosen["cut"]] * 2, [-0.32, 1.2], color=_LEFT, lw=1.4)

@@ -10,11 +10,10 @@ import pandas as pd
 
 from sctandem._checks import check_layer, check_option, check_positive, check_target, check_type, working_copy
 from sctandem._talen_keys import TalenKeys
-from sctandem.genome import gene_tss, match_chromosomes, parse_intervals
+from sctandem.genome import match_chromosomes
 from sctandem.genome._locus_bases import locus_bases
 from sctandem.genome._talen_design import read_variants, rvds_for, talen_pairs, touches_variant
 from sctandem.genome._talens import check_range, parse_rvds
-from sctandem.get._select import close_names
 from sctandem.tl._talen_data import (
     cell_labels,
     chosen_group,
@@ -24,21 +23,16 @@ from sctandem.tl._talen_data import (
     overlapped_peaks,
     peak_table,
 )
+from sctandem.tl._talen_targets import find_loci, surroundings
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
 _GUIDELINES: Final = ("streubel", "cermak")
-_AROUND_TSS: Final = 500
-"""A gene as target means so many bases on both sides of its start."""
-_AROUND: Final = 10_000
-"""Peaks and genes that are so near to a target are kept for the plot."""
 _CUTOFF: Final = 3.0
 _OFF_SPACER: Final = (15, 30)
 """The defaults of the search for other places."""
-_LONGEST: Final = 1_000_000
-"""A longer target is a mistake."""
 
 
 def design_talens(  # noqa: PLR0913
@@ -94,7 +88,9 @@ def design_talens(  # noqa: PLR0913
         ``"avoid"``: variants, a VCF or BED file, also gzipped, or a table with ``chrom``, ``start``, ``end``. Pairs with one
         in a half site or under an upstream base are left out.
 
-        ``"n_best"``: keep so many pairs of each target, 50 by default; `None` keeps all.
+        ``"per_cut"``: keep so many pairs of each cut site, 1 by default; `None` keeps all.
+
+        ``"n_best"``: then keep so many pairs of each target, 50 by default; `None` keeps all.
     modalities
         From the role ``"atac"`` to the name of the modality in a MuData. By default the same.
     key_added
@@ -178,7 +174,7 @@ def design_talens(  # noqa: PLR0913
     groupby, edited = _group(group)
     peaks = peak_table(atac)
     annotation = gene_table(data, genes)
-    loci = _loci(targets, peaks, annotation)
+    loci = find_loci(targets, peaks, annotation)
     openness = None
     if atac is not None:
         groups = cell_labels(data, atac, groupby)
@@ -199,9 +195,7 @@ def design_talens(  # noqa: PLR0913
         table["peak"] = np.append(peaks.index.to_numpy(object), "")[peak]
         table["accessibility"] = np.nan if openness is None else np.append(openness, 0.0)[peak]
         middle = (locus["start"] + locus["end"]) / 2
-        tables.append(
-            _best_first(table.assign(target=str(target), off=(table["cut"] - middle).abs()), further["n_best"])
-        )
+        tables.append(_best_first(table.assign(target=str(target), off=(table["cut"] - middle).abs()), further))
     keys = TalenKeys(key_added)
     params = {
         "targets": list(map(str, loci.index)),
@@ -220,14 +214,14 @@ def design_talens(  # noqa: PLR0913
     result.uns[keys.key] = {
         keys.params: params,
         keys.table: _finish(pd.concat(tables), further["guanine"]),
-        keys.loci: _surroundings(loci, peaks, openness, annotation),
+        keys.loci: surroundings(loci, peaks, openness, annotation),
     }
     return result if copy else None
 
 
 def _rules(rules: Mapping[str, Any] | None) -> dict[str, Any]:
     """Check the further rules, and fill in those that are not given."""
-    defaults: dict[str, Any] = {"guanine": "NN", "guidelines": None, "avoid": None, "n_best": 50}
+    defaults: dict[str, Any] = {"guanine": "NN", "guidelines": None, "avoid": None, "per_cut": 1, "n_best": 50}
     if rules is not None:
         check_type(rules, Mapping, "rules", hint="Such as {'guanine': 'NH'}.")
         for name in rules:
@@ -235,8 +229,9 @@ def _rules(rules: Mapping[str, Any] | None) -> dict[str, Any]:
     further = defaults | dict(rules or {})
     check_option(further["guanine"], ["NN", "NH"], "rules['guanine']")
     check_option(further["guidelines"], [None, *_GUIDELINES], "rules['guidelines']")
-    if further["n_best"] is not None:
-        check_positive(further["n_best"], "rules['n_best']", whole=True)
+    for name in ("per_cut", "n_best"):
+        if further[name] is not None:
+            check_positive(further[name], f"rules[{name!r}]", whole=True)
     return further
 
 
@@ -248,63 +243,6 @@ def _group(group: tuple[str, str] | None) -> tuple[str | None, str | None]:
         msg = f"group must be a column of obs and one of its groups, such as ('cell_type', 'B cell'), got {group!r:.80}"
         raise ValueError(msg)
     return str(group[0]), str(group[1])
-
-
-def _loci(targets: str | Sequence[str], peaks: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame:
-    """Find where the targets lie: ``chrom``, ``start``, ``end``, with chromosomes named as in the peaks where that is clear."""
-    names = [targets] if isinstance(targets, str) else list(targets)
-    if not names or not all(isinstance(name, str) for name in names):
-        msg = f"targets must be names of peaks or genes, or regions such as 'chr2:1000-1500', got {targets!r:.80}"
-        raise ValueError(msg)
-    regions = parse_intervals(pd.Index(names))
-    starts = None if genes is None else gene_tss(genes)
-    rows: dict[str, tuple[str, int, int]] = {}
-    for at, name in enumerate(names):
-        region = regions.iloc[at]
-        if name in peaks.index:
-            rows[name] = tuple(peaks.loc[name, ["chrom", "start", "end"]])
-        elif pd.notna(region["start"]) and pd.notna(region["end"]):
-            rows[name] = (str(region["chrom"]), int(region["start"]), int(region["end"]))
-        elif starts is not None and name in starts.index:
-            tss = int(starts.loc[name, "tss"])
-            rows[name] = (str(starts.loc[name, "chrom"]), max(tss - _AROUND_TSS, 0), tss + _AROUND_TSS + 1)
-        else:
-            known = [*peaks.index[:1000], *([] if starts is None else starts.index)]
-            lacking = " There is no annotation of genes: give genes=<a BED or GTF file>." if starts is None else ""
-            msg = f"The target {name!r} is no peak, no region like 'chr2:1000-1500' and no gene{close_names(name, known)}{lacking}"
-            raise ValueError(msg)
-        if not 0 <= rows[name][1] < rows[name][2] <= rows[name][1] + _LONGEST:
-            msg = f"The target {name!r} is no region: it must end after its start, and have at most {_LONGEST} bp."
-            raise ValueError(msg)
-    loci = pd.DataFrame.from_dict(rows, orient="index", columns=["chrom", "start", "end"])
-    renamed = match_chromosomes(loci["chrom"].unique(), peaks["chrom"].unique())
-    return loci.assign(chrom=[renamed.get(chrom, chrom) for chrom in loci["chrom"]])
-
-
-def _surroundings(
-    loci: pd.DataFrame, peaks: pd.DataFrame, openness: np.ndarray | None, genes: pd.DataFrame | None
-) -> pd.DataFrame:
-    """List peaks and genes around each target, for the plot."""
-    shown = [
-        peaks.assign(kind="peak", name=peaks.index, strand=".", accessibility=np.nan if openness is None else openness)
-    ]
-    if genes is not None:
-        known = match_chromosomes(genes["chrom"].unique(), loci["chrom"].unique())
-        chrom = [known.get(name, name) for name in genes["chrom"]]
-        shown.append(genes.assign(chrom=chrom, kind="gene", accessibility=np.nan))
-    columns = ["target", "kind", "name", "start", "end", "strand", "accessibility"]
-    tables = []
-    for target, (chrom, start, end) in zip(loci.index, loci.itertuples(index=False, name=None), strict=True):
-        own = {"kind": "target", "name": target, "start": start, "end": end, "strand": ".", "accessibility": np.nan}
-        near = [
-            part[(part["chrom"] == chrom) & (part["start"] < end + _AROUND) & (part["end"] > start - _AROUND)]
-            for part in shown
-        ]
-        tables += [part.assign(target=target) for part in (pd.DataFrame([own]), *near) if len(part)]
-    around = pd.concat([table[columns] for table in tables], ignore_index=True)
-    around["name"] = around["name"].astype(str).astype(object)
-    around.index = around.index.astype(str)
-    return around
 
 
 def _allowed(
@@ -344,7 +282,7 @@ def _expected_places(table: pd.DataFrame, guanine: str) -> np.ndarray:
     return 1e9 * (chances[0] + chances[1]) ** 2 * (_OFF_SPACER[1] - _OFF_SPACER[0] + 1)
 
 
-def _best_first(table: pd.DataFrame, n_best: int | None) -> pd.DataFrame:
+def _best_first(table: pd.DataFrame, rules: dict[str, Any]) -> pd.DataFrame:
     """Order pairs, and keep the first."""
     length = table["left_target"].str.len() + table["right_target"].str.len()
     table = table.assign(length=length).sort_values(
@@ -352,14 +290,16 @@ def _best_first(table: pd.DataFrame, n_best: int | None) -> pd.DataFrame:
         ascending=[False, False, True, True, True, True, True, True],
         kind="stable",
     )
-    return table if n_best is None else table.head(n_best)
+    if rules["per_cut"] is not None:
+        table = table[table.groupby(["target", "cut"], sort=False).cumcount() < rules["per_cut"]]
+    return table if rules["n_best"] is None else table.head(rules["n_best"])
 
 
 def _finish(table: pd.DataFrame, guanine: str) -> pd.DataFrame:
     """Order the pairs of all targets, name them, and add their repeats and scores."""
     from sctandem.kernels._talens import score_matrix
 
-    table = _best_first(table, None).reset_index(drop=True)
+    table = _best_first(table, {"per_cut": None, "n_best": None}).reset_index(drop=True)
     columns: dict[str, Any] = {"pair": [f"TALEN{row + 1}" for row in range(len(table))]}
     columns |= {name: table[name] for name in ("target", "sequence", "cut", "left_start", "right_start", "spacer")}
     for side in ("left", "right"):
