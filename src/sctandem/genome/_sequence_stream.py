@@ -11,7 +11,7 @@ from sctandem._checks import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
+    from typing import IO
 
 _BLOCK = 1 << 23
 """Bytes that are read at once."""
@@ -112,7 +112,7 @@ def _last(name: str, codes: bytes, offset: int, before: int) -> Iterator[Stretch
         yield Stretch(name, np.frombuffer(codes, dtype=np.uint8), offset, before, len(codes))
 
 
-def _pieces(handle: BinaryIO, path: Path) -> Iterator[tuple[str | None, bytes]]:
+def _pieces(handle: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[tuple[str | None, bytes]]:
     """Yield the names of sequences as they begin, and in between pieces of their bases as codes."""
     header: bytes | None = None
     name: str | None = None
@@ -152,7 +152,7 @@ def _pieces(handle: BinaryIO, path: Path) -> Iterator[tuple[str | None, bytes]]:
         yield words[0].decode(errors="replace") if words else "", b""
 
 
-def _blocks(handle: BinaryIO, path: Path) -> Iterator[bytes]:
+def _blocks(handle: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[bytes]:
     """Read a file block by block."""
     try:
         while block := handle.read(_BLOCK):

@@ -129,11 +129,11 @@ def _draw_halves(ax: Axes, pair: pd.Series) -> None:
     forward = f"T{left}{spacer}{right.translate(_COMPLEMENT)[::-1]}A"
     n, first = len(forward), len(left) + 1
     size = float(np.clip(400 / n, 4.5, 9))
-    for at, base in enumerate(forward):
-        inside = first <= at < first + len(spacer)
+    for place, base in enumerate(forward):
+        inside = first <= place < first + len(spacer)
         color = NEUTRAL if inside else INK
         for y, letter in ((0.16, base), (-0.16, base.translate(_COMPLEMENT))):
-            ax.text(at, y, letter.lower() if inside else letter, ha="center", va="center", fontsize=size, color=color,
+            ax.text(place, y, letter.lower() if inside else letter, ha="center", va="center", fontsize=size, color=color,
                     family="monospace")  # fmt: skip
     begin_right = first + len(spacer)
     rows = (
@@ -141,11 +141,11 @@ def _draw_halves(ax: Axes, pair: pd.Series) -> None:
         (-0.82, -1.0, pair["right_rvds"].split(), right, np.arange(n - 2, begin_right - 1, -1), _RIGHT),
     )
     for y, _, rvds, bases, where, color in rows:
-        for rvd, base, at in zip(rvds, bases, where, strict=True):
+        for rvd, base, at in zip(rvds, bases, where.tolist(), strict=True):
             ax.add_patch(Rectangle((at - 0.46, y), 0.92, 0.4, fc=_BASES[base], ec=color, lw=0.7))
             ax.text(at, y + 0.2, rvd, ha="center", va="center", fontsize=size * 0.8, color=INK, rotation=90)
-    for at, y, color in ((0, 0.16, _LEFT), (n - 1, -0.16, _RIGHT)):
-        ax.add_patch(Rectangle((at - 0.46, y - 0.15), 0.92, 0.3, fc="none", ec=color, lw=1.2))
+    for end, y, color in ((0, 0.16, _LEFT), (n - 1, -0.16, _RIGHT)):
+        ax.add_patch(Rectangle((end - 0.46, y - 0.15), 0.92, 0.3, fc="none", ec=color, lw=1.2))
     cut = first + int(pair["spacer"]) // 2 - 0.5
     ax.plot([cut, cut], [-0.4, 0.4], color=INK, lw=1.0, ls=(0, (2, 1.5)))
     ax.text(cut, 0.5, f"spacer {pair['spacer']} bp", ha="center", va="bottom", fontsize=SMALL, color=INK)
