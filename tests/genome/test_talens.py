@@ -15,7 +15,7 @@ from sctandem.genome import scan_talens
 from sctandem.genome._sequence_stream import stretches
 from sctandem.genome._talens import parse_rvds
 
-ORACLE = Path(os.environ.get("SCTANDEM_DATA", "")) / "talen"
+ORACLE = Path(os.environ.get("SCTANDEM_DATA") or "/nonexistent") / "talen"
 ORACLE_PAIR = (
     "NN HD HD HD NI NG NN HD NG NN NI NN NI NN NN",
     "NN HD NN NG NN NG NN HD NN NG NN NG NN NG NN NG",

@@ -1,11 +1,15 @@
 """Design of TALENs and their other places, on a small genome whose sites are known."""
 
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
+import pyfaidx
 import pytest
 from matplotlib import pyplot as plt
 from scipy import sparse
@@ -13,6 +17,7 @@ from scipy import sparse
 import sctandem as td
 from sctandem.kernels._talens import RVD_COUNTS
 
+DATA = Path(os.environ.get("SCTANDEM_DATA") or "/nonexistent")
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 CHROM = {"chr1": 4000, "chr2": 3000}
 PEAKS = {"chr1:500-800": ("chr1", 500, 800), "far": ("chr1", 2000, 2300), "chr2:1000-1400": ("chr2", 1000, 1400)}
@@ -168,6 +173,7 @@ def test_a_mudata_with_and_without_accessibility(adata, fasta, genes):
         td.tl.design_talens(without, "far", fasta)
     td.tl.talen_offtargets(without, fasta)
     assert "peak" not in td.get.talens(without, what="offtargets").columns
+    plt.close(td.pl.talens(without))
 
 
 def test_copy_and_files(adata, fasta, tmp_path, genes):
@@ -181,6 +187,23 @@ def test_copy_and_files(adata, fasta, tmp_path, genes):
         pd.testing.assert_frame_equal(
             td.get.talens(back, what=what, key="mine"), td.get.talens(second, what=what, key="mine"), check_dtype=False
         )
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the multiome and the genome in SCTANDEM_DATA")
+def test_sites_of_a_real_genome(tmp_path):
+    """What pyfaidx reads at the positions of the table is the targets."""
+    genome = DATA / "genome" / "hg38_chr2_1-2333275.fa.gz"
+    mdata = mudata.read(DATA / "multiome" / "pbmc10k_multiome_40cells_fullfeatures.h5mu")
+    table = design(mdata, ["chr2:675385-678665", "TMEM18"], genome, genes=DATA / "genome" / "hg38_genes_gencode43.bed")
+    own = shutil.copy(genome, tmp_path / "genome.fa.gz")  # pyfaidx writes its index beside the file
+    chrom = pyfaidx.Fasta(str(own), as_raw=True, sequence_always_upper=True)["chr2"]
+    assert set(table["peak"]) == {"chr2:675385-678665"}
+    assert table["expected_places"].median() < 1
+    for row in table.itertuples():
+        left_end = row.left_start + len(row.left_target)
+        whole = chrom[row.left_start - 1 : row.right_start + 2]
+        assert whole == "T" + row.left_target + row.spacer_sequence + reverse_complement(row.right_target) + "A"
+        assert row.cut == left_end + row.spacer // 2
 
 
 @pytest.mark.parametrize(
