@@ -20,7 +20,7 @@ TITLE = "Time and memory of the search"
 CAPTION = """\
 Random bases (29.5 % A and T, 20.5 % C and G) in a FASTA file of 60 columns, cut-off 3.0, spacers of 15 to 30, both strands and all four dimers: a position is one
 base of the file with all of that done. Processor seconds hold the reading of the file; the compilation comes before. NN-rich is TALE-NT's test pair, which finds a place
-every 28 bases; ordinary repeats find 1 in 40 million. The baseline is NumPy: a table look-up a repeat for every position, on 2 million bases in memory. Wall seconds are those
+every 28 bases; ordinary repeats find one in 70 million. The baseline is NumPy: a table look-up a repeat for every position, on 2 million bases in memory. Wall seconds are those
 of a machine that others use as well."""
 SEEDS = (0,)
 
@@ -144,7 +144,12 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     peak = max((row["peak_mb"] for row in rows if "peak_mb" in row), default=None)
     return [
         _target("100 million positions a second and core at cut-off 3.0", speed, lambda v: v >= 100, "{:.0f} million"),
-        _target("3.1 Gb on 2 cores below 60 s", genome and genome["wall"], lambda v: v < 60, "{:.0f} s"),
+        _target(
+            "3.1 Gb on 2 cores below 60 s",
+            genome and genome["wall"],
+            lambda v: v < 60,
+            f"{{:.0f}} s ({genome['processor']:.0f} processor seconds; others used the machine)" if genome else "",
+        ),
         _target("memory below 1 GB", peak, lambda v: v < 1000, "{:.0f} MB"),
     ]
 

@@ -184,11 +184,12 @@ def scan_talens(
 
     No score says how often a place is cut: chromatin, methylation of cytosines, the FokI domains and the dose are not in it.
 
-    TALE-NT passes over places whose right upstream base is the last one of a sequence; they are reported here. Places of
-    which the number matters grow fast with `cutoff`: for arrays rich in NN some 10 in 100 bases at 4.0.
+    TALE-NT passes over places whose right upstream base is the last one of a sequence; they are reported here.
+    The number of places grows fast with `cutoff` and with the number of NN.
 
-    Cost: a genome is streamed; 150 to 215 million bases a second and processor, both strands and all four dimers, plus the
-    decompression of a zipped file, and a few hundred MB of memory.
+    Cost: a genome is streamed; some 130 million bases a second and processor, with the reading, both strands and all four
+    dimers (half as many for arrays rich in NN, which find a place every 28 bases), plus the decompression of a zipped file,
+    and up to 650 MB of memory.
 
     References
     ----------
