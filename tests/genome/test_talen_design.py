@@ -188,9 +188,11 @@ def test_pairs_that_touch_a_variant():
     rng = np.random.default_rng(6)
     sequence = "".join(rng.choice(list("ACGT"), size=300))
     table = talen_pairs(as_bases(sequence), 100, 200, array=(12, 14), spacer=(12, 14))
-    variants = pd.DataFrame({"chrom": ["chr1", "chr1", "chr2"], "start": [120, 170, 0], "end": [121, 176, 300]})
+    at = int(table["left_start"].median()) - 1  # under an upstream base of some
+    ends = [(at, at + 1), (170, 176), (int(table["right_start"].max()) + 1, 299)]
+    variants = pd.DataFrame([("chr1", *end) for end in ends] + [("chr2", 0, 300)], columns=["chrom", "start", "end"])
     touched = touches_variant(table, np.full(len(table), "chr1", dtype=object), variants)
-    changed = set(range(120, 121)) | set(range(170, 176))
+    changed = {position for start, end in ends for position in range(start, end)}
     expected = []
     for row in table.itertuples():
         first_right = row.right_start + 1 - len(row.right_target)
@@ -199,6 +201,7 @@ def test_pairs_that_touch_a_variant():
         expected.append(bool(bound & changed))
     assert touched.tolist() == expected
     assert 0 < touched.sum() < len(table)
+    assert (table["left_start"] == at + 1).any()
 
 
 def test_exons(tmp_path):

@@ -262,6 +262,19 @@ def test_the_best_of_many(tmp_path, monkeypatch, caplog):
     assert f"{len(whole)} places were found, of which the best 100 are kept" in caplog.text
 
 
+def test_the_best_of_places_that_tie(tmp_path, monkeypatch):
+    """Twice the same array at copies of one site: all four dimers tie everywhere, and the first dimer goes first."""
+    array = "NI HD NG NN NI HD NG NN NI HD"
+    site = "T" + "ACTGACTGAC" + "G" * 15 + reverse_complement("ACTGACTGAC") + "A" + "G" * 20
+    path = write(tmp_path, {"a": site * 60})
+    whole = scan_talens(path, (array, array), cutoff=1.0)
+    assert len(whole) == 240
+    monkeypatch.setattr(talens_module, "_SIZE", 100)
+    monkeypatch.setattr(talens_module, "_SLACK", 1)
+    best = scan_talens(path, (array, array), cutoff=1.0, n_best=70)
+    pd.testing.assert_frame_equal(best, whole.head(70))
+
+
 def test_further_scores(tmp_path):
     """Where a mismatch lies, and under which repeat, changes the two scores as they say."""
     array = "NI HD NG NN HD NI NN NG HD NI"
@@ -333,6 +346,15 @@ def test_bad_files(tmp_path, content, message):
     path = Path(tmp_path, "bad.fa")
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
+        scan_talens(path, PAIR)
+
+
+@pytest.mark.parametrize("block", range(1, 12))
+def test_a_mark_in_a_line_begins_no_sequence(tmp_path, monkeypatch, block):
+    path = Path(tmp_path, "bad.fa")
+    path.write_text(">a\nACG>b\nACGT\n")
+    monkeypatch.setattr("sctandem.genome._sequence_stream._BLOCK", block)
+    with pytest.raises(ValueError, match="the sequence 'a' holds '>'"):
         scan_talens(path, PAIR)
 
 

@@ -37,6 +37,10 @@ def test_where_positions_lie():
     }))  # fmt: skip
     exons = pd.DataFrame({"chrom": genes["chrom"], "start": genes["start"], "end": genes["start"] + 40})
     chrom, position = rng.choice(["1", "2", "3"], 500), rng.integers(0, 100_000, 500)
+    # the ends of promoters, to the base
+    borders = (genes["tss"].to_numpy()[:, None] + np.array([-1001, -1000, -101, -100, 100, 101, 1000, 1001])).ravel()
+    position = np.concatenate([position, borders])
+    chrom = np.concatenate([chrom, np.repeat(genes["chrom"].str[3:].to_numpy(str), 8)])
     found = annotate_genes(chrom.astype(object), position, genes, exons)
     for row, (name, at) in enumerate(zip(chrom, position, strict=True)):
         here = genes[genes["chrom"] == f"chr{name}"]
