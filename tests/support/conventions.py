@@ -15,7 +15,8 @@ MAX_FUNCTION_LINES = 100
 MAX_POSITIONAL = 3
 MAX_PARAMETERS = 10
 #: A design of samples is said with several arguments (covariates or a formula, the reference or contrasts), as everywhere it is.
-MORE_PARAMETERS = {"deconvolve": 11, "differential_expression": 12}
+#: A design of TALENs needs the data, the genome, the annotation and the architecture.
+MORE_PARAMETERS = {"deconvolve": 11, "design_talens": 11, "differential_expression": 12}
 
 #: They make an object from files, and so take none and need no copy.
 MAKERS = {"count_fragments"}

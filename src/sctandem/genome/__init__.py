@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from sctandem.genome._match import match_genes
     from sctandem.genome._motifs import read_motifs
     from sctandem.genome._sequence import sequence_features
+    from sctandem.genome._talens import scan_talens
     from sctandem.genome._windows import gene_loci, gene_tss, window_pairs
+    from sctandem.genome._windows import gene_tss, window_pairs
+    from sctandem.genome._write_talens import write_talens
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -26,7 +29,9 @@ __getattr__, __dir__, __all__ = attach(
         "peak_coordinates": "._coordinates",
         "read_genes": "._annotation",
         "read_motifs": "._motifs",
+        "scan_talens": "._talens",
         "sequence_features": "._sequence",
         "window_pairs": "._windows",
+        "write_talens": "._write_talens",
     },
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sctandem.get._peak_gene_links import peak_gene_links
     from sctandem.get._programme_skill import programme_skill
     from sctandem.get._sequence_deviations import sequence_deviations
+    from sctandem.get._talens import talens
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -37,5 +38,6 @@ __getattr__, __dir__, __all__ = attach(
         "peak_gene_links": "._peak_gene_links",
         "programme_skill": "._programme_skill",
         "sequence_deviations": "._sequence_deviations",
+        "talens": "._talens",
     },
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sctandem.pl._predicted_expression import predicted_expression
     from sctandem.pl._programme_skill import programme_skill
     from sctandem.pl._proportions import proportions
+    from sctandem.pl._talens import talens
     from sctandem.pl._volcano import volcano
 
 __getattr__, __dir__, __all__ = attach(
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = attach(
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",
         "proportions": "._proportions",
+        "talens": "._talens",
         "volcano": "._volcano",
     },
 )

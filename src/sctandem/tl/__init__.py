@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sctandem.tl._anneal import anneal
     from sctandem.tl._capsules import capsules
     from sctandem.tl._deconvolve import deconvolve
+    from sctandem.tl._design_talens import design_talens
     from sctandem.tl._differential_expression import differential_expression
     from sctandem.tl._drivers import drivers
     from sctandem.tl._gene_activity import gene_activity
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
     from sctandem.tl._sequence_deviations import sequence_deviations
+    from sctandem.tl._talen_offtargets import talen_offtargets
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -27,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "anneal": "._anneal",
         "capsules": "._capsules",
         "deconvolve": "._deconvolve",
+        "design_talens": "._design_talens",
         "differential_expression": "._differential_expression",
         "drivers": "._drivers",
         "gene_activity": "._gene_activity",
@@ -37,5 +40,6 @@ __getattr__, __dir__, __all__ = attach(
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",
         "sequence_deviations": "._sequence_deviations",
+        "talen_offtargets": "._talen_offtargets",
     },
 )

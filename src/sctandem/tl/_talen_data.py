@@ -1,0 +1,133 @@
+"""What the design of TALENs and the table of their off-targets take from the data: peaks, genes and openness by cell type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata.abc import CSCDataset
+from mudata import MuData
+from scipy import sparse
+
+from sctandem._blocks import matrix_blocks
+from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
+from sctandem.genome import peak_coordinates, read_genes
+from sctandem.genome._coordinates import find_columns
+from sctandem.get._values import cell_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from anndata import AnnData
+
+#: What all cells together are called where they are not grouped.
+ALL = "all cells"
+
+
+def find_peaks(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tuple[AnnData | None, str]:
+    """Return the accessibility and its name in messages; `None` for a MuData without."""
+    if isinstance(data, MuData):
+        if modalities is None and "atac" not in data.mod:
+            return None, "mdata"
+        name = check_modalities(data, modalities, required=("atac",))["atac"]
+        atac, slot = data.mod[name], f"mdata[{name!r}]"
+    else:
+        check_adata(data)
+        check_roles(modalities)
+        atac, slot = data, "adata"
+    check_unique(atac.var_names, f"{slot}.var_names")
+    return atac, slot
+
+
+def peak_table(atac: AnnData | None) -> pd.DataFrame:
+    """Return where the peaks lie; an empty table without accessibility."""
+    if atac is None:
+        return pd.DataFrame({"chrom": [], "start": [], "end": []}).astype({"start": np.int64, "end": np.int64})
+    return peak_coordinates(atac)
+
+
+def gene_table(data: AnnData | MuData, genes: str | Path | pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the annotation: the one that is given, or the coordinates in the ``var`` of the expression."""
+    if genes is not None:
+        return read_genes(genes)
+    if not isinstance(data, MuData) or "rna" not in data.mod:
+        return None
+    var = data.mod["rna"].var
+    if find_columns(var) is None and "interval" not in var.columns:
+        return None
+    return read_genes(var.drop(columns=["name", "gene", "gene_name"], errors="ignore"))
+
+
+def cell_labels(data: AnnData | MuData, atac: AnnData, groupby: str | None) -> pd.Series:
+    """Return the group of each cell as a categorical, missing where it has none."""
+    if isinstance(data, MuData):
+        name = next(key for key, modality in data.mod.items() if modality is atac)
+        return cell_groups(data, groupby, [name])
+    if groupby is None:
+        return pd.Series(pd.Categorical([ALL] * atac.n_obs), index=atac.obs_names)
+    groups = check_key(atac.obs, groupby, "adata.obs")
+    groups = groups if isinstance(groups.dtype, pd.CategoricalDtype) else groups.astype("category")
+    return groups.cat.remove_unused_categories()
+
+
+def open_shares(matrix: Any, groups: pd.Series) -> pd.DataFrame:
+    """Return the share of the cells of each group in which each peak has a count, peaks x groups (float64)."""
+    codes, categories = groups.cat.codes.to_numpy(), [str(group) for group in groups.cat.categories]
+    grouped = np.flatnonzero(codes >= 0)
+    shape = (len(categories), len(codes))
+    members = sparse.csr_matrix((np.ones(len(grouped)), (codes[grouped], grouped)), shape=shape)
+    counts = np.zeros((matrix.shape[1], len(categories)))
+    for where, block in matrix_blocks(matrix):
+        held = (sparse.csr_matrix(block) != 0).astype(np.float64)
+        if isinstance(matrix, CSCDataset):
+            counts[where] = (members @ held).toarray().T
+        else:
+            counts += (members[:, where] @ held).toarray().T
+    size = np.asarray(members.sum(axis=1)).ravel()
+    return pd.DataFrame(counts / np.maximum(size, 1), columns=categories)
+
+
+def chosen_group(groups: pd.Series, group: str | None, groupby: str | None) -> str:
+    """Check the name of a group, and return it; all cells where none is named and cells are not grouped."""
+    names = [str(name) for name in groups.cat.categories]
+    if groupby is None:
+        return names[0]
+    if group is None or str(group) not in names:
+        msg = f"group={group!r} is no group of {groupby!r}; it has {listed(names, 20)}."
+        raise ValueError(msg)
+    return str(group)
+
+
+def overlapped_peaks(peaks: pd.DataFrame, chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Find the peak over each position (the first where several are), as its row; -1 where there is none.
+
+    Parameters
+    ----------
+    peaks
+        ``chrom``, ``start``, ``end``.
+    chrom, position
+        Where to look, with chromosomes named as in `peaks`.
+
+    Returns
+    -------
+    Rows of `peaks`, (positions,).
+    """
+    import bioframe
+
+    found = np.full(len(position), -1, dtype=np.int64)
+    if not len(position) or not len(peaks):
+        return found
+    points = pd.DataFrame({"chrom": chrom.astype(object), "start": position, "end": position + 1})
+    over = bioframe.overlap(
+        points,
+        peaks.reset_index(drop=True).astype({"chrom": object}),
+        how="inner",
+        return_index=True,
+        return_input=False,
+    )
+    at, row = over["index"].to_numpy(np.int64), over["index_"].to_numpy(np.int64)
+    order = np.lexsort((row, at))[::-1]
+    found[at[order]] = row[order]
+    return found
