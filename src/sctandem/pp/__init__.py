@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.pp._chipexo_sites import chipexo_sites
     from sctandem.pp._gene_windows import gene_windows
     from sctandem.pp._sequence_features import sequence_features
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "chipexo_sites": "._chipexo_sites",
         "gene_windows": "._gene_windows",
         "sequence_features": "._sequence_features",
     },
