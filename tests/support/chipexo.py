@@ -23,6 +23,7 @@ def simulate_chipexo(
     jitter: float = 2.0,
     imbalance: float = 5.0,
     piles: int = 0,
+    humps: int = 0,
     duplicates: float = 0.0,
     clumps: float = 0.0,
     size: int = 1_000_000,
@@ -35,7 +36,7 @@ def simulate_chipexo(
     `tags_per_site` are those of both strands, Poisson; a share drawn from a symmetric beta with parameters `imbalance` lies on +.
     `background` tags per kb and both strands; `clumps` is the standard deviation of the logarithm of its rate per kb.
     `piles` are places with 5 to 40 tags on one strand and none on the other; `duplicates` is the share of background tags that are
-    repeated at their place (geometric).
+    repeated at their place (geometric). `humps` are stretches of 300 bp with 60 tags on both strands, evenly spread: open chromatin.
     """
     rng = np.random.default_rng(rng)
     places = _places(n_sites, size, chroms, rng) if places is None else places
@@ -62,6 +63,10 @@ def simulate_chipexo(
         parts.append(
             pd.DataFrame({"chrom": rng.choice(chroms), "position": position, "strand": rng.choice(["+", "-"])})
         )
+    for _ in range(humps):
+        position = rng.integers(200, size - 500) + rng.integers(0, 300, rng.poisson(60))
+        strand = rng.choice(["+", "-"], len(position))
+        parts.append(pd.DataFrame({"chrom": rng.choice(chroms), "position": position, "strand": strand}))
     tags = pd.concat(parts, ignore_index=True).value_counts(sort=False).rename("count").reset_index()
     tags.attrs["chromosome_sizes"] = dict.fromkeys(chroms, size)
     return Simulated(tags, places)
@@ -79,11 +84,19 @@ def _places(n_sites: int, size: int, chroms: tuple[str, ...], rng: np.random.Gen
 
 def matched(called: pd.DataFrame, truth: pd.DataFrame, reach: int = 10) -> dict[str, float]:
     """Match called positions one to one with true ones within `reach` bp, the closest first."""
-    pairs = called.reset_index(names="i").merge(truth.reset_index(names="j"), on="chrom")
-    pairs["off"] = (pairs["position_x"] - pairs["position_y"]).abs()
-    pairs = pairs[pairs["off"] <= reach].sort_values(["off", "i", "j"])
+    parts = []
+    for chrom, here in called.reset_index(drop=True).groupby("chrom", sort=False, observed=True):
+        true = np.sort(truth.loc[truth["chrom"] == chrom, "position"].to_numpy())
+        place = here["position"].to_numpy()
+        first, last = np.searchsorted(true, place - reach), np.searchsorted(true, place + reach, side="right")
+        i = np.repeat(here.index.to_numpy(), last - first)
+        j = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.empty(0, int)])
+        off = np.abs(np.repeat(place, last - first) - true[j.astype(int)])
+        parts.append(pd.DataFrame({"i": i, "j": [(chrom, k) for k in j], "off": off}))
+    pairs = pd.concat(parts) if parts else pd.DataFrame({"i": [], "j": [], "off": []})
+    pairs = pairs.sort_values(["off", "i"], kind="stable")
     seen_i: set[int] = set()
-    seen_j: set[int] = set()
+    seen_j: set[tuple[str, int]] = set()
     off = []
     for row in pairs.itertuples():
         if row.i not in seen_i and row.j not in seen_j:

@@ -111,7 +111,7 @@ def _from_table(sites: pd.DataFrame, source: str = "the table of sites") -> pd.D
     bad = ~(np.isfinite(score) & (score >= 0))
     if bad.any():
         first = table["score"][bad].iloc[0]
-        msg = f"{source} has {int(bad.sum())} scores that are no numbers of at least 0 (the first: {first!r})."
+        msg = f"{source} has {int(bad.sum())} scores that are no numbers of at least 0 (the first: {first})."
         raise ValueError(msg)
     out = where.assign(position=position.astype(np.int64), score=score.astype(float))
     out = out[["chrom", "position", "start", "end", "score"]]

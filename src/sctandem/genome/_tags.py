@@ -90,7 +90,7 @@ def _whole(values: pd.Series, slot: str) -> np.ndarray:
     if bad.any():
         first = values.iloc[int(np.argmax(bad))]
         msg = (
-            f"{slot} has {int(bad.sum())} values that are no whole numbers of at least 0 (the first: {first!r}). "
+            f"{slot} has {int(bad.sum())} values that are no whole numbers of at least 0 (the first: {first}). "
             "Raw counts of 5' ends are needed, not normalised coverage."
         )
         raise ValueError(msg)

@@ -10,6 +10,4 @@ if TYPE_CHECKING:
     from sctandem.io._read_chipexo import read_chipexo
     from sctandem.io._read_multiome import read_multiome
 
-__getattr__, __dir__, __all__ = attach(
-    __name__, {"read_chipexo": "._read_chipexo", "read_multiome": "._read_multiome"}
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"read_chipexo": "._read_chipexo", "read_multiome": "._read_multiome"})

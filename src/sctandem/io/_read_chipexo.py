@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import logging
 from itertools import islice
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_chipexo(
     mapping_quality: int = 10,
     duplicates: str = "keep",
 ) -> pd.DataFrame:
-    """Read the stranded 5' ends of ChIP-exo (or ChIP-nexus) reads.
+    r"""Read the stranded 5' ends of ChIP-exo (or ChIP-nexus) reads.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def read_chipexo(
     >>> import sctandem as td
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     bed = Path(folder) / "reads.bed"
-    ...     _ = bed.write_text("chr1\\t100\\t136\\tr1\\t60\\t+\\nchr1\\t95\\t131\\tr2\\t60\\t-\\n")
+    ...     _ = bed.write_text("chr1\t100\t136\tr1\t60\t+\nchr1\t95\t131\tr2\t60\t-\n")
     ...     tags = td.io.read_chipexo(bed)
     >>> tags.position.tolist()
     [100, 130]
@@ -159,7 +160,7 @@ def _alignments(file: Path, mapping_quality: int, duplicates: str) -> pd.DataFra
     table = pd.concat(parts)
     if duplicates == "collapse":  # a fragment of one place and length once
         n_reads = int(table["count"].sum())
-        table = table.groupby(["chrom", "position", "strand", "length"], sort=False).size().rename("count").reset_index()
+        table = table.drop_duplicates(["chrom", "position", "strand", "length"]).assign(count=1)
         left_out["duplicates"] = n_reads - len(table)
     table["chrom"] = pd.Categorical.from_codes(table["chrom"], categories=names)
     table["strand"] = np.where(table["strand"] == 1, "-", "+")
@@ -197,8 +198,6 @@ def _counted(block: np.ndarray, *, by_length: bool) -> pd.DataFrame:
 def _table(file: Path, what: str) -> pd.DataFrame:
     """Read the rows of a file of tab-separated columns, without headers."""
     skip = 0
-    import gzip
-
     with gzip.open(file, "rt") if file.suffix in {".gz", ".bgz"} else file.open() as lines:
         for line in lines:
             if line.strip() and not line.startswith(("#", "track", "browser")):
@@ -279,7 +278,7 @@ def _bedgraph(file: Path, strand: str) -> pd.DataFrame:
     if not (np.isfinite(value) & (value >= 0) & (value == np.floor(value))).all():
         bad = table[3][~(np.isfinite(value) & (value >= 0) & (value == np.floor(value)))]
         msg = (
-            f"{file} has {len(bad)} values that are no counts (the first: {bad.iloc[0]!r}). Whole numbers of at least 0 are "
+            f"{file} has {len(bad)} values that are no counts (the first: {bad.iloc[0]}). Whole numbers of at least 0 are "
             "needed: 5' ends, not normalised (in the file of the - strand all may be negative)."
         )
         raise ValueError(msg)
@@ -287,7 +286,9 @@ def _bedgraph(file: Path, strand: str) -> pd.DataFrame:
     start, end, value, chrom = start[used], end[used], value[used], table[0].to_numpy()[used]
     width = end - start
     if used.any() and np.average(width) >= LONG:
-        logger.warning("%s: intervals are %.0f bp wide on average; is this coverage and not 5' ends?", file, width.mean())
+        logger.warning(
+            "%s: intervals are %.0f bp wide on average; is this coverage and not 5' ends?", file, width.mean()
+        )
     position = np.repeat(start - np.cumsum(width) + width, width) + np.arange(width.sum())
     return pd.DataFrame(
         {"chrom": np.repeat(chrom, width), "position": position, "strand": strand, "count": np.repeat(value, width)}

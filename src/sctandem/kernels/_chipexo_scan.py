@@ -25,8 +25,8 @@ class Strand(NamedTuple):
     def near(self, centre: np.ndarray, half: int) -> np.ndarray:
         """Which positions lie within `half` bp of a centre."""
         edge = np.zeros(len(self.position) + 1, dtype=np.int64)
-        np.add.at(edge, np.searchsorted(self.position, centre - half), 1)
-        np.add.at(edge, np.searchsorted(self.position, centre + half + 1), -1)
+        np.add.at(edge, kernel.ranks(self.position, centre - half), 1)
+        np.add.at(edge, kernel.ranks(self.position, centre + half + 1), -1)
         return np.cumsum(edge[:-1]) > 0
 
 
@@ -180,10 +180,10 @@ class Scan:
         rate = kernel.cluster_fdr(np.concatenate(list(single.values())), n_tests)
         passed = np.split(rate <= self.fdr, np.cumsum([len(each) for each in single.values()])[:-1])
         level = np.concatenate(list(single.values()))[rate <= self.fdr].max(initial=0.0)
-        paired = [
-            sum(int((border.pvalue <= level).sum()) for border in called[chrom][:2]) for chrom in single
-        ]
-        table = pd.DataFrame({"n_borders": [int(each.sum()) for each in passed], "n_paired": paired}, index=list(single))
+        paired = [sum(int((border.pvalue <= level).sum()) for border in called[chrom][:2]) for chrom in single]
+        table = pd.DataFrame(
+            {"n_borders": [int(each.sum()) for each in passed], "n_paired": paired}, index=list(single)
+        )
         table.loc["total"] = table.sum()
         return table.astype(np.int64)
 

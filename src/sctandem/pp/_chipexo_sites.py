@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from sctandem.genome import ChipexoSites, call_chipexo_sites, match_chromosomes,
 from sctandem.genome._chipexo import profile_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from anndata import AnnData
@@ -129,8 +128,8 @@ def chipexo_sites(
     ChIP-exo is of many cells at once, mostly of another sample: a site in a peak says that the factor can bind there, not in
     which of the cells it does.
     """
-    check_target(data, key_added, copy=copy)
     atac, name = _accessibility(data, modalities)
+    check_target(data, key_added, copy=copy)
     _check_name(tf)
     keys = ChipexoKeys(key_added)
     if tags is None and sites is None:
@@ -258,9 +257,7 @@ def _joined(before: dict[str, Any], keys: ChipexoKeys, tf: str, found: ChipexoSi
         old = before["uns"][name]
         parts = [] if old is None or not len(old) else [old[old[keys.tf] != tf]]
         if len(new):
-            new = new.copy()
-            new.insert(0, keys.tf, tf)
-            parts.append(new)
+            parts.append(new.assign(**{keys.tf: tf})[[keys.tf, *new.columns]])
         parts = [part.astype({c: object for c in (keys.tf, keys.peak) if c in part}) for part in parts if len(part)]
         table = pd.concat(parts, ignore_index=True) if parts else new.assign(**{keys.tf: pd.Series(dtype=object)})
         table.index = table.index.astype(str)
