@@ -86,6 +86,25 @@ def test_upper_tail_is_that_of_scipy(dispersion):
     np.testing.assert_allclose(kernel.upper_tail(n, mean, dispersion), expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize("dispersion", [0.0, 2.0])
+def test_a_tag_with_so_many_around_it_is_as_rare_as_that(rng, dispersion):
+    """Share of positions that have a tag and at least n tags in the window around it, in backgrounds drawn tag by tag."""
+    width, rate, n_windows = 9, 0.03, 400_000
+    mean = width * rate
+    level = rng.gamma(1 / dispersion, dispersion, n_windows) if dispersion else np.ones(n_windows)
+    counts = rng.poisson(rate * level[:, None], (n_windows, width))
+    with_tag = counts[:, width // 2] > 0
+    for n in (1, 2, 3):
+        share = (with_tag & (counts.sum(1) >= n)).mean()
+        bound = kernel.tag_tail(np.array([n]), np.array([mean]), width, dispersion)[0]
+        # a bound, since several tags may lie at one position
+        assert 0.85 * bound < share + 3 * np.sqrt(bound / n_windows)
+        assert share < bound + 3 * np.sqrt(bound / n_windows)
+    n = np.arange(40)
+    assert (kernel.tag_tail(n, 0.5, width, dispersion) <= kernel.upper_tail(n, 0.5, dispersion)).all()
+    assert (np.diff(kernel.tag_tail(n, 0.5, width, dispersion)) <= 0).all()
+
+
 def test_upper_tail_stays_above_zero():
     assert kernel.upper_tail(np.array([100_000]), np.array([0.001]))[0] == 1e-300
 

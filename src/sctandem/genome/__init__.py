@@ -8,7 +8,7 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.genome._annotation import read_genes
-    from sctandem.genome._chipexo import ChipexoSites, call_chipexo_sites
+    from sctandem.genome._chipexo import call_chipexo_sites
     from sctandem.genome._chromosomes import match_chromosomes
     from sctandem.genome._coordinates import parse_intervals, peak_coordinates
     from sctandem.genome._match import match_genes
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "ChipexoSites": "._chipexo",
         "call_chipexo_sites": "._chipexo",
         "gene_tss": "._windows",
         "match_chromosomes": "._chromosomes",

@@ -58,6 +58,35 @@ def ranks(position: np.ndarray, query: np.ndarray) -> np.ndarray:
     return out
 
 
+def tag_tail(count: np.ndarray, mean: np.ndarray, width: int, dispersion: float = 0.0) -> np.ndarray:
+    """Bound the probability that a tag lies at a position and at least `count` tags in the window around it, by chance.
+
+    Windows are only laid around tags. Of a Poisson process a tag meets as many others as any place does, so that this is the rate
+    of tags times the probability of one tag less (Mecke's formula); of gamma-distributed rates the shape is one higher there.
+
+    Parameters
+    ----------
+    count
+        Tags in a window; 0 has probability 1.
+    mean
+        Expected in the window, above 0.
+    width
+        Positions of the window.
+    dispersion
+        As in `upper_tail`, which is never exceeded.
+
+    Returns
+    -------
+    Probabilities, float64.
+    """
+    mean = np.asarray(mean, dtype=float)
+    others = np.maximum(np.asarray(count) - 1, 0)
+    # a shape higher by one, with the same odds: mean and dispersion of that distribution
+    tail = upper_tail(others, mean * (1 + dispersion), dispersion / (1 + dispersion))
+    joint = np.maximum(mean / width * tail, 1e-300)
+    return np.where(np.asarray(count) > 0, np.minimum(joint, upper_tail(count, mean, dispersion)), 1.0)
+
+
 def window_sums(position: np.ndarray, count: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Sum the counts at positions from `low` up to and without `high`."""
     total = np.concatenate([[0], np.cumsum(count)])

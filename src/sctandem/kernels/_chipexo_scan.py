@@ -119,8 +119,9 @@ class Scan:
         smoothed = kernel.smooth(strand.position, strand.count.astype(float), weights)
         centre = strand.position[kernel.local_maxima(strand.position, smoothed, 2 * self.half)]
         border = self.test(strand, centre, size, dispersion, masked)
+        pvalue = kernel.tag_tail(border.count, border.expected, self.width, dispersion)
         mean = kernel.centroids(strand.position, strand.count, centre, self.half)
-        return border._replace(mean_position=mean)
+        return border._replace(mean_position=mean, pvalue=pvalue)
 
     def run(
         self, strands: Mapping[str, tuple[Strand, Strand]], sizes: Mapping[str, int], dispersion: float | None

@@ -17,8 +17,8 @@ from sctandem._checks import (
     working_copy,
 )
 from sctandem._regulation_keys import ChipexoKeys
-from sctandem.genome import ChipexoSites, call_chipexo_sites, match_chromosomes, peak_coordinates, read_sites
-from sctandem.genome._chipexo import profile_of
+from sctandem.genome import call_chipexo_sites, match_chromosomes, peak_coordinates, read_sites
+from sctandem.genome._chipexo import ChipexoSites, profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
