@@ -148,7 +148,13 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     own = [means.loc[(setting, "sctandem")] for setting in TARGETED if (setting, "sctandem") in means.index]
     out = []
     for target, column, worst, good, form in (
-        ("ChIP-exo, 20 tags a site: median distance to the truth at most 2 bp", "distance", max, lambda x: x <= 2, "{:.1f} bp"),
+        (
+            "ChIP-exo, 20 tags a site: median distance to the truth at most 2 bp",
+            "distance",
+            max,
+            lambda x: x <= 2,
+            "{:.1f} bp",
+        ),
         ("ChIP-exo, 20 tags a site: recall at least 0.95", "recall", min, lambda x: x >= 0.95, "{:.3f}"),
         ("ChIP-exo, 20 tags a site: FDR at most 0.05", "fdr", max, lambda x: x <= 0.05, "{:.3f}"),
     ):
