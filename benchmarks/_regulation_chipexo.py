@@ -20,8 +20,8 @@ CAPTION = """\
 from Beta(5, 5); means over the seeds. "20 tags" are those of both strands together, "2 x 20" of each. A site is found when one is called within
 10 bp. Hard: rates of the background vary between the kilobases (standard deviation of the logarithm 0.7), 200 places have 5 to 40 tags on one strand
 alone and 50 stretches of 300 bp have 60 tags without a border; duplicates: a tenth of the background tags are repeated. `sctandem` learns footprint and
-dispersion. The others are given the true footprint: tags are moved by half of it towards the middle and both strands put together. Local Poisson: at
-most 21 bp around every tag against the highest rate of 1 kb, 5 kb and the chromosome, as MACS does, FDR of 5 % by Benjamini and Hochberg over all
+dispersion. The others are given the true footprint: tags are moved by half of it towards the middle and both strands put together. Local Poisson:
+21 bp around every tag against the highest rate of 1 kb, 5 kb and the chromosome, as MACS does, FDR of 5 % by Benjamini and Hochberg over all
 positions. Threshold: windows of 21 bp with at least 8 tags. Without sites the number of called sites is given instead of the FDR."""
 SEEDS = (0, 1, 2, 3, 4)
 

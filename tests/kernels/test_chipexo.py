@@ -64,7 +64,7 @@ def border_p(tags: list[int], x: int, *, scan: Scan, size: int, dispersion: floa
 @pytest.mark.parametrize("dispersion", [0.0, 0.7])
 def test_border_p_values_are_those_of_a_second_definition(rng, dispersion):
     strand = strand_of(rng, n=80, size=3000)
-    tags = np.repeat(strand.position, strand.count).tolist()
+    tags = np.repeat(strand.position, strand.n).tolist()
     scan = Scan(footprint=20, tolerance=5, half=3, spans=(200, 1000), fdr=0.05)
     hidden = [500, 1400, 1430]
     found = scan.test(strand, strand.position, 3000, dispersion, np.array(hidden))
@@ -133,9 +133,9 @@ def test_ranks_are_those_of_searchsorted(rng):
 def test_smooth_and_local_maxima(rng):
     strand = strand_of(rng)
     weights = kernel.gaussian(2.0)
-    smoothed = kernel.smooth(strand.position, strand.count.astype(float), weights)
+    smoothed = kernel.smooth(strand.position, strand.n.astype(float), weights)
     far = np.abs(strand.position[:, None] - strand.position)
-    expected = np.where(far < len(weights), weights[np.minimum(far, len(weights) - 1)], 0) @ strand.count
+    expected = np.where(far < len(weights), weights[np.minimum(far, len(weights) - 1)], 0) @ strand.n
     np.testing.assert_allclose(smoothed, expected)
     value = np.round(smoothed)  # with ties
     found = kernel.local_maxima(strand.position, value, 8)
@@ -151,14 +151,12 @@ def test_smooth_and_local_maxima(rng):
 
 def test_cross_correlation_and_profile(rng):
     plus, minus = strand_of(rng), strand_of(rng)
-    found = kernel.cross_correlation(
-        plus.position, plus.count.astype(float), minus.position, minus.count.astype(float), 40
-    )
+    found = kernel.cross_correlation(plus.position, plus.n.astype(float), minus.position, minus.n.astype(float), 40)
     dense = np.zeros((2, 6000 + 41))
-    dense[0, plus.position], dense[1, minus.position] = plus.count, minus.count
+    dense[0, plus.position], dense[1, minus.position] = plus.n, minus.n
     np.testing.assert_allclose(found, [dense[0, : 6041 - d] @ dense[1, d:] for d in range(41)])
     sites = np.array([10, 300, 301, 5990])
-    profile = kernel.mean_profile(plus.position, plus.count, sites, 20)
+    profile = kernel.mean_profile(plus.position, plus.n, sites, 20)
     padded = np.pad(dense[0, :6000], 20)
     np.testing.assert_allclose(profile, sum(padded[s : s + 41] for s in sites))
 
@@ -179,12 +177,12 @@ def test_near_and_merge(rng):
     np.testing.assert_array_equal(strand.near(centre, 7), expected)
     other = strand_of(rng)
     merged = merge_strands([(strand, other), (other, strand)])
-    assert merged[0].count.sum() == strand.count.sum() + other.count.sum()
+    assert merged[0].n.sum() == strand.n.sum() + other.n.sum()
     np.testing.assert_array_equal(merged[0].position, np.union1d(strand.position, other.position))
-    np.testing.assert_array_equal(merged[0].count, merged[1].count)
+    np.testing.assert_array_equal(merged[0].n, merged[1].n)
     at = int(strand.position[5])
-    in_other = other.count[other.position == at].sum()
-    assert merged[0].count[merged[0].position == at][0] == strand.count[5] + in_other
+    in_other = other.n[other.position == at].sum()
+    assert merged[0].n[merged[0].position == at][0] == strand.n[5] + in_other
 
 
 def test_centroids():

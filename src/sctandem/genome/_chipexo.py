@@ -251,7 +251,7 @@ def _footprint(pooled: Chromosomes, given: int | None) -> tuple[int, float]:
     curve = np.zeros(FOOTPRINTS[1] + 21)
     for plus, minus in pooled.values():
         # a pile of a thousand copies of one fragment is not worth a thousand sites
-        weights = [np.sqrt(strand.count.astype(float)) for strand in (plus, minus)]
+        weights = [np.sqrt(strand.n.astype(float)) for strand in (plus, minus)]
         curve += kernel.cross_correlation(plus.position, weights[0], minus.position, weights[1], len(curve) - 1)
     distance, clear = kernel.footprint_peak(curve, *FOOTPRINTS)
     if clear < CLEAR:
@@ -275,8 +275,8 @@ def _table(pairs: dict[str, tuple[Border, Border, np.ndarray, np.ndarray]]) -> p
             "position": np.floor((left.mean_position + right.mean_position) / 2 + 0.5).astype(np.int64),
             "left": np.round(left.mean_position).astype(np.int64),
             "right": np.round(right.mean_position).astype(np.int64),
-            "n_left": left.count.astype(np.int64),
-            "n_right": right.count.astype(np.int64),
+            "n_left": left.n.astype(np.int64),
+            "n_right": right.n.astype(np.int64),
             "expected_left": left.expected,
             "expected_right": right.expected,
             "pvalue": pvalue,
@@ -330,8 +330,8 @@ def residual_tags(tags: Chromosomes, sites: pd.DataFrame, half: int, sizes: Mapp
         here = sites[sites["chrom"] == chrom]
         explained = 0
         for strand, column in zip(strands, ("left", "right"), strict=True):
-            explained += int(strand.count[strand.near(here[column].to_numpy(np.int64), half)].sum())
-        n_tags = sum(int(strand.count.sum()) for strand in strands)
+            explained += int(strand.n[strand.near(here[column].to_numpy(np.int64), half)].sum())
+        n_tags = sum(int(strand.n.sum()) for strand in strands)
         rows[chrom] = [sizes[chrom], len(here), n_tags, explained]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["length", "n_sites", "n_tags", "n_explained"])
     table.loc["total"] = table.sum()
@@ -358,7 +358,7 @@ def mean_profile(tags: Chromosomes, sites: pd.DataFrame, reach: int = REACH) -> 
     total = np.zeros((2, 2 * reach + 1))
     for chrom, strands in tags.items():
         places = sites.loc[sites["chrom"] == chrom, "position"].to_numpy(np.int64)
-        total += [kernel.mean_profile(strand.position, strand.count, places, reach) for strand in strands]
+        total += [kernel.mean_profile(strand.position, strand.n, places, reach) for strand in strands]
     plus, minus = total / max(len(sites), 1)
     return pd.DataFrame({"offset": np.arange(-reach, reach + 1), "plus": plus, "minus": minus})
 

@@ -139,7 +139,7 @@ def _alignments(file: Path, mapping_quality: int, duplicates: str) -> pd.DataFra
             names = list(alignments.references)
             sizes = dict(zip(names, map(int, alignments.lengths), strict=True))
             reads = (
-                (read.reference_id, read.reference_end - 1, 1, read.template_length)
+                (read.reference_id, int(read.reference_end or 0) - 1, 1, read.template_length)
                 if read.is_reverse
                 else (read.reference_id, read.reference_start, 0, read.template_length)
                 for read in alignments.fetch(until_eof=True)

@@ -19,7 +19,7 @@ class Strand(NamedTuple):
 
     position: np.ndarray
     """Sorted, each once (int64)."""
-    count: np.ndarray
+    n: np.ndarray
     """Tags at each position (int64)."""
 
     def near(self, centre: np.ndarray, half: int) -> np.ndarray:
@@ -37,7 +37,7 @@ class Border(NamedTuple):
     """Tag with the most others around it (int64)."""
     mean_position: np.ndarray
     """Mean of the tags of the window (float64)."""
-    count: np.ndarray
+    n: np.ndarray
     """Tags of the window."""
     expected: np.ndarray
     """Those that the background would give."""
@@ -70,7 +70,7 @@ def merge_strands(parts: Sequence[tuple[Strand, Strand]]) -> tuple[Strand, Stran
     for strands in zip(*parts, strict=True):
         position, where = np.unique(np.concatenate([strand.position for strand in strands]), return_inverse=True)
         count = np.zeros(len(position), dtype=np.int64)
-        np.add.at(count, where, np.concatenate([strand.count for strand in strands]))
+        np.add.at(count, where, np.concatenate([strand.n for strand in strands]))
         merged.append(Strand(position, count))
     return merged[0], merged[1]
 
@@ -98,8 +98,8 @@ class Scan:
     def test(self, strand: Strand, centre: np.ndarray, size: int, dispersion: float, masked: np.ndarray) -> Border:
         """Hold the tags around centres against the background, in which the tags near `masked` do not count."""
         low, high = centre - self.half, centre + self.half + 1
-        count = kernel.window_sums(strand.position, strand.count, low, high)
-        quiet = np.where(strand.near(masked, self.half), 0, strand.count)
+        count = kernel.window_sums(strand.position, strand.n, low, high)
+        quiet = np.where(strand.near(masked, self.half), 0, strand.n)
         expected = kernel.local_mean(
             strand.position,
             quiet,
@@ -116,11 +116,11 @@ class Scan:
     def borders(self, strand: Strand, size: int, dispersion: float, masked: np.ndarray) -> Border:
         """Find the local maxima of the smoothed tags, and test them."""
         weights = kernel.gaussian(max(self.half / 2, 1.0))
-        smoothed = kernel.smooth(strand.position, strand.count.astype(float), weights)
+        smoothed = kernel.smooth(strand.position, strand.n.astype(float), weights)
         centre = strand.position[kernel.local_maxima(strand.position, smoothed, 2 * self.half)]
         border = self.test(strand, centre, size, dispersion, masked)
-        pvalue = kernel.tag_tail(border.count, border.expected, self.width, dispersion)
-        mean = kernel.centroids(strand.position, strand.count, centre, self.half)
+        pvalue = kernel.tag_tail(border.n, border.expected, self.width, dispersion)
+        mean = kernel.centroids(strand.position, strand.n, centre, self.half)
         return border._replace(mean_position=mean, pvalue=pvalue)
 
     def run(
@@ -161,8 +161,7 @@ class Scan:
                 footprint=self.footprint,
                 tolerance=self.tolerance,
             )
-            alone = [np.delete(border.pvalue, used) for border, used in ((left, i), (right, j))]
-            candidates[chrom] = np.concatenate(alone)
+            candidates[chrom] = np.concatenate([np.delete(left.pvalue, i), np.delete(right.pvalue, j)])
             pairs[chrom] = (left.rows(i), right.rows(j))
         both_p = [np.stack([left.pvalue, right.pvalue]) * self.n_places for left, right in pairs.values()]
         joined = np.concatenate(both_p, axis=1)
@@ -199,7 +198,7 @@ class Scan:
         for chrom, both in strands.items():
             for strand, hidden in zip(both, masked[chrom], strict=True):
                 bins, where = np.unique(strand.position // self.width, return_inverse=True)
-                count = np.bincount(where, strand.count, minlength=len(bins))
+                count = np.bincount(where, strand.n, minlength=len(bins))
                 centre = bins * self.width + self.half
                 tested = self.test(strand, centre, sizes[chrom], 0.0, hidden)
                 # what lies near a site is no background: its flanks hold tags of it
