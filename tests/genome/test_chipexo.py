@@ -57,6 +57,23 @@ def test_a_border_on_one_strand_is_no_site(simulated, found):
     assert total["n_borders"] >= total["n_unpaired"]
 
 
+def test_copies_of_fragments_are_background_of_another_kind(found):
+    s = simulate_chipexo(background=10, duplicates=0.2, rng=8)
+    result = call_chipexo_sites(s.tags)
+    assert found.params["dispersion"] < 1 < result.params["dispersion"]
+    assert matched(result.sites, s.sites)["fdr"] <= 0.02
+    given = call_chipexo_sites(s.tags, dispersion=0.0)
+    assert given.params["dispersion"] == 0
+    assert given.residual.loc["total", "n_unpaired"] > 2 * result.residual.loc["total", "n_unpaired"]
+
+
+def test_borders_of_sites_are_not_left_over():
+    s = simulate_chipexo(background=1, imbalance=np.inf, tags_per_site=40, rng=9)
+    total = call_chipexo_sites(s.tags).residual.loc["total"]
+    assert total["n_borders"] >= 390
+    assert total["n_unpaired"] <= 10
+
+
 def test_sites_lie_between_their_borders(found):
     sites = found.sites
     width = sites["right"] - sites["left"]

@@ -65,7 +65,7 @@ def border_p(tags: list[int], x: int, *, scan: Scan, size: int, dispersion: floa
 def test_border_p_values_are_those_of_a_second_definition(rng, dispersion):
     strand = strand_of(rng, n=80, size=3000)
     tags = np.repeat(strand.position, strand.n).tolist()
-    scan = Scan(footprint=20, tolerance=5, half=3, spans=(200, 1000), fdr=0.05)
+    scan = Scan(footprint=20, tolerance=5, half=3, spans=(50, 200, 1000), fdr=0.05)  # 50 leaves too little
     hidden = [500, 1400, 1430]
     found = scan.test(strand, strand.position, 3000, dispersion, np.array(hidden))
     expected = [
