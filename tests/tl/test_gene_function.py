@@ -46,6 +46,16 @@ def test_roles_are_those_of_the_simulation(told):
     assert linked[silent].mean() < linked.mean()
 
 
+def test_peaks_without_counts_are_named_as_such(simulated, caplog):
+    mdata = simulated.copy()
+    mdata["atac"].X = mdata["atac"].X @ sparse.diags(np.r_[0, np.ones(mdata["atac"].n_vars - 1)])
+    with caplog.at_level("WARNING", "sctandem"):
+        td.tl.gene_function(mdata)
+    assert "features have no counts and tell nothing" in caplog.text
+    first = td.get.gene_function(mdata)["peak"].astype(str) == mdata["atac"].var_names[0]
+    assert (td.get.gene_function(mdata)["role"][first] == "undecided").all()
+
+
 def test_every_pair_of_every_window_has_a_role(told):
     table, pairs = td.get.gene_function(told), td.get.gene_windows(told)
     assert table["role"].cat.categories.tolist() == ROLES

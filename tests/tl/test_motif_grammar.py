@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +132,15 @@ def test_mudata_and_no_groups(planted):
     assert (best["motif_a"], best["motif_b"], best["spacing"]) == ("M4", "M5", 12)
 
 
+def test_tests_without_rows_are_left_out_quietly(planted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # pandas warns of empty tables put together
+        got = td.tl.motif_grammar(planted, "type", min_peaks=250, rng=0, copy=True)
+    table = td.get.motif_grammar(got)
+    assert set(table["test"]) == {"cooccurrence"}
+    assert table[["n_peaks", "observed", "spacing"]].dtypes.astype(str).tolist() == ["int64"] * 3
+
+
 def without(adata, key):
     other = adata.copy()
     del other.uns["motifs"][key]
@@ -194,3 +205,4 @@ def test_plot_marks_what_was_found(grammar):
     i, j = sorted((names.index("M0"), names.index("M1")))
     assert (i, j) in dots
     assert td.pl.motif_grammar(grammar).get_title(loc="left") == "one"
+    assert any("FDR ≤ 0.05" in text.get_text() for text in ax.texts)  # what a dot is

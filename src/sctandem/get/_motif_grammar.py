@@ -73,7 +73,7 @@ def motif_grammar(
     else:
         check_adata(data)
         atac, slot = data, "adata"
-    rows = check_slot(atac.uns, key, f"{slot}.uns", "sctandem.tl.motif_grammar(data)")[keys.table]
+    rows = check_slot(atac.uns, key, f"{slot}.uns", "td.tl.motif_grammar(data)")[keys.table]
     if group is not None:
         check_option(group, list(rows[keys.group].astype(str).unique()), "group")
         rows = rows[rows[keys.group].astype(str) == group]

@@ -156,7 +156,7 @@ def _legend(ax: Axes, drawn: pd.DataFrame, keys: GeneFunctionKeys, least: float)
         for role in PEAK_ROLES
         if counts.get(role, 0)
     ]  # fmt: skip
-    handles.append(Patch(facecolor=NEUTRAL, alpha=0.3, linewidth=0, label=f"below {least:g}"))
+    handles.append(Patch(facecolor=NEUTRAL, alpha=0.3, linewidth=0, label=f"effect below {least:g}"))
     ax.legend(
         handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, fontsize=SMALL,
         borderaxespad=0, handletextpad=0.3, columnspacing=1.0,

@@ -103,7 +103,10 @@ def motif_grammar(
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    words = "Number: preferred gap, bp\n< ^  row, column upstream\n> v  row, column downstream"
+    words = (
+        f"Dot: together, FDR ≤ {fdr:g}; grey: not tested\nNumber: preferred gap, bp\n"
+        "< >  row upstream, downstream\n^ v  column upstream, downstream"
+    )
     ax.text(0.99, 0.99, words, fontsize=SMALL, color=INK, ha="right", va="top", transform=ax.transAxes)
     ax.set_title(groups[0], loc="left", fontsize=TEXT + 1)
     return ax

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from mudata import MuData
 
-from sctandem._checks import check_counts, check_layer, check_modalities, check_mudata, check_path, layer_slot
+from sctandem._checks import check_counts, check_layer, check_modalities, check_path, layer_slot
 from sctandem._chromatin_keys import GeneActivityKeys
 from sctandem.genome import peak_coordinates
 from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from anndata import AnnData
-    from mudata import MuData
 
     from sctandem.genome._fragment_file import FragmentFile
 
@@ -116,7 +116,12 @@ def _learned(
         return Learned.read(reference)
     if reference is None:
         return learn_from(data, named, *own, layer=layer, size_factor_key=size_factor_key)
-    check_mudata(reference)
+    if not isinstance(reference, MuData):
+        msg = (
+            f"reference is of type {type(reference).__name__}; give a MuData with expression and peaks of the same cells, or "
+            "uns['gene_activity']['learned'] of an earlier result."
+        )
+        raise TypeError(msg)
     roles = check_modalities(reference, {role: name for role, name in named.items() if name in reference.mod})
     peaks = peak_coordinates(reference.mod[roles["atac"]])
     loci, _ = find_genes(reference, genes, roles, peaks["chrom"].unique(), weights="learned", signal="peaks")

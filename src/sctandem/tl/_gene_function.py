@@ -246,7 +246,7 @@ def _read(
     for name in (named["rna"], named["atac"]):
         check_unique(mdata.mod[name].var_names, f"mdata[{name!r}].var_names")
         check_counts(mdata.mod[name].X, f"mdata[{name!r}].X")
-        seen &= nonempty(mdata.mod[name].X, f"mdata[{name!r}].X")[0]
+        seen &= nonempty(mdata.mod[name].X, f"mdata[{name!r}].X", "tell nothing")[0]
     library = None if size_factor_key is None else _column(mdata, named["rna"], size_factor_key).to_numpy(np.float64)
     if library is not None and not (np.isfinite(library[seen]) & (library[seen] > 0)).all():
         bad = library[seen][~(np.isfinite(library[seen]) & (library[seen] > 0))][0]
@@ -296,7 +296,7 @@ def _column(mdata: MuData, rna: str, key: str) -> pd.Series:
     adata = mdata.mod[rna]
     if key in adata.obs.columns:
         return adata.obs[key]
-    return check_key(mdata.obs, key, f"neither mdata[{rna!r}].obs nor mdata.obs").reindex(adata.obs_names)
+    return check_key(mdata.obs, key, f"mdata[{rna!r}].obs (nor mdata.obs)").reindex(adata.obs_names)
 
 
 def _in_memory(adata: AnnData) -> sparse.csr_matrix:

@@ -278,8 +278,8 @@ def _test_pairs(
     from sctandem.kernels._motif_grammar import cooccurrence, order, spacing, together
 
     code = strata_codes(strata, chosen)
-    tables = [together(sites, peaks, code[peaks]) for peaks in (chosen, background) if peaks.size]
-    common = cooccurrence(tables[0], tables[1] if len(tables) > 1 else None)
+    held = [together(sites, peaks, code[peaks]) for peaks in (chosen, background) if peaks.size]
+    common = cooccurrence(held[0], held[1] if len(held) > 1 else None)
     first, second = np.triu_indices(len(names), 1)
     tested = ~np.isnan(common.pvalue[first, second])
     a, b = first[tested], second[tested]
@@ -300,14 +300,16 @@ def _test_pairs(
     )  # fmt: skip
     rows = []
     for i, j in zip(first, second, strict=True):
-        if tables[0].observed[i, j] < least:
+        if held[0].observed[i, j] < least:
             continue
         gap = spacing(sites, chosen, (int(i), int(j)), middle=middle, reach=reach, least=least)
         if gap is not None:
             effect = np.log2(max(gap.observed, 0.5) / gap.expected)
             rows.append((i, j, 2, gap.n_peaks, gap.observed, gap.expected, effect, gap.gap, gap.pvalue))
     columns = list(parts[0])
-    return pd.concat([pd.DataFrame(part, columns=columns) for part in parts] + [pd.DataFrame(rows, columns=columns)])
+    tables = [*(pd.DataFrame(part, columns=columns) for part in parts), pd.DataFrame(rows, columns=columns)]
+    # without rows, a table has no types to add, and pandas warns of those that it would change
+    return pd.concat([table for table in tables if len(table)] or tables[:1])
 
 
 def _table(rows: pd.DataFrame, names: list[str], groups: list[str], keys: GrammarKeys) -> pd.DataFrame:
