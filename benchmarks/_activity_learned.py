@@ -65,8 +65,8 @@ def measure(seed: int) -> list[dict[str, Any]]:
     rows = []
     for name in (A549, SIMULATED):
         paired = read(name, seed)
-        rows += [{"seed": seed, "data": name, **row} for row in compare(paired, seed)]
-    return rows + [{"seed": seed, "data": SIMULATED, **row} for row in transfer(seed)]
+        rows += [{"seed": seed, "set": name, **row} for row in compare(paired, seed)]
+    return rows + [{"seed": seed, "set": SIMULATED, **row} for row in transfer(seed)]
 
 
 def compare(paired: Paired, seed: int) -> Iterator[dict[str, Any]]:
@@ -219,7 +219,7 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for name in (*NAMES, SAMPLE, FIXED_SAMPLE):
         line = {"score": name}
         for source in (A549, SIMULATED):
-            here = [row for row in rows if row["name"] == name and row["data"] == source]
+            here = [row for row in rows if row["name"] == name and row["set"] == source]
             line[f"{source}: Pearson a gene"] = _spread([row["pearson"] for row in here])
             line[f"{source}: given the library size"] = _spread([row["given_library"] for row in here])
         out.append(line)
@@ -241,7 +241,7 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             text += ", given the library size" if measure_of == "given_library" else ""
             found: dict[str, dict[int, float]] = {name: {} for name in (ours, *peers)}
             for row in rows:
-                if row["data"] == source and row["name"] in found:
+                if row["set"] == source and row["name"] in found:
                     found[row["name"]][row["seed"]] = row[measure_of]
             out.append(_target(text if named else f"[{text}]", found, ours))
     return out

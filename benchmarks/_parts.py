@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks import _results
 
-#: What tells rows of a part from one another.
-KEY = ("seed", "name")
+#: What tells rows of a part from one another; a part with one set of data need not name it.
+KEY = ("seed", "set", "name")
 
 Rows = list[dict[str, Any]]
 
@@ -72,7 +72,7 @@ class Parts:
         with _results.alone():
             measured = self._measured()
             measured[part] = _results.with_rows(
-                measured.get(part, []), rows, lambda row: tuple(row[key] for key in KEY)
+                measured.get(part, []), rows, lambda row: tuple(row.get(key) for key in KEY)
             )
             self._write(measured)
 

@@ -81,7 +81,7 @@ def test_tables_and_targets():
     names = {part.LEARNED: 0.05, part.SHARED: 0.06, part.SMOOTHED: 0.04, part.DEEP: 0.03}
     values = dict.fromkeys(part.FIXED, 0.01) | {part.RULES[1]: 0.02} | names
     rows = [
-        {"seed": seed, "data": data, "name": name, "pearson": value + 0.001 * seed, "given_library": value / 2}
+        {"seed": seed, "set": data, "name": name, "pearson": value + 0.001 * seed, "given_library": value / 2}
         for data in (part.A549, part.SIMULATED)
         for name, value in values.items()
         for seed in (0, 1)
