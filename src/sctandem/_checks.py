@@ -167,9 +167,7 @@ def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(msg)
     n_cells, n_features = int((~cells).sum()), int((~features).sum())
     if n_cells or n_features:
-        logger.warning(
-            "%s: %d cells and %d features have no counts and are left out of training", slot, n_cells, n_features
-        )
+        logger.warning("%s: %d cells and %d features have no counts and are left out", slot, n_cells, n_features)
     return cells, features
 
 
