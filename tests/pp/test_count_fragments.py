@@ -314,14 +314,14 @@ def test_impossible_regions(packed):
 
 def test_barcodes_that_match_nothing(packed):
     cells = [f"pbmc_{name.removesuffix('-1')}" for name in CELLS]
-    message = r"None of the 5 barcodes of cells has a fragment among the 9000 .*named like 'pbmc_ACACACACAC'.*those of the file like '"
+    message = r"None of the 5 barcodes of cells has a fragment among those read from .*named like 'pbmc_ACACACACAC'.*those of the file like '"
     fails(message, packed, PEAK, cells)
 
 
 def test_what_differs_in_barcodes_is_said(tmp_path):
     packed = fragments.write(tmp_path, [("chr1", 110, 150, "ACGTACGTAC-1", 1)])
     message = (
-        r"The cells have 'pbmc#' before and '' after the sequence, the file '' and '-1': give the names as in the file"
+        r"The cells have 'pbmc#' before and '' after the sequence, the file '' and '-1': name the cells as in the file"
     )
     fails(message, packed, PEAK, ["pbmc#ACGTACGTAC"])
     fails(r"Are they of the same sample\?", packed, PEAK, ["AAAAACGTAC-1"])

@@ -155,7 +155,7 @@ def fractions(mdata):
     ("make", "arguments", "error", "match"),
     [
         (lambda m: m, {"windows_key": "none"}, KeyError, "run `td.pp.gene_windows"),
-        (lambda m: m, {"batch_key": "none"}, KeyError, "no column 'none'"),
+        (lambda m: m, {"batch_key": "none"}, KeyError, "has a column 'none'"),
         (lambda m: m, {"min_effect": 0}, ValueError, "min_effect=0"),
         (lambda m: m, {"fdr": 2}, ValueError, "fdr=2"),
         (lambda m: m, {"key_added": "a/b"}, ValueError, "slash"),

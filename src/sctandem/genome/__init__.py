@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sctandem.genome._tags import tidy_tags
     from sctandem.genome._talens import scan_talens
     from sctandem.genome._windows import gene_loci, gene_tss, window_pairs
-    from sctandem.genome._windows import gene_tss, window_pairs
     from sctandem.genome._write_talens import write_talens
 
 __getattr__, __dir__, __all__ = attach(

@@ -24,7 +24,7 @@ def gene_activity(data: AnnData | MuData, *, key: str | None = None) -> AnnData:
 
     Returns
     -------
-    Cells x genes, a copy: counts in ``X`` (CSR, int32), scores in ``layers["score"]`` (CSR, float32), the genes with their
+    Cells x genes, a copy: counts in ``X`` (CSR, int32), scores in ``layers["score"]`` (CSR, float32; learned ones an array), the genes with their
     places, ``n_sources``, ``coverage`` and ``diversity`` in ``var``, what is known of the cells in ``obs`` together with
     ``unassigned``, and the rest of the result in ``uns["gene_activity"]``.
 
@@ -48,6 +48,10 @@ def gene_activity(data: AnnData | MuData, *, key: str | None = None) -> AnnData:
     held = check_slot(data.uns, keys.key, "adata.uns", "td.tl.gene_activity(adata, genes)")
     if not isinstance(held, Mapping) or keys.genes not in held or keys.key not in data.obsm:
         msg = f"adata.uns[{keys.key!r}] is no result of td.tl.gene_activity, or its obsm[{keys.key!r}] is gone; run it again."
+        raise KeyError(msg)
+    if keys.left not in data.obs or keys.scores not in data.obsm:
+        gone = f"obs[{keys.left!r}]" if keys.left not in data.obs else f"obsm[{keys.scores!r}]"
+        msg = f"adata.{gone} of td.tl.gene_activity is gone; run it again."
         raise KeyError(msg)
     obs = data.obs.drop(columns=keys.left).assign(**{keys.unassigned: data.obs[keys.left]})
     rest = {name: value for name, value in held.items() if name != keys.genes}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,8 @@ from sctandem._checks import check_option, check_path, check_type, listed
 from sctandem._chromatin_keys import FragmentKeys
 from sctandem.genome import match_chromosomes
 from sctandem.genome._fragment_file import FragmentFile
-from sctandem.genome._fragments import accounts, count_in_regions
+from sctandem.genome._fragments import accounts, check_cells, count_in_regions
+from sctandem.genome._place import arrows
 from sctandem.genome._regions import read_regions
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 COUNTING = ("insertions", "fragments")
 READ = ("file", "regions")
-_SEQUENCE = re.compile("[ACGTN]{8,}")
 
 
 def count_fragments(
@@ -142,9 +142,10 @@ def count_fragments(
         "read": read,
         **accounts(found, insertions=insertions),
         "n_cells_found": int((found.per_cell > 0).sum()),
-        "renamed_chromosomes": ", ".join(f"{old} -> {new}" for old, new in known.items() if old != new),
+        "renamed_chromosomes": arrows({old: new for old, new in known.items() if old != new}),
         "n_regions_elsewhere": int((chrom < 0).sum()),
         "n_regions_beyond": int(beyond.sum()),
+        "version": version("sctandem"),
     }
     return AnnData(
         found.counts,
@@ -190,10 +191,7 @@ def _match(where: pd.DataFrame, file: FragmentFile) -> dict[str, str]:
         raise ValueError(msg)
     renamed = {old: new for old, new in known.items() if old != new}
     if renamed:
-        logger.warning(
-            "Chromosomes of the regions were read as those of the fragments: %s",
-            ", ".join(f"{old} -> {new}" for old, new in renamed.items()),
-        )
+        logger.warning("Chromosomes of the regions were read as those of the fragments: %s", arrows(renamed))
     elsewhere = ~where["chrom"].isin(known)
     if elsewhere.any():
         logger.warning(
@@ -206,47 +204,17 @@ def _match(where: pd.DataFrame, file: FragmentFile) -> dict[str, str]:
 def _check_found(
     found: FragmentCounts, file: FragmentFile, where: pd.DataFrame, barcodes: list[str] | None, *, only_regions: bool
 ) -> None:
-    """Raise when nothing was read, no cell was found or nothing was counted; log the share of cells found."""
+    """Raise when nothing was read, no cell was found or nothing was counted."""
     what = "overlap a region" if only_regions else "are in the file"
     places = ", ".join(f"{row.chrom}:{row.start}-{row.end}" for row in where.head(3).itertuples())
     if not found.n_read:
         msg = f"{file.path}: no fragments {what}; the first regions are {places}."
         raise ValueError(msg)
     if barcodes is not None:
-        n_found = int((found.per_cell > 0).sum())
-        if not n_found:
-            theirs = file.first_barcodes()
-            msg = (
-                f"None of the {len(barcodes)} barcodes of cells has a fragment among the {found.n_read} read from {file.path.name}. "
-                f"The cells are named like {listed(barcodes, 3)}, those of the file like {listed(theirs, 3)}."
-                f"{_difference(barcodes, theirs)}"
-            )
-            raise ValueError(msg)
-        if n_found < len(barcodes):
-            share = n_found / len(barcodes)
-            missing = [name for name, n in zip(barcodes, found.per_cell, strict=True) if not n]
-            logger.log(
-                logging.WARNING if share < 0.5 and not only_regions else logging.INFO,
-                "%d of %d cells (%.0f %%) have fragments that %s; without: %s",
-                *(n_found, len(barcodes), 100 * share, what, listed(missing, 3)),
-            )
+        check_cells(file, barcodes, found.per_cell, only_regions=only_regions)
     if not found.counts.nnz:
         msg = (
             f"Nothing was counted: none of the {found.n_in_cells} fragments of the cells in {file.path.name} "
             f"has to do with a region. The first regions are {places}. Are regions and fragments of the same assembly?"
         )
         raise ValueError(msg)
-
-
-def _difference(ours: list[str], theirs: list[str]) -> str:
-    """Say what stands before and after the sequence in the names of both sides."""
-    found = [_SEQUENCE.search(names[0]) if names else None for names in (ours, theirs)]
-    if None in found:
-        return ""
-    (a, b), (c, d) = ((m.string[: m.start()], m.string[m.end() :]) for m in found if m is not None)
-    if (a, b) == (c, d):
-        return " Are they of the same sample?"
-    return (
-        f" The cells have {a!r} before and {b!r} after the sequence, the file {c!r} and {d!r}: give the names as in the file, "
-        "cells=[...], and rename the result afterwards (obs_names)."
-    )
