@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from sctandem._checks import listed
+from sctandem._progress import progress_bar
 from sctandem.genome._fragment_file import FragmentFile, window_of
 from sctandem.kernels import _fragments as kernel
 from sctandem.kernels._fragments import Barcodes, SortedRegions, count_block, pack, parse_block, tally
@@ -196,8 +197,9 @@ def count_in_regions(
     if only_regions:
         _add_stretches(counter)
     else:
-        for text, size in file.blocks():
-            counter.add(text, size)
+        with progress_bar(file.path.stat().st_size, file.path.name, unit="B") as tick:
+            for text, size in file.blocks(tick=tick):
+                counter.add(text, size)
     return counter.result()
 
 

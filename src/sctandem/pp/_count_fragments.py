@@ -110,7 +110,7 @@ def count_fragments(
     fragment of the file (with `read="regions"` beyond the end of the index) are logged.
 
     One pass over the file in blocks of 4 MB, on one core: at most some 100 MB beside the counts that are not zero, 12 bytes each
-    and as much again while they are put in order.
+    and as much again while they are put in order. A bar shows how far it is, in a terminal or notebook.
     """
     check_path(fragments, "fragments")
     check_option(counting, COUNTING, "counting")

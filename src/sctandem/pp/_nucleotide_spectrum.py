@@ -20,6 +20,7 @@ from sctandem._checks import (
 )
 from sctandem._chromatin_keys import MotifKeys, SpectrumKeys, WordKeys
 from sctandem._open_chromatin import open_chromatin
+from sctandem._progress import progress_bar
 from sctandem.genome import peak_coordinates, read_motifs
 from sctandem.genome._fasta import read_sequences
 
@@ -227,7 +228,9 @@ def _hits(
 
     keys = MotifKeys()
     names = list(motifs)
-    found, thresholds = scan_motifs(sequences.codes, sequences.offsets, list(motifs.values()), p_value=p_value)
+    codes, offsets = sequences.codes, sequences.offsets
+    with progress_bar(len(offsets) - 1, f"{len(names)} motifs", unit="peak") as tick:
+        found, thresholds = scan_motifs(codes, offsets, list(motifs.values()), p_value=p_value, tick=tick)
     never = [name for name, threshold in zip(names, thresholds, strict=True) if np.isinf(threshold)]
     if never:
         logger.warning(

@@ -18,6 +18,7 @@ from sctandem._checks import (
 )
 from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys, MotifKeys, WordKeys
 from sctandem._open_chromatin import open_chromatin, read_counts
+from sctandem._progress import progress_bar
 from sctandem.tl._spectrum import CALLS, gc_content
 from sctandem.tl._text_rows import text_rows
 
@@ -108,7 +109,8 @@ def sequence_deviations(
     are exchanged for their background peaks; pychromVAR instead gives all peaks the matches of theirs, which is the same for motifs in
     few peaks only, so that its Z scores differ.
 
-    10,000 cells x 100,000 peaks x 2,080 words take less than a minute and 2 GB on two cores. Counts are read into memory.
+    10,000 cells x 100,000 peaks x 2,080 words take less than a minute and 2 GB on two cores. Counts are read into memory. A bar shows
+    how far it is, in a terminal or notebook.
 
     References
     ----------
@@ -201,7 +203,8 @@ def _deviations(
 
     totals = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
     background: PeakBackground = peak_background(totals, gc, bandwidth=bandwidth)
-    found = expected_deviations(counts, matches, background, min_expected=min_expected)
+    with progress_bar(counts.shape[0] * matches.shape[1], "Deviations", unit="value") as tick:
+        found = expected_deviations(counts, matches, background, min_expected=min_expected, tick=tick)
     return found, background.bins >= 0
 
 
