@@ -84,7 +84,7 @@ def place_genes(
     loci = found.loc[match.keys[here]].set_axis(measured[here])
     if everything:
         rest = found[~found.index.isin(match.keys) & ~found.index.isin(measured)]
-        loci = pd.concat([loci, rest])
+        loci = pd.concat([loci, rest]) if len(rest) else loci
     renamed = {old: new for old, new in known.items() if old != new}
     if renamed:
         logger.warning("Chromosomes of the genes were renamed as in the %s: %s", signal, arrows(renamed))

@@ -74,9 +74,10 @@ def _from_modality(mdata: MuData, key: str) -> AnnData:
     made = found.copy()
     source = found.uns[keys.mark][keys.params].get("atac")
     frames = [mdata.mod[source].obs] if source in mdata.mod else []
-    obs = pd.DataFrame(index=made.obs_names)
+    parts, known = [made.obs], set(made.obs.columns)
     for frame in (*frames, mdata.obs):
-        at = frame.reindex(made.obs_names)
-        obs = obs.join(at[[column for column in at.columns if column not in obs.columns]])
-    made.obs = obs.drop(columns=[c for c in made.obs.columns if c in obs.columns]).join(made.obs)
+        new = [column for column in frame.columns if column not in known]
+        parts.insert(-1, frame.reindex(made.obs_names)[new])
+        known.update(new)
+    made.obs = pd.concat(parts, axis=1)
     return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from mudata import MuData
 
 from sctandem._checks import check_option, check_path, check_type, listed
 from sctandem._chromatin_keys import FragmentKeys
@@ -31,7 +32,7 @@ READ = ("file", "regions")
 def count_fragments(
     fragments: str | Path,
     regions: str | Path | pd.DataFrame | AnnData,
-    cells: Sequence[str] | AnnData | None = None,
+    cells: Sequence[str] | AnnData | MuData | None = None,
     *,
     counting: Literal["insertions", "fragments"] = "insertions",
     read: Literal["file", "regions"] = "file",
@@ -48,7 +49,7 @@ def count_fragments(
         :func:`sctandem.genome.peak_coordinates`). They may overlap: each gets its own count. Regions of a BED file are named by
         its 4th column where all names in it differ, else ``chrom:start-end``.
     cells
-        Barcodes of the cells, as in the file, or an AnnData with them in its ``obs_names``. By default every barcode with at
+        Barcodes of the cells, as in the file, or an object with them in its ``obs_names``. By default every barcode with at
         least one fragment in what is read, sorted; most of them are no cells.
     counting
         ``"insertions"``: each end of a fragment is a cut of the transposase, at ``start`` and at ``end - 1``, and counts where
@@ -161,8 +162,10 @@ def _barcodes(cells: Any) -> list[str] | None:
     """Return the barcodes that are asked for, checked."""
     if cells is None:
         return None
-    if isinstance(cells, AnnData):
+    if isinstance(cells, AnnData | MuData):
         names, slot = cells.obs_names, "cells.obs_names"
+    elif isinstance(cells, pd.DataFrame):
+        names, slot = cells.index, "cells.index"
     else:
         if isinstance(cells, str | bytes | Path):
             msg = f"cells={cells!r} is one text; give a list of barcodes, or an AnnData."
