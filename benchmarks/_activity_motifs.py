@@ -11,6 +11,8 @@ import pandas as pd
 
 import sctandem as td
 from sctandem.genome import read_motifs
+from sctandem.kernels._background import peak_background
+from sctandem.kernels._deviations import expected_deviations, variability
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,10 +41,12 @@ def measure(seed: int) -> list[dict[str, Any]]:
     names = pd.Index(atac.uns["motifs"]["names"]).astype(str)
     alike = on_planted_sites(atac, truth["sites"], names) & ~names.isin(roles.index)
     scores = {}
-    for exchange in ("counts", "matches"):
-        td.tl.sequence_deviations(mdata, exchange=exchange)
-        table = atac.uns["motif_deviations"]["table"].set_index("name")
-        scores[f"variability, exchanged {exchange}"] = table["variability"].reindex(names).to_numpy()
+    td.tl.sequence_deviations(mdata)
+    table = atac.uns["motif_deviations"]["table"].set_index("name")
+    scores["variability, exchanged counts"] = table["variability"].reindex(names).to_numpy()
+    background = peak_background(np.asarray(atac.X.sum(axis=0)).ravel(), atac.varm["nucleotides"]["gc"].to_numpy())
+    found = expected_deviations(atac.X, atac.varm["motifs"], background, exchange="matches")
+    scores["variability, exchanged matches"] = variability(found.z, np.isfinite(found.deviations))[0]
     share = plain_shares(atac)
     scores["variance of the share"] = share.var(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -85,7 +85,7 @@ def test_nonempty_in_every_form(tmp_path, monkeypatch, caplog, block):
             np.testing.assert_array_equal(cells, COUNTS.sum(1) > 0)
             np.testing.assert_array_equal(features, COUNTS.sum(0) > 0)
     assert {record.getMessage() for record in caplog.records} == {
-        "X: 1 cells and 1 features have no counts and are left out of training"
+        "X: 1 cells and 1 features have no counts and are left out"
     }
 
 

@@ -53,3 +53,31 @@ def as_dense(matrix: Any) -> np.ndarray:
     if not isinstance(matrix, np.ndarray) and not sparse.issparse(matrix):
         matrix = matrix[:]  # backed by a file
     return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+
+
+def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
+    """Return a matrix as CSR in memory; one that is CSR already is not copied.
+
+    Parameters
+    ----------
+    matrix
+        CSR, CSC, dense, or one of these backed by a file.
+
+    Returns
+    -------
+    The matrix as CSR.
+    """
+    if isinstance(matrix, CSRDataset | CSCDataset):
+        matrix = matrix.to_memory()
+    if sparse.issparse(matrix):
+        return matrix if matrix.format == "csr" else matrix.tocsr()
+    return sparse.csr_matrix(np.asarray(matrix[:]))
+
+
+def canonical_csr(matrix: Any) -> sparse.csr_matrix:
+    """Return a matrix as CSR whose entries stand in order and once each; what was given is not changed."""
+    found = sparse.csr_matrix(as_csr(matrix))
+    if not found.has_canonical_format:
+        found = found.copy()
+        found.sum_duplicates()
+    return found

@@ -142,7 +142,7 @@ def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None
         Names it, what was given, and `hint`: what to do.
     """
     if not isinstance(value, expected):
-        msg = f"{name} must be a {expected.__name__}, got {type(value).__name__}: {value!r:.80}"
+        msg = f"{name} must be {article(expected.__name__)}, got {type(value).__name__}: {value!r:.80}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
 
 

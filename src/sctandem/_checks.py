@@ -133,7 +133,7 @@ def holds_counts(adata: AnnData, layer: str | None) -> bool:
     return getattr(adata.X, "shape", None) is not None  # that of an empty dataset of a file is None
 
 
-def nonempty(matrix: Any, slot: str, then: str = "are left out of training") -> tuple[np.ndarray, np.ndarray]:
+def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
     """Find the cells and the features with at least one count, and log how many have none; stored zeros are no counts.
 
     Parameters
@@ -142,8 +142,6 @@ def nonempty(matrix: Any, slot: str, then: str = "are left out of training") -> 
         Counts, cells x features, in any of the formats of `check_counts`.
     slot
         The name of the matrix in messages.
-    then
-        What becomes of those without counts, for the message.
 
     Returns
     -------
@@ -169,7 +167,7 @@ def nonempty(matrix: Any, slot: str, then: str = "are left out of training") -> 
         raise ValueError(msg)
     n_cells, n_features = int((~cells).sum()), int((~features).sum())
     if n_cells or n_features:
-        logger.warning("%s: %d cells and %d features have no counts and %s", slot, n_cells, n_features, then)
+        logger.warning("%s: %d cells and %d features have no counts and are left out", slot, n_cells, n_features)
     return cells, features
 
 

@@ -92,6 +92,7 @@ class SpectrumKeys:
 
     key: str = "nucleotides"
     params: str = PARAMS
+    gc: str = "gc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,21 @@ def test_file_of_jaspar(tmp_path):
     assert list(motifs) == ["MA0001.1 AGL3", "MA0002.1 RUNX1"]
     np.testing.assert_allclose(motifs["MA0001.1 AGL3"][0], np.array([0, 94, 1, 2]) / 97)
     np.testing.assert_allclose(motifs["MA0002.1 RUNX1"][2], np.array([4, 7, 1, 12]) / 24)
+
+
+@pytest.mark.parametrize("text", [JASPAR, MEME])
+def test_packed_files_and_other_line_ends(text, tmp_path):
+    (tmp_path / "plain").write_text(text)
+    expected = read_motifs(tmp_path / "plain")
+    packed = gzip.compress(text.replace("\n", "\r\n").encode())
+    (tmp_path / "m.gz").write_bytes(packed)
+    found = read_motifs(tmp_path / "m.gz")
+    assert list(found) == list(expected)
+    for name, matrix in expected.items():
+        np.testing.assert_array_equal(found[name], matrix)
+    (tmp_path / "m.gz").write_bytes(packed[:-12])
+    with pytest.raises(ValueError, match=r"m\.gz is cut off or damaged: it does not unpack"):
+        read_motifs(tmp_path / "m.gz")
 
 
 def test_file_of_meme_as_memelite_reads_it(tmp_path):

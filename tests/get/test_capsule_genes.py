@@ -41,5 +41,5 @@ def test_what_is_wrong(adata):
         td.get.capsule_genes(adata, key="other")
     with pytest.raises(ValueError, match="n_genes=0 is not an integer above 0"):
         td.get.capsule_genes(adata, n_genes=0)
-    with pytest.raises(TypeError, match="adata must be a AnnData"):
+    with pytest.raises(TypeError, match="adata must be an AnnData"):
         td.get.capsule_genes(adata.varm)

@@ -128,6 +128,6 @@ def test_what_is_no_count_is_refused():
         td.model.DeepDE.setup_anndata(adata, "sample", layer="logs")
     with pytest.raises(KeyError, match="adata.layers has no 'nope'"):
         td.model.DeepDE.setup_anndata(adata, "sample", layer="nope")
-    with pytest.raises(TypeError, match="adata must be a AnnData, got ndarray"):
+    with pytest.raises(TypeError, match="adata must be an AnnData, got ndarray"):
         td.model.DeepDE.setup_anndata(adata.X.toarray(), "sample")
     assert list(adata.uns) == ["shift"]

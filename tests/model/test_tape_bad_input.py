@@ -268,8 +268,8 @@ def test_empty_cells_and_features_are_left_out_with_a_count(mdata, caplog):
         mdata[name].X = matrix.tocsr()
     with caplog.at_level(logging.WARNING):
         model = trained(mdata)
-    assert "mdata['rna']: 2 cells and 1 features have no counts and are left out of training" in caplog.text
-    assert "mdata['atac']: 3 cells and 18 features have no counts and are left out of training" in caplog.text
+    assert "mdata['rna']: 2 cells and 1 features have no counts and are left out" in caplog.text
+    assert "mdata['atac']: 3 cells and 18 features have no counts and are left out" in caplog.text
     predicted = model.predict_expression()
     assert predicted.shape == (200, 60)
     assert np.isfinite(predicted.to_numpy()).all()

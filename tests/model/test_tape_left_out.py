@@ -41,7 +41,7 @@ def test_cells_without_counts_are_left_out(mdata, stored, setup, caplog):
     assert len(model.train_cells_) == 200 - len(out)
     assert "mdata['rna']: 3 cells" in caplog.text
     assert "mdata['atac']: 4 cells" in caplog.text
-    assert "are left out of training" in caplog.text
+    assert "are left out" in caplog.text
 
 
 def test_cells_without_counts_enter_nothing(mdata):

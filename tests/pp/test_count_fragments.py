@@ -15,6 +15,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import sctandem as td
+from sctandem._compat import new_mudata
 from sctandem.genome import _fragment_file, _fragments
 
 if TYPE_CHECKING:
@@ -314,14 +315,14 @@ def test_impossible_regions(packed):
 
 def test_barcodes_that_match_nothing(packed):
     cells = [f"pbmc_{name.removesuffix('-1')}" for name in CELLS]
-    message = r"None of the 5 barcodes of cells has a fragment among the 9000 .*named like 'pbmc_ACACACACAC'.*those of the file like '"
+    message = r"None of the 5 barcodes of cells has a fragment among those read from .*named like 'pbmc_ACACACACAC'.*those of the file like '"
     fails(message, packed, PEAK, cells)
 
 
 def test_what_differs_in_barcodes_is_said(tmp_path):
     packed = fragments.write(tmp_path, [("chr1", 110, 150, "ACGTACGTAC-1", 1)])
     message = (
-        r"The cells have 'pbmc#' before and '' after the sequence, the file '' and '-1': give the names as in the file"
+        r"The cells have 'pbmc#' before and '' after the sequence, the file '' and '-1': name the cells as in the file"
     )
     fails(message, packed, PEAK, ["pbmc#ACGTACGTAC"])
     fails(r"Are they of the same sample\?", packed, PEAK, ["AAAAACGTAC-1"])
@@ -339,6 +340,16 @@ def test_what_differs_in_barcodes_is_said(tmp_path):
 )
 def test_bad_cells(packed, cells, error, message):
     fails(message, packed, PEAK, cells, error)
+
+
+def test_cells_of_objects(packed):
+    cells = AnnData(np.ones((2, 1)), obs=pd.DataFrame(index=CELLS[1::-1]), var=pd.DataFrame(index=["chr1:0-500000"]))
+    expected = td.pp.count_fragments(packed, cells, list(cells.obs_names)).to_df()
+    mdata = new_mudata({"atac": cells})
+    for each in (cells, mdata, cells.obs):
+        pd.testing.assert_frame_equal(td.pp.count_fragments(packed, cells, each).to_df(), expected)
+    with pytest.raises(TypeError, match=r"regions is a MuData; give the modality with the peaks: mdata\['atac'\]"):
+        td.pp.count_fragments(packed, mdata)
 
 
 def test_bad_options(packed):

@@ -101,8 +101,8 @@ def test_hits_of_motifs(make, fasta, bases, caplog):
 def test_motifs_stay_when_they_are_not_asked_for(make, fasta):
     adata = make()["atac"].copy()
     td.pp.nucleotide_spectrum(adata, fasta, k=2, motifs=MOTIFS)
-    td.pp.nucleotide_spectrum(adata, fasta, k=2, gapped=True, key_added="dna")
-    assert sorted(adata.varm) == ["dna", "kmers", "motifs", "nucleotides"]
+    td.pp.nucleotide_spectrum(adata, fasta, k=2, gapped=True)
+    assert sorted(adata.varm) == ["kmers", "motifs", "nucleotides"]
     assert adata.varm["kmers"].shape[1] == 50
     assert adata.uns["kmers"]["names"][10] == "AnA"
 
@@ -221,8 +221,7 @@ def test_peaks_of_another_genome(make, fasta, tmp_path, bases, contents, same):
         (["chr1:1-9"], {"motifs": {"a": [[1, 0, 0, 0]]}}, ValueError, "motif 'a' of motifs has 1 position"),
         (["chr1:1-9"], {"motifs": "JASPAR1"}, FileNotFoundError, "'JASPAR1' is neither a file nor"),
         (["chr1:1-9"], {"fasta": "none.fa"}, FileNotFoundError, "fasta='none.fa' is not a file"),
-        (["chr1:1-9"], {"key_added": "a/b"}, ValueError, "key_added='a/b' must be a name without a slash"),
-        (["chr1:1-9"], {"key_added": "kmers"}, ValueError, "key_added='kmers' is the name of another result"),
+        (["chr1:1-9"], {"fasta": 3}, TypeError, "fasta must be a path to a file, got int"),
         (["chr1:1-9"], {"modalities": {"atac": "x"}}, KeyError, "no modality 'x' for atac; it has 'rna', 'atac'"),
     ],
 )
@@ -235,13 +234,27 @@ def test_bad_input_is_explained_and_changes_nothing(make, fasta, contents, same,
 
 
 def test_bad_objects(make, fasta):
-    with pytest.raises(TypeError, match="data must be a AnnData, got DataFrame"):
+    with pytest.raises(TypeError, match="data must be an AnnData of peaks or a MuData, got DataFrame"):
         td.pp.nucleotide_spectrum(pd.DataFrame(), fasta)
     adata = make()["atac"].copy()
-    with pytest.raises(ValueError, match="modalities=.* is for a MuData, but data is an AnnData"):
+    with pytest.raises(ValueError, match="modalities=.* names modalities of a MuData, but data is an AnnData"):
         td.pp.nucleotide_spectrum(adata, fasta, modalities={"atac": "atac"})
     adata.var_names = [*adata.var_names[:-1], adata.var_names[0]]
     before = held(adata)
-    with pytest.raises(ValueError, match=r"data\.var_names has 1 duplicated names"):
+    with pytest.raises(ValueError, match=r"adata\.var_names has 1 duplicated names"):
         td.pp.nucleotide_spectrum(adata, fasta)
     assert held(adata) == before
+
+
+def test_genes_are_told_from_peaks(make, fasta):
+    mdata = make()
+    n_peaks = mdata["atac"].n_vars
+    mdata["atac"].var["feature_types"] = ["Peaks"] * (n_peaks - 1) + ["Gene Expression"]
+    with pytest.raises(ValueError, match=r"mdata\['atac'\] has 1 genes among its .* take the peaks alone: peaks = "):
+        td.pp.nucleotide_spectrum(mdata, fasta)
+    mdata["atac"].var["feature_types"] = "Gene Expression"
+    with pytest.raises(ValueError, match="modalities={'atac': <its name>}"):
+        td.pp.nucleotide_spectrum(mdata, fasta)
+    assert not mdata["atac"].varm
+    mdata["atac"].var["feature_types"] = "Peaks"
+    td.pp.nucleotide_spectrum(mdata, fasta, k=2)

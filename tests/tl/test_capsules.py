@@ -311,7 +311,7 @@ def test_what_does_not_go_with_a_model(model):
     del adata.layers["counts"]
     with pytest.raises(KeyError, match="no 'counts'"):
         td.tl.capsules(adata, model=model)
-    with pytest.raises(TypeError, match="adata must be a AnnData"):
+    with pytest.raises(TypeError, match="adata must be an AnnData"):
         td.tl.capsules(adata.X)
 
 

@@ -297,7 +297,7 @@ PAIR = [("t", "c")]
         ({"covariates": "~ sex + condition"}, ValueError, "must name columns of adata.obs. A formula goes to design"),
         ({"covariates": ("condition",)}, ValueError, "names the condition, groupby='condition'"),
         ({"covariates": (("sex", "age"),)}, TypeError, "covariates must be a str, got tuple"),
-        ({"covariates": None}, TypeError, "covariates must be a Iterable, got NoneType"),
+        ({"covariates": None}, TypeError, "covariates must be an Iterable, got NoneType"),
         ({"design": ("sex",)}, TypeError, "design must be a str, got tuple.*names of columns go to covariates"),
         ({"design": "sex"}, ValueError, "does not tell 't' from 'c'.*go to covariates"),
         ({"design": "y ~ condition"}, ValueError, "must have one side only, such as '~ batch"),

@@ -381,7 +381,7 @@ def test_bad_arguments(samples, cells):
         td.tl.deconvolve(samples, cells, "cell_type", kind="fpkm")
     with pytest.raises(ValueError, match="key_added='a/b' must be a name without a slash"):
         td.tl.deconvolve(samples, cells, "cell_type", key_added="a/b")
-    with pytest.raises(TypeError, match="adata must be a AnnData"):
+    with pytest.raises(TypeError, match="adata must be an AnnData"):
         td.tl.deconvolve(np.ones((3, 3)), cells, "cell_type")
     RSD.setup_anndata(cells, "cell_type")
     with pytest.raises(RuntimeError, match="this RSD is not trained"):

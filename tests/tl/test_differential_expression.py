@@ -368,7 +368,7 @@ def test_reading(tested, partly):
 
 
 def test_reading_with_other_things_in_place_of_names(tested):
-    with pytest.raises(TypeError, match="gene must be a Iterable, got float: 0.05"):
+    with pytest.raises(TypeError, match="gene must be an Iterable, got float: 0.05"):
         td.get.de(tested, 0.05)
     with pytest.raises(TypeError, match="state must be a str, got list"):
         td.get.de(tested, state=["B", "T"])

@@ -294,8 +294,12 @@ def test_get_where_there_is_nothing():
     adata.uns["gene_activity"] = {}
     with pytest.raises(KeyError, match="is no result of"):
         td.get.gene_activity(adata)
-    with pytest.raises(TypeError, match="data must be a AnnData"):
+    with pytest.raises(TypeError, match="data must be an AnnData"):
         td.get.gene_activity(3)
+    td.tl.gene_activity(adata, GENES, key_added="kept")
+    del adata.obs["kept_unassigned"]
+    with pytest.raises(KeyError, match=r"obs\['kept_unassigned'\] of td.tl.gene_activity is gone; run it again"):
+        td.get.gene_activity(adata, key="kept")
 
 
 def test_the_result_is_ready_for_scanpy(rng):

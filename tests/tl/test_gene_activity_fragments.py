@@ -166,7 +166,9 @@ def test_genes_of_the_expression_and_chromosomes_named_otherwise(tmp_path, rng, 
 def test_what_is_refused(tmp_path, rng):
     fragments, genes = random_fragments(rng), random_genes(rng)
     path = write(fragments, tmp_path)
-    with pytest.raises(ValueError, match=r"No fragment of .* is of one of the 2 cells: their names are like 'AAC0'"):
+    with pytest.raises(
+        ValueError, match=r"None of the 2 barcodes of cells has a fragment .* named like 'AAC0', 'AAC1', those of"
+    ):
         td.tl.gene_activity(cells(["AAC0", "AAC1"]), genes, fragments=path)
     with pytest.raises(ValueError, match="Genes and fragments share no chromosome"):
         td.tl.gene_activity(cells(), genes.assign(chrom="chr9"), fragments=path)
@@ -183,6 +185,14 @@ def test_what_is_refused(tmp_path, rng):
         td.tl.gene_activity(adata, genes, fragments=path, weights="learned")
     assert not adata.obsm
     assert not adata.uns
+
+
+def test_few_cells_in_the_file_are_warned_of(tmp_path, rng, caplog):
+    path, genes = write(random_fragments(rng), tmp_path), random_genes(rng)
+    td.tl.gene_activity(cells([*CELLS, "other"]), genes, fragments=path)
+    assert "cells" not in caplog.text
+    td.tl.gene_activity(cells([CELLS[0], "no1", "no2", "no3"]), genes, fragments=path)
+    assert "1 of 4 cells (25 %) have fragments that are in the file; without: 'no1', 'no2', 'no3'" in caplog.text
 
 
 def test_real_fragments(shared_data):

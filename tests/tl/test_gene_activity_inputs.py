@@ -98,6 +98,12 @@ def changed(adata: AnnData, **how) -> AnnData:
     return new
 
 
+def genes_for_peaks() -> AnnData:
+    adata = peaks()
+    adata.var["feature_types"] = "Gene Expression"
+    return adata
+
+
 @pytest.mark.parametrize(
     ("adata", "genes", "options", "said"),
     [
@@ -125,6 +131,14 @@ def changed(adata: AnnData, **how) -> AnnData:
         (peaks(), GENES.drop(columns="chrom"), {}, "The table of genes needs the columns chrom, start and end"),
         (peaks(), GENES, {"weights": "signac"}, "weights='signac' is not known; choose one of 'gene_body', 'archr'"),
         (peaks(), GENES, {"reference": 1}, "reference is for weights='learned'"),
+        (
+            peaks(),
+            GENES,
+            {"size_factor_key": "size"},
+            "size_factor_key is for weights='learned', but weights='gene_body'",
+        ),
+        (peaks(), GENES, {"layer": "raw", "fragments": "f.tsv.gz"}, "layer='raw' names counts of peaks, but fragments"),
+        (genes_for_peaks(), GENES, {}, "adata has 6 genes among its 6 variables, the first is 'chr1:8900-10100'"),
         (peaks(), GENES, {"modalities": {"atac": "atac"}}, "but data is an AnnData"),
         (peaks(), GENES, {"key_added": "a/b"}, "without a slash"),
         (peaks(), GENES.assign(chrom="chrY"), {"weights": "archr"}, "share no chromosome"),
@@ -153,6 +167,10 @@ def test_bad_objects():
         td.tl.gene_activity(mdata)
     with pytest.raises(ValueError, match="no coordinates of genes"):
         td.tl.gene_activity(multiome(GENES[[]]))
+    with pytest.raises(TypeError, match="reference must be a MuData, got AnnData.*uns\\['gene_activity'\\]"):
+        td.tl.gene_activity(multiome(), weights="learned", reference=peaks())
+    with pytest.raises(TypeError, match="modalities must be a dictionary from roles"):
+        td.tl.gene_activity(multiome(), modalities=["atac"])
 
 
 def test_genes_of_another_assembly_are_warned_of(rng, caplog):

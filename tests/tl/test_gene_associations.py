@@ -198,7 +198,7 @@ def test_reading(found):
         td.get.gene_associations(found, "nope")
     with pytest.raises(ValueError, match="module='M9' is not in adata.uns.* which has 'M1', 'M2'"):
         td.get.gene_associations(found, module="M9")
-    with pytest.raises(TypeError, match="gene must be a Iterable, got float: 0.05"):
+    with pytest.raises(TypeError, match="gene must be an Iterable, got float: 0.05"):
         td.get.gene_associations(found, 0.05)
     with pytest.raises(ValueError, match="q_value=2 is not a number between 0 and 1"):
         td.get.gene_associations(found, q_value=2)

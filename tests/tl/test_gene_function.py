@@ -51,7 +51,7 @@ def test_peaks_without_counts_are_named_as_such(simulated, caplog):
     mdata["atac"].X = mdata["atac"].X @ sparse.diags(np.r_[0, np.ones(mdata["atac"].n_vars - 1)])
     with caplog.at_level("WARNING", "sctandem"):
         td.tl.gene_function(mdata)
-    assert "features have no counts and tell nothing" in caplog.text
+    assert "features have no counts and are left out" in caplog.text
     first = td.get.gene_function(mdata)["peak"].astype(str) == mdata["atac"].var_names[0]
     assert (td.get.gene_function(mdata)["role"][first] == "undecided").all()
 
@@ -165,7 +165,7 @@ def fractions(mdata):
     ("make", "arguments", "error", "match"),
     [
         (lambda m: m, {"windows_key": "none"}, KeyError, "run `td.pp.gene_windows"),
-        (lambda m: m, {"batch_key": "none"}, KeyError, "no column 'none'"),
+        (lambda m: m, {"batch_key": "none"}, KeyError, "has a column 'none'"),
         (lambda m: m, {"min_effect": 0}, ValueError, "min_effect=0"),
         (lambda m: m, {"fdr": 2}, ValueError, "fdr=2"),
         (lambda m: m, {"key_added": "a/b"}, ValueError, "slash"),

@@ -48,6 +48,7 @@ def planted():
         sparse.csr_matrix(rng.random((200, N_PEAKS)) < chance, dtype=np.float32), var=pd.DataFrame(index=names)
     )
     adata.obs["type"] = pd.Categorical(np.where(first, "one", "two"))
+    adata.obs["share"] = rng.random(200)
     adata.varm["nucleotides"] = pd.DataFrame({"gc": rng.normal(0.5, 0.05, N_PEAKS)}, index=names)
     motifs = [f"M{i}" for i in range(WIDTHS.size)]
     table = pd.DataFrame({"motif": motifs, "width": WIDTHS})
@@ -141,6 +142,41 @@ def test_tests_without_rows_are_left_out_quietly(planted):
     assert table[["n_peaks", "observed", "spacing"]].dtypes.astype(str).tolist() == ["int64"] * 3
 
 
+def test_counts_beside_the_hits_and_in_a_layer(planted, grammar):
+    other = with_counts(planted)
+    other.layers["counts"] = other.X.copy()
+    other.X = other.X * 0.3
+    td.tl.motif_grammar(other, "type", layer="counts", rng=0)
+    pd.testing.assert_frame_equal(other.uns["motif_grammar"]["table"], grammar.uns["motif_grammar"]["table"])
+    assert other.uns["motif_grammar"]["params"]["layer"] == "counts"
+
+
+def test_groups_of_the_whole_object(planted, grammar):
+    peaks = planted.copy()
+    groups = peaks.obs.pop("type")
+    mdata = new_mudata({"rna": AnnData(np.ones((200, 1)), obs=groups.to_frame()), "atac": peaks})
+    with pytest.raises(
+        KeyError, match=r"neither .* has a column 'type'; mdata\['rna'\].obs has it: mdata.obs\['type'\] ="
+    ):
+        td.tl.motif_grammar(mdata, "type", rng=0)
+    mdata.obs["type"] = groups
+    td.tl.motif_grammar(mdata, "type", rng=0)
+    pd.testing.assert_frame_equal(mdata["atac"].uns["motif_grammar"]["table"], grammar.uns["motif_grammar"]["table"])
+    with pytest.raises(
+        KeyError, match=r"neither mdata\['atac'\].obs nor mdata.obs has a column 'none'; they have 'share'"
+    ):
+        td.tl.motif_grammar(mdata, "none", rng=0)
+
+
+def test_nothing_to_test_is_an_empty_table(planted):
+    """Groups with peaks in which no pair is frequent enough."""
+    other = planted.copy()
+    hits = other.uns["motifs"]["hits"]
+    other.uns["motifs"]["hits"] = hits.groupby("motif").head(3).reset_index(drop=True)
+    td.tl.motif_grammar(other, "type", rng=0, min_peaks=5)
+    assert len(td.get.motif_grammar(other)) == 0
+
+
 def without(adata, key):
     other = adata.copy()
     del other.uns["motifs"][key]
@@ -150,6 +186,30 @@ def without(adata, key):
 def changed(adata, **columns):
     other = adata.copy()
     other.uns["motifs"]["hits"] = other.uns["motifs"]["hits"].assign(**columns)
+    return other
+
+
+def with_counts(adata):
+    """Add the table of counts that `pp.nucleotide_spectrum` writes beside the hits."""
+    other, hits = adata.copy(), adata.uns["motifs"]["hits"]
+    counts = sparse.coo_matrix((np.ones(len(hits), dtype=np.int32), (hits["peak"], hits["motif"])), (N_PEAKS, 8))
+    other.varm["motifs"] = counts.tocsr()
+    return other
+
+
+def reordered(adata):
+    return with_counts(adata)[:, np.random.default_rng(0).permutation(N_PEAKS)].copy()
+
+
+def without_x(adata):
+    other = adata.copy()
+    other.X = None
+    return other
+
+
+def of_counts(adata, change):
+    other = adata.copy()
+    other.X = change(other.X.toarray())
     return other
 
 
@@ -172,7 +232,16 @@ def nothing_else(adata):
         (lambda a: a, {"groupby": "type", "min_peaks": 4000}, ValueError, "no group has 4000 peaks"),
         (lambda a: a, {"key_added": "a/b"}, ValueError, "slash"),
         (lambda a: a[a.obs["type"] == "one"].copy(), {"groupby": "type"}, ValueError, "has 1 group"),
-        (lambda a: 3, {}, TypeError, "must be a AnnData, got int"),
+        (lambda a: 3, {}, TypeError, "must be an AnnData of peaks or a MuData, got int"),
+        (lambda a: a, {"groupby": ["type"]}, TypeError, "groupby must be a str, got list"),
+        (lambda a: a, {"groupby": "share"}, ValueError, r"groupby='share' holds measurements .*pd.cut"),
+        (lambda a: a, {"modalities": {"atac": "atac"}}, ValueError, "names modalities of a MuData"),
+        (lambda a: a, {"layer": "counts"}, KeyError, "layers has no 'counts'"),
+        (without_x, {}, ValueError, r"adata.X is empty \(None\)"),
+        (lambda a: of_counts(a, lambda x: x * 0), {}, ValueError, "has no counts at all"),
+        (lambda a: of_counts(a, lambda x: x - 0.1), {}, ValueError, "contains negative values"),
+        (lambda a: a[:0].copy(), {}, ValueError, "has no counts at all"),
+        (reordered, {}, ValueError, "do not agree: peaks were left out or put into another order"),
     ],
 )
 def test_errors_name_what_is_wrong_and_leave_nothing_behind(planted, make, arguments, error, match):

@@ -14,7 +14,7 @@ from scipy import sparse
 import sctandem as td
 from sctandem._compat import new_mudata
 from sctandem.kernels._background import peak_background
-from sctandem.kernels._deviations import expected_deviations, sampled_deviations, variability
+from sctandem.kernels._deviations import expected_deviations, variability
 
 N_CELLS, N_PEAKS = 60, 500
 NAMES = [f"M{i}" for i in range(6)]
@@ -65,7 +65,6 @@ def test_slots_of_motifs(atac):
     np.testing.assert_array_equal(table[["variability", "pvalue", "fdr"]].to_numpy().T, found)
     params = atac.uns["motif_deviations"]["params"]
     assert params["features"] == "motifs"
-    assert params["exchange"] == "counts"
     assert params["n_peaks"] == (atac.X.sum(axis=0) > 0).sum()
 
 
@@ -143,16 +142,14 @@ def test_wherever_the_counts_are(atac, kind, tmp_path):
     np.testing.assert_allclose(other.obsm["motif_z"], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_background_that_was_drawn(atac):
-    rng = np.random.default_rng(0)
-    atac.varm["bg_peaks"] = rng.integers(0, N_PEAKS, (N_PEAKS, 20))
-    del atac.varm["motifs"], atac.uns["motifs"]
-    td.tl.sequence_deviations(atac, "kmers", background_key="bg_peaks", exchange="matches", min_expected=3)
-    found = sampled_deviations(atac.X, atac.varm["kmers"], atac.varm["bg_peaks"], exchange="matches", min_expected=3)
-    np.testing.assert_array_equal(atac.obsm["X_kmers"], found.z)
-    params = atac.uns["kmers_deviations"]["params"]
-    assert params["background_key"] == "bg_peaks"
-    assert "bandwidth" not in params
+def test_a_name_is_of_one_result_only(atac):
+    td.tl.sequence_deviations(atac, key_added="both")
+    td.tl.sequence_deviations(atac, "kmers", key_added="both")
+    assert "both_z" not in atac.obsm  # that of the motifs, which the table no longer describes
+    assert atac.uns["both_deviations"]["params"]["features"] == "kmers"
+    td.tl.sequence_deviations(atac, key_added="both")
+    assert "X_both" not in atac.obsm
+    assert "both_z" in atac.obsm
 
 
 def test_what_nothing_is_said_of(atac, caplog):
@@ -209,6 +206,10 @@ def nothing(atac):
     atac.X = sparse.csr_matrix(atac.shape, dtype=np.float32)
 
 
+def genes(atac):
+    atac.var["feature_types"] = pd.Categorical(["Gene Expression"] * N_PEAKS)
+
+
 def no_gc(atac):
     atac.varm["nucleotides"] = atac.varm["nucleotides"].rename(columns={"gc": "other"})
 
@@ -225,28 +226,17 @@ def no_motifs(atac):
     atac.varm["motifs"], atac.uns["motifs"] = sparse.csr_matrix((N_PEAKS, 0)), {"names": []}
 
 
-def far(atac):
-    atac.varm["drawn"] = np.full((N_PEAKS, 3), N_PEAKS)
-
-
-def broken(atac):
-    atac.varm["drawn"] = np.full((N_PEAKS, 3), 0.5)
-
-
-def once(atac):
-    atac.varm["drawn"] = np.zeros((N_PEAKS, 1), dtype=int)
-
-
 @pytest.mark.parametrize(
     ("change", "arguments", "error", "message"),
     [
         (None, {"features": "words"}, ValueError, "features='words' is not known; choose one of 'motifs', 'kmers'"),
-        (None, {"exchange": "peaks"}, ValueError, "exchange='peaks' is not known"),
         (None, {"bandwidth": 0}, ValueError, "bandwidth=0 is not a number above 0"),
         (None, {"min_expected": -1}, ValueError, "min_expected=-1 is not a number of at least 0"),
         (None, {"layer": "counts"}, KeyError, "layers has no 'counts'"),
         (None, {"key_added": "a/b"}, ValueError, "key_added='a/b' must be a name without a slash"),
-        (None, {"background_key": "bg_peaks"}, KeyError, "adata.varm has no 'bg_peaks'; run `pychromvar"),
+        (None, {"layer": 3}, TypeError, "layer must be a str, got int"),
+        (None, {"modalities": {"atac": "atac"}}, ValueError, "names modalities of a MuData, but data is an AnnData"),
+        (genes, {}, ValueError, r"adata has 500 genes among its 500 variables, the first is '0': name the modality"),
         (
             without("varm", "motifs"),
             {},
@@ -273,14 +263,6 @@ def once(atac):
         (negative, {}, ValueError, "adata.X contains negative values"),
         (logs, {}, ValueError, "adata.X does not hold counts"),
         (nothing, {}, ValueError, r"adata.X \(60 x 500\) has no counts at all"),
-        (far, {"background_key": "drawn"}, ValueError, "has positions from 500 to 500, but there are 500 peaks"),
-        (
-            broken,
-            {"background_key": "drawn"},
-            ValueError,
-            r"is float64 of shape \(500, 3\): positions of peaks are needed",
-        ),
-        (once, {"background_key": "drawn"}, ValueError, r"of shape \(500, 1\): positions of peaks are needed"),
     ],
 )
 def test_bad_input(atac, change, arguments, error, message):
@@ -293,7 +275,7 @@ def test_bad_input(atac, change, arguments, error, message):
 
 
 def test_no_such_object():
-    with pytest.raises(TypeError, match="data must be a AnnData, got ndarray"):
+    with pytest.raises(TypeError, match="data must be an AnnData of peaks or a MuData, got ndarray"):
         td.tl.sequence_deviations(np.ones((3, 3)))
 
 

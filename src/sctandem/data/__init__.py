@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
-    from sctandem.data._loader import CountLoader, as_csr
+    from sctandem._blocks import as_csr
+    from sctandem.data._loader import CountLoader
 
 __getattr__, __dir__, __all__ = attach(__name__, {"CountLoader": "._loader", "as_csr": "._loader"})

@@ -10,6 +10,7 @@ import torch
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
+from sctandem._blocks import as_csr
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
 from sctandem.nn._sparse import scipy_to_csr
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 _MATRIX_SLOTS = ("X", "layers")
-
-
-def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
-    """Return a matrix as CSR in memory; one that is CSR already is not copied.
-
-    Parameters
-    ----------
-    matrix
-        CSR, CSC, dense, or one of these backed by a file.
-
-    Returns
-    -------
-    The matrix as CSR.
-    """
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        matrix = matrix.to_memory()
-    if sparse.issparse(matrix):
-        return matrix if matrix.format == "csr" else matrix.tocsr()
-    return sparse.csr_matrix(np.asarray(matrix[:]))
 
 
 def _is_matrix(manager: AnnDataManager, key: str, data: Any) -> bool:

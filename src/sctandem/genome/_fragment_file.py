@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: Bytes of text that are held at once.
@@ -76,7 +76,9 @@ class FragmentFile:
             pysam.set_verbosity(before)
         return cls(path, contigs, index)
 
-    def blocks(self, offset: int = 0, size: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
+    def blocks(
+        self, offset: int = 0, size: int | None = None, tick: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the text from an offset of the index on, whole lines at a time.
 
         Parameters
@@ -85,6 +87,8 @@ class FragmentFile:
             Where to begin: the compressed place, 16 bits shifted, and the place in the block there.
         size
             Bytes held at once.
+        tick
+            Called with how many bytes of the file were read since the last call.
 
         Yields
         ------
@@ -97,12 +101,15 @@ class FragmentFile:
             msg = f"{self.path} is truncated, or its index belongs to another file: it ends before a place that the index names."
             raise ValueError(msg)
         with self.path.open("rb") as raw:
-            raw.seek(offset >> 16)
+            at = raw.seek(offset >> 16)
             with gzip.GzipFile(fileobj=raw) as file:
                 try:
                     file.read(offset & 0xFFFF)
                     while n_read := file.readinto(memoryview(space)[held:size]):
                         held += n_read
+                        if tick is not None:
+                            tick(raw.tell() - at)
+                            at = raw.tell()
                         whole = _last_line_feed(text, held)
                         if whole:
                             yield text, whole

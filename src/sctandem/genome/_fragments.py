@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
+from sctandem._checks import listed
+from sctandem._progress import progress_bar
 from sctandem.genome._fragment_file import FragmentFile, window_of
 from sctandem.kernels import _fragments as kernel
 from sctandem.kernels._fragments import Barcodes, SortedRegions, count_block, pack, parse_block, tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
 
 #: Hits that are held before they are tallied, at least.
 HITS = 1 << 22
@@ -22,6 +28,7 @@ NEAR = 1 << 15
 #: Bytes of text that are held at once where only a place is read.
 SMALL_BLOCK = 1 << 17
 _ANYWHERE = (-1, 0, 2**62)
+_SEQUENCE = re.compile("[ACGTN]{8,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +197,9 @@ def count_in_regions(
     if only_regions:
         _add_stretches(counter)
     else:
-        for text, size in file.blocks():
-            counter.add(text, size)
+        with progress_bar(file.path.stat().st_size, file.path.name, unit="B") as tick:
+            for text, size in file.blocks(tick=tick):
+                counter.add(text, size)
     return counter.result()
 
 
@@ -237,3 +245,56 @@ def accounts(found: FragmentCounts, *, insertions: bool) -> dict[str, Any]:
         "n_outside_regions": units - found.n_units_in,
         "n_counts": int(found.counts.sum(dtype=np.int64)),
     }
+
+
+def check_cells(file: FragmentFile, barcodes: list[str], per_cell: np.ndarray, *, only_regions: bool = False) -> None:
+    """Raise when no cell was found in a file, and log how many were not.
+
+    Parameters
+    ----------
+    file
+        The file.
+    barcodes
+        Names of the cells.
+    per_cell
+        What was found of each.
+    only_regions
+        Whether only some places of the file were read, so that cells may well be missed.
+
+    Raises
+    ------
+    ValueError
+        Shows names of both sides, and how they differ.
+    """
+    n_found = int((per_cell > 0).sum())
+    if not n_found:
+        theirs = file.first_barcodes()
+        msg = (
+            f"None of the {len(barcodes)} barcodes of cells has a fragment among those read from {file.path.name}. "
+            f"The cells are named like {listed(barcodes, 3)}, those of the file like {listed(theirs, 3)}."
+            f"{_difference(barcodes, theirs)}"
+        )
+        raise ValueError(msg)
+    if n_found < len(barcodes):
+        share = n_found / len(barcodes)
+        missing = [name for name, n in zip(barcodes, per_cell, strict=True) if not n]
+        logger.log(
+            logging.WARNING if share < 0.5 and not only_regions else logging.INFO,
+            "%d of %d cells (%.0f %%) have fragments that %s; without: %s",
+            *(n_found, len(barcodes), 100 * share, "overlap a region" if only_regions else "are in the file"),
+            listed(missing, 3),
+        )
+
+
+def _difference(ours: list[str], theirs: list[str]) -> str:
+    """Say what stands before and after the sequence in the names of both sides."""
+    found = [_SEQUENCE.search(names[0]) if names else None for names in (ours, theirs)]
+    if None in found:
+        return ""
+    (a, b), (c, d) = ((m.string[: m.start()], m.string[m.end() :]) for m in found if m is not None)
+    if (a, b) == (c, d):
+        return " Are they of the same sample?"
+    return (
+        f" The cells have {a!r} before and {b!r} after the sequence, the file {c!r} and {d!r}: name the cells as in the file, "
+        "and rename them afterwards (obs_names)."
+    )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +29,7 @@ def read_motifs(
     ----------
     source
         The name of a JASPAR release, ``"JASPAR2014"`` to ``"JASPAR2026"`` (its collection CORE, latest versions, which come
-        with the package pyjaspar: nothing is downloaded); or a file in JASPAR or MEME format; or a mapping from name to
+        with the package pyjaspar: nothing is downloaded); or a file in JASPAR or MEME format, also gzipped; or a mapping from name to
         matrix, width x 4 (A, C, G, T), of probabilities or of counts.
     taxon
         Motifs of a JASPAR release that are taken: ``"vertebrates"``, ``"plants"``, ``"insects"``, ``"fungi"``,
@@ -75,13 +77,24 @@ def read_motifs(
         raise TypeError(msg)
     path = Path(source)
     if path.is_file():
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = _text(path)
         pairs = list(_meme(text) if re.search(r"^MOTIF\s", text, re.MULTILINE) else _jaspar(text))
         if not pairs:
             msg = f"{path} holds no motif in JASPAR or MEME format."
             raise ValueError(msg)
         return _checked(pairs, path.name)
     return _checked(_release(str(source), taxon), str(source))
+
+
+def _text(path: Path) -> str:
+    """Read a file, which may be gzipped, with ends of lines of any kind."""
+    raw = path.read_bytes()
+    try:
+        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (EOFError, OSError, zlib.error) as error:
+        msg = f"{path} is cut off or damaged: it does not unpack ({error}). Copy or download it again."
+        raise ValueError(msg) from error
+    return raw.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _release(name: str, taxon: str | None) -> list[tuple[str, np.ndarray]]:
@@ -152,7 +165,8 @@ def _checked(pairs: object, where: str) -> dict[str, np.ndarray]:
     motifs: dict[str, np.ndarray] = {}
     for name, given in pairs:  # type: ignore[attr-defined]
         if not isinstance(name, str) or not name or "/" in name:
-            msg = f"{where} has a motif {name!r}; a name is text without a slash: files could not give it back."
+            better = f" Call it {name.replace('/', '_')!r}." if isinstance(name, str) and name else ""
+            msg = f"{where} has a motif {name!r}; a name is text without a slash: files could not give it back.{better}"
             raise ValueError(msg)
         if name in motifs:
             msg = f"{where} has the motif {name!r} more than once; names must differ."

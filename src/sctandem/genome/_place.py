@@ -24,6 +24,11 @@ NEAR, LEAST_NEAR, ENOUGH_STARTS = 1000, 0.3, 10
 """Genes have a peak within so many bp of their start; a smaller share is suspicious; fewer genes say nothing about it."""
 
 
+def has_places(var: pd.DataFrame) -> bool:
+    """Whether genes have coordinates in a table of them."""
+    return find_columns(var) is not None or "interval" in var.columns
+
+
 def annotation(
     var: pd.DataFrame | None, genes: str | Path | pd.DataFrame | None, slot: str
 ) -> tuple[str, pd.DataFrame]:
@@ -31,7 +36,7 @@ def annotation(
     if genes is not None:
         table = read_genes(genes)
         return ("the table of genes" if isinstance(genes, pd.DataFrame) else Path(genes).name), table
-    if var is None or (find_columns(var) is None and "interval" not in var.columns):
+    if var is None or not has_places(var):
         shown = "" if var is None else ", ".join(map(str, var.columns)) or "no columns"
         msg = (
             f"{slot} has no coordinates of genes (chrom, start, end and strand, or interval; it has {shown}). "
@@ -69,7 +74,7 @@ def place_genes(
     -------
     A row per gene, named as in `var`, as `gene_loci` returns them; and how they were found, for the parameters of a result.
     """
-    match = _match(table, var)
+    match = match_measured(table, var)
     known_keys = match.genes[match.by] != ""
     rows = match.genes[known_keys if everything else known_keys & match.genes[match.by].isin(match.keys)]
     wanted, known = _on_known_chromosomes(rows, match.by, chromosomes, signal)
@@ -79,7 +84,7 @@ def place_genes(
     loci = found.loc[match.keys[here]].set_axis(measured[here])
     if everything:
         rest = found[~found.index.isin(match.keys) & ~found.index.isin(measured)]
-        loci = pd.concat([loci, rest])
+        loci = pd.concat([loci, rest]) if len(rest) else loci
     renamed = {old: new for old, new in known.items() if old != new}
     if renamed:
         logger.warning("Chromosomes of the genes were renamed as in the %s: %s", signal, arrows(renamed))
@@ -98,8 +103,8 @@ def place_genes(
     }
 
 
-def _match(table: pd.DataFrame, var: pd.DataFrame | None) -> GeneMatch:
-    """Find by which names the genes are known."""
+def match_measured(table: pd.DataFrame, var: pd.DataFrame | None) -> GeneMatch:
+    """Find by which names the measured genes, a row of `var` each, are in an annotation; `None` takes it as it is."""
     if var is None:
         by = "name" if (table["name"] != "").any() else "gene_id"
         keys = pd.Index(pd.unique(table[by][table[by] != ""]))

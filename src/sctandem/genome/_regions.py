@@ -48,6 +48,9 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
         table, source = regions, "the table of regions"
     elif isinstance(regions, str | PathLike):
         table, source = _read_bed(Path(regions)), str(regions)
+    elif hasattr(regions, "mod"):
+        msg = "regions is a MuData; give the modality with the peaks: mdata['atac']."
+        raise TypeError(msg)
     else:
         table, source = getattr(regions, "var", None), "regions.var"
     if not isinstance(table, pd.DataFrame):

@@ -24,7 +24,7 @@ def gene_activity(data: AnnData | MuData, *, key: str | None = None) -> AnnData:
 
     Returns
     -------
-    Cells x genes, a copy: counts in ``X`` (CSR, int32), scores in ``layers["score"]`` (CSR, float32), the genes with their
+    Cells x genes, a copy: counts in ``X`` (CSR, int32), scores in ``layers["score"]`` (CSR, float32; learned ones an array), the genes with their
     places, ``n_sources``, ``coverage`` and ``diversity`` in ``var``, what is known of the cells in ``obs`` together with
     ``unassigned``, and the rest of the result in ``uns["gene_activity"]``.
 
@@ -49,6 +49,10 @@ def gene_activity(data: AnnData | MuData, *, key: str | None = None) -> AnnData:
     if not isinstance(held, Mapping) or keys.genes not in held or keys.key not in data.obsm:
         msg = f"adata.uns[{keys.key!r}] is no result of td.tl.gene_activity, or its obsm[{keys.key!r}] is gone; run it again."
         raise KeyError(msg)
+    if keys.left not in data.obs or keys.scores not in data.obsm:
+        gone = f"obs[{keys.left!r}]" if keys.left not in data.obs else f"obsm[{keys.scores!r}]"
+        msg = f"adata.{gone} of td.tl.gene_activity is gone; run it again."
+        raise KeyError(msg)
     obs = data.obs.drop(columns=keys.left).assign(**{keys.unassigned: data.obs[keys.left]})
     rest = {name: value for name, value in held.items() if name != keys.genes}
     return AnnData(
@@ -70,9 +74,10 @@ def _from_modality(mdata: MuData, key: str) -> AnnData:
     made = found.copy()
     source = found.uns[keys.mark][keys.params].get("atac")
     frames = [mdata.mod[source].obs] if source in mdata.mod else []
-    obs = pd.DataFrame(index=made.obs_names)
+    parts, known = [made.obs], set(made.obs.columns)
     for frame in (*frames, mdata.obs):
-        at = frame.reindex(made.obs_names)
-        obs = obs.join(at[[column for column in at.columns if column not in obs.columns]])
-    made.obs = obs.drop(columns=[c for c in made.obs.columns if c in obs.columns]).join(made.obs)
+        new = [column for column in frame.columns if column not in known]
+        parts.insert(-1, frame.reindex(made.obs_names)[new])
+        known.update(new)
+    made.obs = pd.concat(parts, axis=1)
     return made

@@ -59,7 +59,7 @@ def gene_function(
     keys = GeneFunctionKeys(key)
     if role is not None:
         check_option(role, PEAK_ROLES, "role")
-    table = read_result(mdata, key, "sctandem.tl.gene_function(mdata)")[keys.table]
+    table = read_result(mdata, key, "td.tl.gene_function(mdata)")[keys.table]
     rows = rows_of_genes(table, keys.gene, gene, slot=f"mdata.uns[{key!r}]")
     if role is not None:
         rows = rows[rows[keys.role] == role]

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mudata import MuData
-
-from sctandem._checks import check_adata, check_modalities, check_number, check_option, check_slot
+from sctandem._checks import check_number, check_option, check_slot
 from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys
-from sctandem._keys import MODALITIES
+from sctandem._open_chromatin import open_chromatin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
     from anndata import AnnData
+    from mudata import MuData
 
 
 def motif_grammar(
@@ -67,13 +66,8 @@ def motif_grammar(
     1
     """
     keys = GrammarKeys(key)
-    if isinstance(data, MuData):
-        name = check_modalities(data, modalities, required=MODALITIES[1:])[MODALITIES[1]]
-        atac, slot = data.mod[name], f"mdata[{name!r}]"
-    else:
-        check_adata(data)
-        atac, slot = data, "adata"
-    rows = check_slot(atac.uns, key, f"{slot}.uns", "td.tl.motif_grammar(data)")[keys.table]
+    peaks = open_chromatin(data, modalities)
+    rows = check_slot(peaks.adata.uns, key, f"{peaks.slot}.uns", "td.tl.motif_grammar(data)")[keys.table]
     if group is not None:
         check_option(group, list(rows[keys.group].astype(str).unique()), "group")
         rows = rows[rows[keys.group].astype(str) == group]

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anndata import AnnData
-from mudata import MuData
-
-from sctandem._checks import check_modalities, check_option, check_slot, check_type
+from sctandem._checks import check_option, check_slot
 from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys
+from sctandem._open_chromatin import open_chromatin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
 
 
 def sequence_deviations(
@@ -65,18 +65,9 @@ def sequence_deviations(
     ['SPI1', 'GATA1']
     """
     check_option(features, tuple(DEVIATION_KEYS), "features")
-    atac, slot = open_chromatin(data, modalities)
+    peaks = open_chromatin(data, modalities)
     keys = DeviationKeys(DEVIATION_KEYS[features] if key is None else key)
     function = f"td.tl.sequence_deviations(data, {features!r})"
-    held = check_slot(atac.uns, keys.result, f"{slot}.uns", function)
-    table = check_slot(held, keys.table, f"{slot}.uns[{keys.result!r}]", function)
+    held = check_slot(peaks.adata.uns, keys.result, f"{peaks.slot}.uns", function)
+    table = check_slot(held, keys.table, f"{peaks.slot}.uns[{keys.result!r}]", function)
     return table.sort_values(keys.variability, ascending=False, kind="stable", ignore_index=True)
-
-
-def open_chromatin(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tuple[AnnData, str]:
-    """Return the peaks, and what to call them in messages."""
-    if isinstance(data, MuData):
-        name = check_modalities(data, modalities, required=("atac",))["atac"]
-        return data.mod[name], f"mdata[{name!r}]"
-    check_type(data, AnnData, "data", hint="Peaks, or a MuData with such a modality.")
-    return data, "adata"

@@ -14,6 +14,8 @@ from scipy.stats import chi2, false_discovery_control
 from sctandem.kernels._match_sums import add_bins, add_matches, pack_matches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sctandem.kernels._background import PeakBackground
@@ -54,7 +56,13 @@ class _Side(NamedTuple):
 
 
 def expected_deviations(
-    counts: Any, matches: Any, background: PeakBackground, *, exchange: str = "counts", min_expected: float = 1.0
+    counts: Any,
+    matches: Any,
+    background: PeakBackground,
+    *,
+    exchange: str = "counts",
+    min_expected: float = 1.0,
+    tick: Callable[[int], None] | None = None,
 ) -> Deviations:
     r"""Give chromVAR's deviations and Z scores for infinitely many draws of background peaks.
 
@@ -71,6 +79,8 @@ def expected_deviations(
         ``"matches"``, the matches of all peaks for those of their background peaks (pychromVAR).
     min_expected
         Where a cell is expected to have fewer counts in the peaks of a feature, nothing is said.
+    tick
+        Called after each block with how many deviations of cells were computed; all are cells x features.
 
     Returns
     -------
@@ -135,7 +145,7 @@ def expected_deviations(
             counts=(counts.indptr, counts.indices, counts.data), packed=packed, depth=depth, rates=rates, side=side,
             background=background, exchange=exchange, min_expected=min_expected, out=table[:, :, start:stop],
         )  # fmt: skip
-        _in_threads(fill, blocks)
+        _in_threads(fill, blocks, None if tick is None else partial(_report, tick, stop - start))
     return Deviations(*table)
 
 
@@ -313,10 +323,19 @@ def _exchanged(held: Any, drawn: NDArray[np.integer], exchange: str) -> Any:
     return (moved.T @ held).tocsr() if exchange == "counts" else moved @ held
 
 
-def _in_threads(fill: Any, blocks: list[tuple[int, int]]) -> None:
+def _report(tick: Callable[[int], None], n_features: int, block: tuple[int, int]) -> None:
+    """Say how many deviations a block of cells has."""
+    tick((block[1] - block[0]) * n_features)
+
+
+def _in_threads(
+    fill: Any, blocks: list[tuple[int, int]], done: Callable[[tuple[int, int]], None] | None = None
+) -> None:
     """Fill blocks of cells on as many threads as numba may use, each with a thread of BLAS for itself."""
     import numba
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(lambda block: fill(*block), blocks))
+        for block, _ in zip(blocks, pool.map(lambda block: fill(*block), blocks), strict=True):
+            if done is not None:
+                done(block)

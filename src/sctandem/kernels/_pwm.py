@@ -10,7 +10,7 @@ import numpy as np
 from sctandem._compat import cached_njit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 #: Added to the probabilities of a motif in all, spread evenly over the bases.
 PSEUDOCOUNT = 1e-4
@@ -94,7 +94,12 @@ def score_chance(odds: np.ndarray) -> np.ndarray:
 
 
 def scan_motifs(
-    codes: np.ndarray, offsets: np.ndarray, motifs: Sequence[np.ndarray], *, p_value: float
+    codes: np.ndarray,
+    offsets: np.ndarray,
+    motifs: Sequence[np.ndarray],
+    *,
+    p_value: float,
+    tick: Callable[[int], None] | None = None,
 ) -> tuple[MotifHits, np.ndarray]:
     """Find the hits of motifs on both strands.
 
@@ -106,6 +111,8 @@ def scan_motifs(
         Probabilities, width x ACGT.
     p_value
         Chance of a score at least as good at a given place of a given strand of a random sequence.
+    tick
+        Called after each run of peaks with how many peaks it has.
 
     Returns
     -------
@@ -128,6 +135,8 @@ def scan_motifs(
         for motif, (table, shift) in filters.items():
             where, strand, score = _scan(bases, words[shift:], forward[motif], reverse[motif], lowest[motif], table)
             found.append((place[where] + first, motif, origin[where], strand, score))
+        if tick is not None:
+            tick(last - first)
     thresholds = np.array([np.inf if threshold is None else threshold * STEP for threshold in lowest])
     return _sorted_hits(found), thresholds
 

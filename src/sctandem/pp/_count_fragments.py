@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import logging
-import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from mudata import MuData
 
 from sctandem._checks import check_option, check_path, check_type, listed
 from sctandem._chromatin_keys import FragmentKeys
 from sctandem.genome import match_chromosomes
 from sctandem.genome._fragment_file import FragmentFile
-from sctandem.genome._fragments import accounts, count_in_regions
+from sctandem.genome._fragments import accounts, check_cells, count_in_regions
+from sctandem.genome._place import arrows
 from sctandem.genome._regions import read_regions
 
 if TYPE_CHECKING:
@@ -25,13 +27,12 @@ logger = logging.getLogger(__name__)
 
 COUNTING = ("insertions", "fragments")
 READ = ("file", "regions")
-_SEQUENCE = re.compile("[ACGTN]{8,}")
 
 
 def count_fragments(
     fragments: str | Path,
     regions: str | Path | pd.DataFrame | AnnData,
-    cells: Sequence[str] | AnnData | None = None,
+    cells: Sequence[str] | AnnData | MuData | None = None,
     *,
     counting: Literal["insertions", "fragments"] = "insertions",
     read: Literal["file", "regions"] = "file",
@@ -48,7 +49,7 @@ def count_fragments(
         :func:`sctandem.genome.peak_coordinates`). They may overlap: each gets its own count. Regions of a BED file are named by
         its 4th column where all names in it differ, else ``chrom:start-end``.
     cells
-        Barcodes of the cells, as in the file, or an AnnData with them in its ``obs_names``. By default every barcode with at
+        Barcodes of the cells, as in the file, or an object with them in its ``obs_names``. By default every barcode with at
         least one fragment in what is read, sorted; most of them are no cells.
     counting
         ``"insertions"``: each end of a fragment is a cut of the transposase, at ``start`` and at ``end - 1``, and counts where
@@ -110,7 +111,7 @@ def count_fragments(
     fragment of the file (with `read="regions"` beyond the end of the index) are logged.
 
     One pass over the file in blocks of 4 MB, on one core: at most some 100 MB beside the counts that are not zero, 12 bytes each
-    and as much again while they are put in order.
+    and as much again while they are put in order. A bar shows how far it is, in a terminal or notebook.
     """
     check_path(fragments, "fragments")
     check_option(counting, COUNTING, "counting")
@@ -142,9 +143,10 @@ def count_fragments(
         "read": read,
         **accounts(found, insertions=insertions),
         "n_cells_found": int((found.per_cell > 0).sum()),
-        "renamed_chromosomes": ", ".join(f"{old} -> {new}" for old, new in known.items() if old != new),
+        "renamed_chromosomes": arrows({old: new for old, new in known.items() if old != new}),
         "n_regions_elsewhere": int((chrom < 0).sum()),
         "n_regions_beyond": int(beyond.sum()),
+        "version": version("sctandem"),
     }
     return AnnData(
         found.counts,
@@ -160,8 +162,10 @@ def _barcodes(cells: Any) -> list[str] | None:
     """Return the barcodes that are asked for, checked."""
     if cells is None:
         return None
-    if isinstance(cells, AnnData):
+    if isinstance(cells, AnnData | MuData):
         names, slot = cells.obs_names, "cells.obs_names"
+    elif isinstance(cells, pd.DataFrame):
+        names, slot = cells.index, "cells.index"
     else:
         if isinstance(cells, str | bytes | Path):
             msg = f"cells={cells!r} is one text; give a list of barcodes, or an AnnData."
@@ -190,10 +194,7 @@ def _match(where: pd.DataFrame, file: FragmentFile) -> dict[str, str]:
         raise ValueError(msg)
     renamed = {old: new for old, new in known.items() if old != new}
     if renamed:
-        logger.warning(
-            "Chromosomes of the regions were read as those of the fragments: %s",
-            ", ".join(f"{old} -> {new}" for old, new in renamed.items()),
-        )
+        logger.warning("Chromosomes of the regions were read as those of the fragments: %s", arrows(renamed))
     elsewhere = ~where["chrom"].isin(known)
     if elsewhere.any():
         logger.warning(
@@ -206,47 +207,17 @@ def _match(where: pd.DataFrame, file: FragmentFile) -> dict[str, str]:
 def _check_found(
     found: FragmentCounts, file: FragmentFile, where: pd.DataFrame, barcodes: list[str] | None, *, only_regions: bool
 ) -> None:
-    """Raise when nothing was read, no cell was found or nothing was counted; log the share of cells found."""
+    """Raise when nothing was read, no cell was found or nothing was counted."""
     what = "overlap a region" if only_regions else "are in the file"
     places = ", ".join(f"{row.chrom}:{row.start}-{row.end}" for row in where.head(3).itertuples())
     if not found.n_read:
         msg = f"{file.path}: no fragments {what}; the first regions are {places}."
         raise ValueError(msg)
     if barcodes is not None:
-        n_found = int((found.per_cell > 0).sum())
-        if not n_found:
-            theirs = file.first_barcodes()
-            msg = (
-                f"None of the {len(barcodes)} barcodes of cells has a fragment among the {found.n_read} read from {file.path.name}. "
-                f"The cells are named like {listed(barcodes, 3)}, those of the file like {listed(theirs, 3)}."
-                f"{_difference(barcodes, theirs)}"
-            )
-            raise ValueError(msg)
-        if n_found < len(barcodes):
-            share = n_found / len(barcodes)
-            missing = [name for name, n in zip(barcodes, found.per_cell, strict=True) if not n]
-            logger.log(
-                logging.WARNING if share < 0.5 and not only_regions else logging.INFO,
-                "%d of %d cells (%.0f %%) have fragments that %s; without: %s",
-                *(n_found, len(barcodes), 100 * share, what, listed(missing, 3)),
-            )
+        check_cells(file, barcodes, found.per_cell, only_regions=only_regions)
     if not found.counts.nnz:
         msg = (
             f"Nothing was counted: none of the {found.n_in_cells} fragments of the cells in {file.path.name} "
             f"has to do with a region. The first regions are {places}. Are regions and fragments of the same assembly?"
         )
         raise ValueError(msg)
-
-
-def _difference(ours: list[str], theirs: list[str]) -> str:
-    """Say what stands before and after the sequence in the names of both sides."""
-    found = [_SEQUENCE.search(names[0]) if names else None for names in (ours, theirs)]
-    if None in found:
-        return ""
-    (a, b), (c, d) = ((m.string[: m.start()], m.string[m.end() :]) for m in found if m is not None)
-    if (a, b) == (c, d):
-        return " Are they of the same sample?"
-    return (
-        f" The cells have {a!r} before and {b!r} after the sequence, the file {c!r} and {d!r}: give the names as in the file, "
-        "cells=[...], and rename the result afterwards (obs_names)."
-    )

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
-from mudata import MuData
 from scipy import sparse
 
 from sctandem._checks import (
-    check_modalities,
     check_number,
+    check_path,
     check_target,
     check_type,
     check_unique,
@@ -20,12 +19,16 @@ from sctandem._checks import (
     working_copy,
 )
 from sctandem._chromatin_keys import MotifKeys, SpectrumKeys, WordKeys
+from sctandem._open_chromatin import open_chromatin
+from sctandem._progress import progress_bar
 from sctandem.genome import peak_coordinates, read_motifs
 from sctandem.genome._fasta import read_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anndata import AnnData
+    from mudata import MuData
     from numpy.typing import ArrayLike
 
     from sctandem.genome._fasta import PeakSequences
@@ -43,7 +46,6 @@ def nucleotide_spectrum(
     p_value: float = 5e-5,
     max_unknown: float = 0.1,
     modalities: Mapping[str, str] | None = None,
-    key_added: str = "nucleotides",
     copy: bool = False,
 ) -> AnnData | MuData | None:
     r"""Read the order of the bases under every peak: words, composition, and hits of motifs.
@@ -64,7 +66,7 @@ def nucleotide_spectrum(
     motifs
         Motifs to look for: the name of a JASPAR release such as ``"JASPAR2024"`` (vertebrates), a file in JASPAR or MEME
         format, or a mapping from name to matrix, width x 4. :func:`sctandem.genome.read_motifs` reads others. `None` leaves
-        out the search, and hits of an earlier call as they are.
+        out the search, and hits of an earlier call as they are. Two collections: ``{**read_motifs(a), **read_motifs(b)}``.
     p_value
         A hit is a place whose score has at most this probability in random sequence, per place and strand.
     max_unknown
@@ -72,8 +74,6 @@ def nucleotide_spectrum(
         hold next to none; more says that the genome is another, or that its repeats were masked with N.
     modalities
         From the role ``"atac"`` to the name of the modality, when `data` is a MuData. By default the same.
-    key_added
-        Name of the table of composition in ``varm``, and of the parameters in ``uns``.
     copy
         Return a copy with the result instead of writing it to `data`.
 
@@ -81,7 +81,7 @@ def nucleotide_spectrum(
     -------
     `None`, or with `copy=True` the copy. Sets the following fields (of the accessibility, in a MuData):
 
-    `.varm[key_added]` : :class:`pandas.DataFrame`
+    `.varm["nucleotides"]` : :class:`pandas.DataFrame`
         Peaks x 17, float32. ``a``, ``c``, ``g``, ``t``: shares of the known bases on the forward strand; ``unknown``: share of
         the others; ``gc``: share of G and C; ``cpg_oe``: CpG observed over expected, 0 without C or G; ``rho_AA``,
         ``rho_AC``, ``rho_AG``, ``rho_AT``, ``rho_CA``, ``rho_CC``, ``rho_CG``, ``rho_GA``, ``rho_GC``, ``rho_TA``: how much
@@ -99,7 +99,7 @@ def nucleotide_spectrum(
         (int32); ``hits``, a row a hit, by peak, start and motif: ``peak`` and ``motif`` (int32, positions in `var` and in
         ``names``), ``start`` (int32, from the start of the peak), ``strand`` (int8, 1 or -1) and ``score`` (float32, bits);
         and ``params``.
-    `.uns[key_added]["params"]` : :class:`dict`
+    `.uns["nucleotides"]["params"]` : :class:`dict`
         The arguments.
 
     Raises
@@ -154,43 +154,31 @@ def nucleotide_spectrum(
     gkm-SVM, PLoS Comput Biol 10:e1003711 (gapped words). Grant et al. (2011), FIMO, Bioinformatics 27:1017, and Korhonen et
     al. (2009), MOODS, Bioinformatics 25:3181 (scores with exact p-values).
     """
-    adata, name = _accessibility(data, modalities)
-    check_target(data, key_added, copy=copy)
+    peaks = open_chromatin(data, modalities)
+    check_target(data, SpectrumKeys().key, copy=copy)
+    check_path(fasta, "fasta")
     check_number(k, "k", low=1, high=8, whole=True)
     check_type(gapped, bool, "gapped")
-    _check_arguments(k, p_value, max_unknown, gapped=gapped, key_added=key_added)
-    slot = "data" if name is None else f"data[{name!r}]"
-    check_unique(adata.var_names, f"{slot}.var_names")
+    _check_arguments(k, p_value, max_unknown, gapped=gapped)
+    check_unique(peaks.adata.var_names, f"{peaks.slot}.var_names")
     matrices = None if motifs is None else read_motifs(motifs)
-    sequences = read_sequences(peak_coordinates(adata), fasta)
+    sequences = read_sequences(peak_coordinates(peaks.adata), fasta)
     _check_unknown(sequences, max_unknown, Path(fasta).name)
     given = {"fasta": Path(fasta).name, "k": int(k), "gapped": gapped, "max_unknown": float(max_unknown)}
-    given |= {} if name is None else {"atac": name}
-    results = [_composition(sequences, adata.var_names, given, key_added), _words(sequences, given)]
+    given |= peaks.params | {"version": version("sctandem")}
+    results = [_composition(sequences, peaks.adata.var_names, given), _words(sequences, given)]
     if matrices is not None:
         results.append(_hits(sequences, matrices, p_value=p_value, given=given))
     target = working_copy(data, copy=copy)
-    adata = target if name is None else target.mod[name]
+    adata = peaks.of(target)
     for key, values, about in results:
         adata.varm[key] = values
         adata.uns[key] = about
     return target if copy else None
 
 
-def _accessibility(data: Any, modalities: Mapping[str, str] | None) -> tuple[AnnData, str | None]:
-    """Find the peaks: the object itself, or a modality and its name."""
-    if isinstance(data, MuData):
-        name = check_modalities(data, modalities, required=("atac",))["atac"]
-        return data.mod[name], name
-    check_type(data, AnnData, "data", hint="It holds the peaks as variables; a MuData has them in a modality.")
-    if modalities is not None:
-        msg = f"modalities={modalities!r} is for a MuData, but data is an AnnData; leave it out."
-        raise ValueError(msg)
-    return data, None
-
-
-def _check_arguments(k: int, p_value: float, max_unknown: float, *, gapped: bool, key_added: str) -> None:
-    """Raise for numbers out of range and for a name that another result has."""
+def _check_arguments(k: int, p_value: float, max_unknown: float, *, gapped: bool) -> None:
+    """Raise for numbers out of range."""
     if gapped and k % 2:
         msg = f"k={k} is odd, but gapped words have two halves of one length; take an even k, or gapped=False."
         raise ValueError(msg)
@@ -198,10 +186,6 @@ def _check_arguments(k: int, p_value: float, max_unknown: float, *, gapped: bool
         msg = f"p_value={p_value!r} is not a number between 0 and 1."
         raise ValueError(msg)
     check_number(max_unknown, "max_unknown", high=1)
-    taken = (WordKeys().key, MotifKeys().key)
-    if key_added in taken:
-        msg = f"key_added={key_added!r} is the name of another result of this function; {listed(taken)} are taken."
-        raise ValueError(msg)
 
 
 def _check_unknown(sequences: PeakSequences, most: float, genome: str) -> None:
@@ -216,12 +200,12 @@ def _check_unknown(sequences: PeakSequences, most: float, genome: str) -> None:
 
 
 def _composition(
-    sequences: PeakSequences, names: pd.Index, given: dict[str, Any], key: str
+    sequences: PeakSequences, names: pd.Index, given: dict[str, Any]
 ) -> tuple[str, pd.DataFrame, dict[str, Any]]:
     """Describe composition and the order of neighbours."""
     from sctandem.kernels._kmers import COMPOSITION, nucleotide_order
 
-    keys = SpectrumKeys(key)
+    keys = SpectrumKeys()
     table = pd.DataFrame(nucleotide_order(sequences.codes, sequences.offsets), index=names, columns=list(COMPOSITION))
     return keys.key, table, {keys.params: dict(given)}
 
@@ -244,7 +228,9 @@ def _hits(
 
     keys = MotifKeys()
     names = list(motifs)
-    found, thresholds = scan_motifs(sequences.codes, sequences.offsets, list(motifs.values()), p_value=p_value)
+    codes, offsets = sequences.codes, sequences.offsets
+    with progress_bar(len(offsets) - 1, f"{len(names)} motifs", unit="peak") as tick:
+        found, thresholds = scan_motifs(codes, offsets, list(motifs.values()), p_value=p_value, tick=tick)
     never = [name for name, threshold in zip(names, thresholds, strict=True) if np.isinf(threshold)]
     if never:
         logger.warning(

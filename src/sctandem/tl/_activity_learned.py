@@ -10,8 +10,10 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from sctandem._checks import check_counts, check_key, check_layer, check_same_cells, layer_slot
+from sctandem._blocks import canonical_csr
+from sctandem._checks import check_counts, check_layer, check_same_cells, layer_slot
 from sctandem._chromatin_keys import GeneActivityKeys
+from sctandem._open_chromatin import cell_numbers
 from sctandem.genome import window_pairs
 from sctandem.kernels._activity_features import WindowPairs, starts_between
 from sctandem.kernels._gene_activity import Intervals, Pairs, overlaps
@@ -20,7 +22,6 @@ from sctandem.kernels._learned_activity import LearnedWeights, learn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anndata import AnnData
 
 #: Reach of the windows that weights are learned in, bp to both sides of the TSS.
 WINDOW = 100_000
@@ -106,24 +107,23 @@ def window_features(loci: pd.DataFrame, peaks: pd.DataFrame, every: pd.DataFrame
     return WindowPairs(gene, peak, found["distance"].to_numpy(np.int64), length, between, width, len(loci))
 
 
-def in_memory(matrix: Any) -> sparse.csr_matrix:
-    """Read counts of peaks."""
-    held = matrix if isinstance(matrix, np.ndarray) or sparse.issparse(matrix) else matrix[:]
-    counts = sparse.csr_matrix(held, dtype=np.float64)
-    counts.sum_duplicates()
-    return counts
+def _numbers(matrix: Any) -> sparse.csr_matrix:
+    """Read counts into memory, as float64."""
+    return canonical_csr(matrix).astype(np.float64)
 
 
-def expression(rna: AnnData, slot: str, genes: pd.Index, size_factor_key: str | None) -> sparse.csr_matrix:
+def expression(mdata: MuData, name: str, genes: pd.Index, size_factor_key: str | None) -> sparse.csr_matrix:
     """Normalise expression to 10,000 counts a cell and take logarithms, cells x genes."""
+    rna, slot = mdata.mod[name], f"mdata[{name!r}]"
     check_counts(rna.X, f"{slot}.X")
-    counts = in_memory(rna.X)
+    counts = _numbers(rna.X)
     if size_factor_key is None:
         size = np.asarray(counts.sum(axis=1)).ravel()
     else:
-        size = check_key(rna.obs, size_factor_key, f"{slot}.obs").to_numpy(dtype=np.float64)
+        size = cell_numbers(mdata, name, size_factor_key, argument="size_factor_key")
         if not (np.isfinite(size) & (size >= 0)).all():
-            msg = f"{slot}.obs[{size_factor_key!r}] has library sizes that are negative or not finite."
+            bad = size[~(np.isfinite(size) & (size >= 0))][0]
+            msg = f"size_factor_key={size_factor_key!r} holds {bad}: library sizes are counts of at least 0; leave out such cells."
             raise ValueError(msg)
     scaled = sparse.diags(np.divide(1e4, size, out=np.zeros_like(size), where=size > 0)) @ counts
     return sparse.csr_matrix(scaled[:, rna.var_names.get_indexer(genes)]).log1p()
@@ -172,8 +172,8 @@ def learn_from(
     check_counts(counts, layer_slot(slots[1], layer))
     measured = loci[loci.index.isin(rna.var_names)]
     pairs = window_features(measured, peaks, loci)
-    values = expression(rna, slots[0], measured.index, size_factor_key)
-    return Learned(learn(in_memory(counts), values, pairs, chromosome=measured["chrom"].to_numpy(str)), peaks)
+    values = expression(mdata, named["rna"], measured.index, size_factor_key)
+    return Learned(learn(_numbers(counts), values, pairs, chromosome=measured["chrom"].to_numpy(str)), peaks)
 
 
 def apply(weights: LearnedWeights, matrix: Any, loci: pd.DataFrame, peaks: pd.DataFrame) -> tuple[Pairs, np.ndarray]:
@@ -181,4 +181,4 @@ def apply(weights: LearnedWeights, matrix: Any, loci: pd.DataFrame, peaks: pd.Da
     pairs = window_features(loci, peaks, loci)
     weight = weights.weights(pairs)
     order = np.lexsort((pairs.gene, pairs.peak))
-    return Pairs(pairs.peak[order], pairs.gene[order], weight[order]), weights.scores(in_memory(matrix), pairs)
+    return Pairs(pairs.peak[order], pairs.gene[order], weight[order]), weights.scores(_numbers(matrix), pairs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 
-from sctandem._checks import check_counts, check_layer, check_modalities, check_path, layer_slot
+from sctandem._checks import check_counts, check_layer, check_modalities, check_path, check_type, layer_slot
 from sctandem._chromatin_keys import GeneActivityKeys
 from sctandem.genome import peak_coordinates
 from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
@@ -116,12 +115,10 @@ def _learned(
         return Learned.read(reference)
     if reference is None:
         return learn_from(data, named, *own, layer=layer, size_factor_key=size_factor_key)
-    if not isinstance(reference, MuData):
-        msg = (
-            f"reference is of type {type(reference).__name__}; give a MuData with expression and peaks of the same cells, or "
-            "uns['gene_activity']['learned'] of an earlier result."
-        )
-        raise TypeError(msg)
+    hint = (
+        "It has expression and peaks of the same cells; or give uns['gene_activity']['learned'] of an earlier result."
+    )
+    check_type(reference, MuData, "reference", hint=hint)
     roles = check_modalities(reference, {role: name for role, name in named.items() if name in reference.mod})
     peaks = peak_coordinates(reference.mod[roles["atac"]])
     loci, _ = find_genes(reference, genes, roles, peaks["chrom"].unique(), weights="learned", signal="peaks")
@@ -190,6 +187,7 @@ def from_fragments(
 ) -> Found:
     """Sum up cut sites."""
     from sctandem.genome._fragment_file import FragmentFile
+    from sctandem.genome._fragments import check_cells
 
     if weights == "learned":
         msg = "weights='learned' weighs peaks: count the fragments in peaks first (td.pp.count_fragments), without fragments=."
@@ -213,12 +211,7 @@ def from_fragments(
         sources = Sources.of(pieces, body_pairs(pieces, places), places, rule)
         counts, total = read.counts(pieces)
         sums = sum_sources([(counts, sources)], loci, rule, len(cells), total)
-    if not total.any():
-        msg = (
-            f"No fragment of {file.path} is of one of the {len(cells)} cells: their names are like {cells[0]!r}, the barcodes "
-            f"like {read.example()!r}. Name the cells by their barcodes."
-        )
-        raise ValueError(msg)
+    check_cells(file, cells, total)
     check_signal(sums, str(file.path), f"The first genes: {', '.join(loci.index[:3])}.")
     return Found(sums, params | sums.params(rule) | {"fragments": file.path.name})
 
@@ -251,12 +244,6 @@ class FragmentCounter:
         """Count all cut sites of each cell."""
         nothing = np.zeros(0, dtype=np.int64)
         return self.counts(Intervals(nothing, nothing, nothing))[1]
-
-    def example(self) -> str:
-        """Return the first barcode of the file."""
-        with gzip.open(self.file.path, "rt") as lines:
-            fields = next((line.split("\t") for line in lines if not line.startswith("#")), [])
-        return fields[3].strip() if len(fields) > 3 else ""
 
 
 def _archr_parts(read: FragmentCounter, places: Genes) -> Iterator[tuple[Any, Sources]]:

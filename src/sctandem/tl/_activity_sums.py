@@ -25,6 +25,7 @@ from sctandem.kernels._gene_activity import (
     owners,
     places,
 )
+from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -308,6 +309,4 @@ def weight_table(sources: Sources, genes: Sequence[str] | pd.Index, peaks: pd.In
         columns[column] = pd.Categorical.from_codes(codes, categories=names[used].rename(None))
     columns[keys.weight] = pairs.weight.astype(np.float32)
     columns[keys.owned] = sources.owner[pairs.source] == pairs.gene
-    table = pd.DataFrame(columns)
-    table.index = table.index.astype(str)
-    return table
+    return text_rows(pd.DataFrame(columns))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata.abc import CSCDataset, CSRDataset
-from scipy import sparse
 
+from sctandem._blocks import as_csr
 from sctandem._checks import (
     check_counts,
     check_key,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from scipy import sparse
 
     from sctandem.tl._de_samples import Samples
 
@@ -129,7 +129,7 @@ def read_inputs(
     params: dict[str, Any] = {"sample_key": sample_key, "fdr": fdr, "n_genes": len(where)}
     params |= {name: value for name, value in (("cell_types", cell_types), ("layer", layer)) if value is not None}
     params |= {"contrast": contrast} if contrast else {}
-    return Inputs(_in_memory(matrix), where, strata, of_strata, samples, contrast, columns, params)
+    return Inputs(as_csr(matrix), where, strata, of_strata, samples, contrast, columns, params)
 
 
 def _run(adata: AnnData, key: str, *, needed: bool) -> dict[str, Any]:
@@ -220,10 +220,3 @@ def _enough(adata: AnnData, names: pd.Index, hint: str) -> np.ndarray:
         )
         raise ValueError(msg)
     return np.sort(where)
-
-
-def _in_memory(matrix: Any) -> sparse.csr_matrix:
-    """Return counts as CSR in memory."""
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        matrix = matrix.to_memory()
-    return sparse.csr_matrix(matrix if sparse.issparse(matrix) else np.asarray(matrix))

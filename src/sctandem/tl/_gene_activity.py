@@ -11,7 +11,6 @@ from mudata import MuData
 from sctandem._checks import (
     check_modalities,
     check_option,
-    check_roles,
     check_slot_names,
     check_target,
     check_unique,
@@ -20,6 +19,8 @@ from sctandem._checks import (
 )
 from sctandem._chromatin_keys import GeneActivityKeys
 from sctandem._compat import add_modality
+from sctandem._keys import MODALITIES
+from sctandem._open_chromatin import check_no_genes, check_peaks_object
 from sctandem.tl._activity_sources import Found, from_fragments, from_peaks
 from sctandem.tl._activity_sums import RULES
 
@@ -145,7 +146,7 @@ def gene_activity(
     and the mitochondrion are left out. Unlike ArchR, a score is not rounded to three digits, no blacklist is applied, and
     genes of one length have a factor of 1, where ArchR divides by zero.
 
-    ``"learned"``: peaks within 100 kb of the TSS; see :mod:`sctandem.kernels` for the model. Peaks of other data stand for those
+    ``"learned"``: peaks within 100 kb of the TSS; the file ``kernels/_learned_activity.py`` has the model. Peaks of other data stand for those
     learned with that they overlap most, and count for nothing where they overlap none. The counts of a peak go to the gene
     with its largest weight, and to none where no weight is positive. The peaks are held in memory, and the scores are dense.
 
@@ -190,12 +191,11 @@ def gene_activity(
     if isinstance(data, MuData) and data.is_view and not copy:
         msg = "mdata is a view, to which no modality can be added: take mdata.copy() first, or copy=True."
         raise ValueError(msg)
-    if reference is not None and weights != "learned":
-        msg = f"reference is for weights='learned', but weights={weights!r}."
-        raise ValueError(msg)
+    _check_options(weights, {"reference": reference, "size_factor_key": size_factor_key}, fragments, layer)
     atac, slot = (data.mod[named["atac"]], f"mdata[{named['atac']!r}]") if named else (data, "adata")
     _check_size(atac, slot, data.mod[named["rna"]] if "rna" in named else None, named)
     if fragments is None:
+        check_no_genes(atac.var, slot)
         found = from_peaks(
             data, genes, named, weights=weights, reference=reference, layer=layer, size_factor_key=size_factor_key
         )
@@ -211,22 +211,27 @@ def gene_activity(
 
 def _roles(data: Any, modalities: Mapping[str, str] | None, genes: Any) -> dict[str, str]:
     """Find the modalities; nothing for an AnnData. Without expression the genes must come from an annotation."""
-    given = check_roles(modalities)
     if isinstance(data, MuData):
-        with_rna = genes is None or "rna" in given or "rna" in data.mod
-        return check_modalities(data, given, required=("rna", "atac") if with_rna else ("atac",))
-    if not isinstance(data, AnnData):
-        msg = f"data must be an AnnData of peaks or a MuData, got {type(data).__name__}: {data!r:.80}"
-        raise TypeError(msg)
-    if given:
-        msg = f"modalities={given} names modalities of a MuData, but data is an AnnData."
-        raise ValueError(msg)
+        with_rna = genes is None or "rna" in (modalities or {}) or "rna" in data.mod
+        return check_modalities(data, modalities, required=MODALITIES if with_rna else MODALITIES[1:])
+    check_peaks_object(data, modalities)
     if genes is None:
         msg = (
             "genes is needed with an AnnData of peaks: a BED or GTF file, or a table (a MuData may have it in rna.var)."
         )
         raise ValueError(msg)
     return {}
+
+
+def _check_options(weights: str, learning: dict[str, Any], fragments: Any, layer: str | None) -> None:
+    """Check that no option is given that the rule, or the file of fragments, has no use for."""
+    for name, value in learning.items():
+        if value is not None and weights != "learned":
+            msg = f"{name} is for weights='learned', but weights={weights!r}; leave it out."
+            raise ValueError(msg)
+    if fragments is not None and layer is not None:
+        msg = f"layer={layer!r} names counts of peaks, but fragments are read in their place; leave out one of them."
+        raise ValueError(msg)
 
 
 def _check_free(data: AnnData | MuData, key: str, named: dict[str, str]) -> None:

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata.abc import CSCDataset, CSRDataset
-from scipy import sparse
 
 from sctandem._checks import (
-    check_counts,
-    check_key,
     check_modalities,
     check_n_cells,
     check_number,
@@ -27,8 +23,9 @@ from sctandem._checks import (
 )
 from sctandem._chromatin_keys import PEAK_PLACES, PEAK_ROLES, GeneFunctionKeys
 from sctandem._keys import GeneWindowKeys
-from sctandem.genome import match_genes, read_genes
-from sctandem.genome._coordinates import find_columns
+from sctandem._open_chromatin import cell_column, cell_numbers, check_no_genes, read_counts
+from sctandem.genome._place import annotation, has_places, match_measured
+from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
+    from scipy import sparse
 
     from sctandem.kernels._gene_function import PeakEffects
 
@@ -242,12 +240,15 @@ def _read(
     windows = check_slot(mdata.uns, windows_key, "mdata.uns", "td.pp.gene_windows(mdata)")
     check_same_cells(mdata, [named["rna"], named["atac"]])
     rna, atac = mdata.mod[named["rna"]], mdata.mod[named["atac"]]
-    seen = np.ones(rna.n_obs, dtype=bool)
+    check_no_genes(atac.var, f"mdata[{named['atac']!r}]")
+    seen, counts = np.ones(rna.n_obs, dtype=bool), []
     for name in (named["rna"], named["atac"]):
         check_unique(mdata.mod[name].var_names, f"mdata[{name!r}].var_names")
-        check_counts(mdata.mod[name].X, f"mdata[{name!r}].X")
-        seen &= nonempty(mdata.mod[name].X, f"mdata[{name!r}].X", "tell nothing")[0]
-    library = None if size_factor_key is None else _column(mdata, named["rna"], size_factor_key).to_numpy(np.float64)
+        counts.append(read_counts(mdata.mod[name], f"mdata[{name!r}]"))
+        seen &= nonempty(counts[-1], f"mdata[{name!r}].X")[0]
+    library = None
+    if size_factor_key is not None:
+        library = cell_numbers(mdata, named["rna"], size_factor_key, argument="size_factor_key")
     if library is not None and not (np.isfinite(library[seen]) & (library[seen] > 0)).all():
         bad = library[seen][~(np.isfinite(library[seen]) & (library[seen] > 0))][0]
         msg = (
@@ -257,7 +258,7 @@ def _read(
     check_n_cells(int(seen.sum()), LEAST_CELLS, "telling what peaks do from cells with counts in both modalities")
     batch = None
     if batch_key is not None:
-        column = _column(mdata, named["rna"], batch_key)[seen]
+        column = cell_column(mdata, named["rna"], batch_key)[seen]
         if column.isna().any():
             msg = f"batch_key={batch_key!r} is missing for {int(column.isna().sum())} cells; give these a batch, or leave them out."
             raise ValueError(msg)
@@ -275,53 +276,32 @@ def _read(
     distance, width = pairs[slots.distance].to_numpy(), pairs[slots.width].to_numpy()
     order = np.lexsort((distance, gene))
     columns = [slots.gene, slots.peak, slots.distance]
-    counts = _in_memory(rna)[seen]
+    expression, accessibility = (matrix[seen] for matrix in counts)
     places = windows[slots.genes]
     chromosome = places[slots.chrom].astype(str).reindex(rna.var_names).fillna("").to_numpy(str)
     return _Inputs(
-        rna=counts,
-        atac=_in_memory(atac)[seen],
-        library=np.asarray(counts.sum(1), dtype=np.float64).ravel() if library is None else library[seen],
+        rna=expression,
+        atac=accessibility,
+        library=np.asarray(expression.sum(1), dtype=np.float64).ravel() if library is None else library[seen],
         batch=batch,
         windows=Windows.build(gene, peak, distance=distance, width=width, n_genes=rna.n_vars),
-        pairs=pairs[columns].iloc[order].set_axis(np.arange(len(pairs)).astype(str)),
+        pairs=text_rows(pairs[columns].iloc[order]),
         width=width[order],
         places=places,
         chromosome=chromosome,
     )
 
 
-def _column(mdata: MuData, rna: str, key: str) -> pd.Series:
-    """Return a column of the cells, of the object or of the expression."""
-    adata = mdata.mod[rna]
-    if key in adata.obs.columns:
-        return adata.obs[key]
-    return check_key(mdata.obs, key, f"mdata[{rna!r}].obs (nor mdata.obs)").reindex(adata.obs_names)
-
-
-def _in_memory(adata: AnnData) -> sparse.csr_matrix:
-    matrix = adata.X
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        matrix = matrix.to_memory()
-    return sparse.csr_matrix(matrix if sparse.issparse(matrix) else np.asarray(matrix[:]))
-
-
 def _gene_bodies(rna: AnnData, genes: str | Path | pd.DataFrame | None, places: pd.DataFrame) -> pd.DataFrame:
     """Return start and end of the genes whose body is known: all intervals of the annotation that hold the gene's start."""
     slots = GeneWindowKeys()
     nothing = pd.DataFrame({"start": [], "end": []}, dtype=np.int64)
-    if genes is None and find_columns(rna.var) is None and "interval" not in rna.var.columns:
+    if genes is None and not has_places(rna.var):
         logger.warning(
             "no coordinates of genes: peaks in the bodies of genes are called distal; give them as genes=..."
         )
         return nothing
-    if genes is None:
-        table = read_genes(rna.var.drop(columns=["name", "gene", "gene_name"], errors="ignore"))
-    else:
-        table = read_genes(genes)
-    measured = {"var_names": rna.var_names}
-    measured |= {f"var[{c!r}]": rna.var[c] for c in ("gene_ids", "gene_id") if c in rna.var.columns}
-    match = match_genes(table, measured)
+    match = match_measured(annotation(rna.var, genes, "the expression's var")[1], rna.var)
     names = pd.Series(rna.var_names, index=match.keys)
     rows = match.genes[match.genes[match.by].isin(match.keys)]
     rows = rows.assign(gene=names[~names.index.duplicated()].reindex(rows[match.by]).to_numpy())

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 
-from sctandem._checks import check_key
-
 if TYPE_CHECKING:
-    from anndata import AnnData
+    import pandas as pd
     from scipy import sparse
 
 #: Parts into which GC content, accessibility and width divide the peaks, and peaks of the background for each of the group.
@@ -32,14 +30,20 @@ class PeakGroup:
     others: np.ndarray
 
 
-def peak_groups(
-    atac: AnnData, groupby: str | None, opened: sparse.csr_matrix, *, slot: str, top_share: float
-) -> list[PeakGroup]:
-    """Find the peaks of each group."""
-    everything = np.arange(atac.n_vars)
-    if groupby is None:
-        return [PeakGroup(ALL, atac.n_obs, everything, everything[:0])]
-    labels = check_key(atac.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
+def peak_groups(labels: pd.Series | None, opened: sparse.csr_matrix, *, top_share: float) -> list[PeakGroup]:
+    """Find the peaks of each group, for the group of each cell and where peaks are open (cells x peaks)."""
+    n_cells, n_peaks = opened.shape
+    everything = np.arange(n_peaks)
+    if labels is None:
+        return [PeakGroup(ALL, n_cells, everything, everything[:0])]
+    groupby = labels.name
+    if labels.dtype.kind == "f" and (labels.dropna() % 1 != 0).any():
+        msg = (
+            f"groupby={groupby!r} holds measurements ({labels.dropna().iloc[0]:g}, ...), not groups; cut them into some: "
+            f"obs['group'] = pd.cut(obs[{groupby!r}], 3), groupby='group'."
+        )
+        raise ValueError(msg)
+    labels = labels.astype("category").cat.remove_unused_categories()
     categories = labels.cat.categories
     if len(categories) < 2:
         msg = f"groupby={groupby!r} has {len(categories)} group; groups are compared with each other, and need two or more."

@@ -6,51 +6,49 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from mudata import MuData
 from scipy import sparse
 from scipy.stats import false_discovery_control
 
-from sctandem._blocks import matrix_blocks
 from sctandem._checks import (
-    check_adata,
     check_key,
-    check_modalities,
     check_number,
     check_positive,
     check_slot,
-    check_slot_names,
     check_target,
+    check_type,
     check_unique,
     working_copy,
 )
-from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys, MotifKeys, SpectrumKeys
-from sctandem._keys import MODALITIES
+from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys, MotifKeys
+from sctandem._open_chromatin import cell_column, open_chromatin, read_counts
 from sctandem._random import draw_seed
 from sctandem.genome import peak_coordinates
 from sctandem.tl._grammar_groups import peak_groups, strata_codes, with_background
+from sctandem.tl._spectrum import CALLS, gc_content
 from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anndata import AnnData
+    from mudata import MuData
 
     from sctandem._random import RNG
     from sctandem.kernels._motif_sites import MotifSites
 
 logger = logging.getLogger(__name__)
 
-_CALL = "td.pp.nucleotide_spectrum(data, fasta, motifs=...)"
+_CALL = CALLS["motifs"]
 
 
 def motif_grammar(
     data: AnnData | MuData,
     groupby: str | None = None,
     *,
+    layer: str | None = None,
     top_share: float = 0.1,
     max_spacing: int = 100,
     min_peaks: int = 20,
-    motifs_key: str = "motifs",
     modalities: Mapping[str, str] | None = None,
     key_added: str = "motif_grammar",
     rng: RNG = None,
@@ -65,16 +63,16 @@ def motif_grammar(
     data
         Peaks with hits of motifs, or a MuData with accessibility.
     groupby
-        Column of ``obs`` with the groups of cells, such as ``"cell_type"``. By default all peaks are one group without a background: pairs
-        are then held against independence.
+        Column of ``obs`` (of the accessibility or of the MuData) with the groups of cells, such as ``"cell_type"``. By default all peaks
+        are one group without a background: pairs are then held against independence.
+    layer
+        Layer of the counts; `None` for ``X``.
     top_share
         Largest share of the peaks that a group may have, above 0 and below 0.5.
     max_spacing
         Gaps between motifs below this are looked at, bp.
     min_peaks
         Least number of peaks in which a pair tells its order or spacing, and of peaks of a group.
-    motifs_key
-        Under which name the motifs are kept.
     modalities
         From the role ``"atac"`` to the name of the modality of a MuData. By default the same.
     key_added
@@ -102,10 +100,10 @@ def motif_grammar(
     Raises
     ------
     KeyError
-        When motifs, base composition, a modality or the column is missing.
+        When motifs, base composition, a modality, the layer or the column is missing.
     ValueError
-        When there is only one group or one motif, hits lie at peaks or motifs that are not there, `top_share` is out of range, or no group has
-        enough peaks. Nothing is written then.
+        When these are not counts; when there is only one group or one motif, hits are those of other peaks (some were left out since, or put
+        into another order), `top_share` is out of range, or no group has enough peaks. Nothing is written then.
 
     Notes
     -----
@@ -154,18 +152,24 @@ def motif_grammar(
     >>> td.get.motif_grammar(adata, test="spacing")["spacing"].tolist()
     [10]
     """
-    name = _atac_name(data, modalities)
+    found_in = open_chromatin(data, modalities)
     check_target(data, key_added, copy=copy)
-    check_slot_names({"motifs_key": motifs_key})
+    if groupby is not None:
+        check_type(groupby, str, "groupby", hint="It names one column of obs.")
     check_number(top_share, "top_share", low=1e-6, high=0.5)
     check_positive(max_spacing, "max_spacing", whole=True)
     check_positive(min_peaks, "min_peaks", whole=True)
-    atac, slot = (data, "adata") if name is None else (data.mod[name], f"mdata[{name!r}]")
+    atac, slot = found_in.adata, found_in.slot
     seed = draw_seed(rng)
-    names, sites = _read_sites(atac, motifs_key, slot)
-    strata, opened = _strata(atac, slot)
-    groups = peak_groups(atac, groupby, opened, slot=slot, top_share=top_share)
-    middle = _widths(atac) // 2
+    check_unique(atac.var_names, f"{slot}.var_names")
+    names, sites = _read_sites(atac, slot)
+    gc, width = gc_content(atac, slot), _widths(atac)
+    labels = None if groupby is None else cell_column(data, found_in.name, groupby)
+    opened = read_counts(atac, slot, layer) > 0
+    # what peaks are compared within: GC content, mean accessibility and width
+    strata = np.column_stack([np.nan_to_num(gc, nan=0.5), np.asarray(opened.mean(axis=0)).ravel(), width])
+    groups = peak_groups(labels, opened, top_share=top_share)
+    middle = width // 2
     generator = np.random.default_rng(seed)
     found, rows = [], []
     for group in groups:
@@ -190,16 +194,16 @@ def motif_grammar(
             "top_share": float(top_share),
             "max_spacing": int(max_spacing),
             "min_peaks": int(min_peaks),
-            "motifs_key": motifs_key,
             "seed": seed,
             "version": version("sctandem"),
         }
-        | ({} if groupby is None else {"groupby": groupby}),
+        | found_in.params
+        | {name: value for name, value in (("groupby", groupby), ("layer", layer)) if value is not None},
         keys.table: _table(pd.concat(found), names, [group.name for group in groups], keys),
         keys.groups: text_rows(pd.DataFrame(rows, columns=[keys.group, "n_cells", keys.n_peaks, "n_background"])),
     }
     target = working_copy(data, copy=copy)
-    (target if name is None else target.mod[name]).uns[keys.key] = result
+    found_in.of(target).uns[keys.key] = result
     return target if copy else None
 
 
@@ -208,19 +212,12 @@ def _listed(rows: list[tuple[str, int, int, int]]) -> str:
     return ", ".join(f"{name} {n_peaks}" for name, _, n_peaks, _ in rows[:10])
 
 
-def _atac_name(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> str | None:
-    """Return the name of the modality, `None` for an AnnData."""
-    if isinstance(data, MuData):
-        return check_modalities(data, modalities, required=MODALITIES[1:])[MODALITIES[1]]
-    check_adata(data)
-    return None
-
-
-def _read_sites(atac: AnnData, key: str, slot: str) -> tuple[list[str], MotifSites]:
+def _read_sites(atac: AnnData, slot: str) -> tuple[list[str], MotifSites]:
     """Read the names of the motifs and their places."""
     from sctandem.kernels._motif_sites import MotifSites
 
-    keys = MotifKeys(key)
+    keys = MotifKeys()
+    key = keys.key
     kept = check_slot(atac.uns, key, f"{slot}.uns", _CALL)
     table, hits = (check_slot(kept, each, f"{slot}.uns[{key!r}]", _CALL) for each in (keys.table, keys.hits))
     width = check_key(table, keys.width, f"{slot}.uns[{key!r}][{keys.table!r}]").to_numpy(np.int64)
@@ -240,27 +237,28 @@ def _read_sites(atac: AnnData, key: str, slot: str) -> tuple[list[str], MotifSit
             )
             raise ValueError(msg)
     peak, motif, start, strand, score = columns
+    _check_order(atac, slot, peak, motif)
     return names, MotifSites.build(peak, motif, start, strand=strand, score=score, width=width, n_peaks=atac.n_vars)
+
+
+def _check_order(atac: AnnData, slot: str, peak: np.ndarray, motif: np.ndarray) -> None:
+    """Raise where peaks were put into another order: hits know them by position, the table of counts goes with them."""
+    keys = MotifKeys()
+    if keys.key not in atac.varm:
+        return
+    counts = sparse.csr_matrix(atac.varm[keys.key])
+    counted = sparse.csr_matrix((np.ones(peak.size, dtype=np.int32), (peak, motif)), shape=counts.shape)
+    if (counted != counts).nnz:
+        msg = (
+            f"{slot}.uns[{keys.key!r}][{keys.hits!r}] and {slot}.varm[{keys.key!r}] do not agree: peaks were left out or put into another "
+            f"order since they were written. Run `{_CALL}` again."
+        )
+        raise ValueError(msg)
 
 
 def _widths(atac: AnnData) -> np.ndarray:
     place = peak_coordinates(atac)
     return (place["end"] - place["start"]).to_numpy(np.int64)
-
-
-def _strata(atac: AnnData, slot: str) -> tuple[np.ndarray, sparse.csr_matrix]:
-    """Return GC content, mean accessibility and width of the peaks (peaks x 3), and where they are open (cells x peaks)."""
-    check_unique(atac.var_names, f"{slot}.var_names")
-    composition = check_slot(atac.varm, SpectrumKeys().key, f"{slot}.varm", _CALL)
-    gc = check_key(composition, "gc", f"{slot}.varm[{SpectrumKeys().key!r}]").to_numpy(np.float64)
-    # a slice of a CSC matrix of a file holds all cells of some peaks
-    blocks = [(where, sparse.csr_matrix(block) > 0) for where, block in matrix_blocks(atac.X)]
-    upright = blocks[0][1].shape[1] == atac.n_vars
-    opened = sparse.csr_matrix(
-        sparse.vstack([b for _, b in blocks]) if upright else sparse.hstack([b for _, b in blocks])
-    )
-    share = np.asarray(opened.mean(axis=0)).ravel()
-    return np.column_stack([np.nan_to_num(gc, nan=0.5), share, _widths(atac)]), opened
 
 
 def _test_pairs(
@@ -326,7 +324,7 @@ def _table(rows: pd.DataFrame, names: list[str], groups: list[str], keys: Gramma
         keys.motif_b: pd.Categorical.from_codes(rows["b"], names),
         keys.test: pd.Categorical.from_codes(rows["test"], list(GRAMMAR_TESTS)),
         keys.n_peaks: rows["n_peaks"].astype(np.int64),
-        keys.observed: rows["observed"].round().astype(np.int64),
+        keys.observed: rows["observed"].astype(np.float64).round().astype(np.int64),
         keys.expected: rows["expected"].astype(np.float64),
         keys.effect: rows["effect"].astype(np.float64),
         keys.spacing: rows["spacing"].astype(np.int64),

@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from anndata.abc import CSCDataset, CSRDataset
-from scipy import sparse
 
+from sctandem._blocks import canonical_csr
 from sctandem._checks import (
-    check_counts,
-    check_layer,
     check_number,
     check_option,
     check_positive,
     check_slot,
     check_target,
-    layer_slot,
     working_copy,
 )
-from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys, MotifKeys, SpectrumKeys, WordKeys
-from sctandem.get._sequence_deviations import open_chromatin
+from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys, MotifKeys, WordKeys
+from sctandem._open_chromatin import open_chromatin, read_counts
+from sctandem._progress import progress_bar
+from sctandem.tl._spectrum import CALLS, gc_content
 from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
@@ -29,17 +27,12 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
+    from scipy import sparse
 
     from sctandem.kernels._background import PeakBackground
     from sctandem.kernels._deviations import Deviations
 
 logger = logging.getLogger(__name__)
-
-_CALLS = {
-    "motifs": "td.pp.nucleotide_spectrum(data, fasta, motifs=...)",
-    "kmers": "td.pp.nucleotide_spectrum(data, fasta)",
-}
-_GC = "gc"
 
 
 def sequence_deviations(
@@ -47,8 +40,6 @@ def sequence_deviations(
     features: Literal["motifs", "kmers"] = "motifs",
     *,
     layer: str | None = None,
-    exchange: Literal["counts", "matches"] = "counts",
-    background_key: str | None = None,
     bandwidth: float = 0.1,
     min_expected: float = 1.0,
     modalities: Mapping[str, str] | None = None,
@@ -67,15 +58,6 @@ def sequence_deviations(
         ``"motifs"``, or ``"kmers"``: all words of some length.
     layer
         Layer of the counts; `None` for ``X``.
-    exchange
-        What background peaks lend.
-
-        - ``"counts"``: the peaks with the motif are exchanged for their background peaks, as chromVAR does.
-        - ``"matches"``: all peaks take over the matches of their background peaks, as pychromVAR does. For motifs in few
-          peaks it is the same.
-    background_key
-        Key of ``varm`` with background peaks that were drawn already: positions, peaks x draws, such as the ``"bg_peaks"`` of
-        pychromVAR. `None` takes the mean and variance over infinitely many draws, which is also much quicker.
     bandwidth
         How unlike in GC content and accessibility a background peak may be, in standard deviations; chromVAR's `w`.
     min_expected
@@ -107,10 +89,10 @@ def sequence_deviations(
     Raises
     ------
     KeyError
-        When the features, the GC content, the layer or the background is not there; names the function that writes it.
+        When the features, the GC content or the layer is not there; names the function that writes it.
     ValueError
-        When these are not counts, or there are none; features and names do not fit; no peak has both counts and a GC content; the
-        background is not positions of peaks; or an option is out of range. Nothing is written then.
+        When these are not counts, or there are none; features and names do not fit; no peak has both counts and a GC content; or
+        an option is out of range. Nothing is written then.
     TypeError
         When `data` is neither, or a name is not text.
 
@@ -123,10 +105,12 @@ def sequence_deviations(
 
     chromVAR draws 50 background peaks for each peak; here their mean and variance are computed from the distribution they
     are drawn from, which takes the noise of the draws (a seventh of a standard deviation, and a tenth in the scale) out of Z.
-    The derivation is that of the ratio's moments (delta method) in :mod:`sctandem.kernels`.
+    The derivation is that of the ratio's moments (delta method), in ``kernels/_deviations.py``. As in chromVAR the peaks with the motif
+    are exchanged for their background peaks; pychromVAR instead gives all peaks the matches of theirs, which is the same for motifs in
+    few peaks only, so that its Z scores differ.
 
-    10,000 cells x 100,000 peaks x 2,080 words take less than a minute and 2 GB on two cores. Counts are read into memory. With
-    `background_key` the cost is a sparse product a draw.
+    10,000 cells x 100,000 peaks x 2,080 words take less than a minute and 2 GB on two cores. Counts are read into memory. A bar shows
+    how far it is, in a terminal or notebook.
 
     References
     ----------
@@ -151,30 +135,30 @@ def sequence_deviations(
     """
     check_option(features, tuple(DEVIATION_KEYS), "features")
     key_added = DEVIATION_KEYS[features] if key_added is None else key_added
-    atac, slot = open_chromatin(data, modalities)
+    peaks = open_chromatin(data, modalities)
     check_target(data, key_added, copy=copy)
-    check_option(exchange, ("counts", "matches"), "exchange")
     check_positive(bandwidth, "bandwidth")
     check_number(min_expected, "min_expected")
-    names, matches = _matches(atac, slot, features)
-    gc = _gc(atac, slot)
-    drawn = None if background_key is None else _drawn(atac, slot, background_key)
-    counts = _counts(atac, slot, layer)
-    found, used = _deviations(
-        counts, matches, gc, drawn, exchange=exchange, bandwidth=bandwidth, min_expected=min_expected
-    )
+    names, matches = _matches(peaks.adata, peaks.slot, features)
+    gc = gc_content(peaks.adata, peaks.slot)
+    counts = read_counts(peaks.adata, peaks.slot, layer)
+    found, used = _deviations(counts, matches, gc, bandwidth=bandwidth, min_expected=min_expected)
     keys = DeviationKeys(key_added)
     known = np.isfinite(found.deviations)
-    _report(slot, counts, known, used)
+    _report(peaks.slot, counts, known, used)
     table = _table(keys, names, matches, used=used, z=found.z, known=known)
-    params: dict[str, Any] = {"features": features, "exchange": exchange, "min_expected": float(min_expected)}
-    given = {"layer": layer, "background_key": background_key}
-    params |= {name: value for name, value in given.items() if value is not None}
-    if background_key is None:
-        params["bandwidth"] = float(bandwidth)
-    params |= {"n_peaks": int(used.sum()), "version": version("sctandem")}
+    params: dict[str, Any] = {
+        "features": features,
+        "bandwidth": float(bandwidth),
+        "min_expected": float(min_expected),
+        "n_peaks": int(used.sum()),
+        "version": version("sctandem"),
+    }
+    params |= peaks.params | ({} if layer is None else {"layer": layer})
     target = working_copy(data, copy=copy)
-    atac = open_chromatin(target, modalities)[0]
+    atac = peaks.of(target)
+    # of an earlier result of this name, with the other features
+    atac.obsm.pop(keys.words if features == "motifs" else keys.z, None)
     if features == "motifs":
         atac.obsm[keys.z] = pd.DataFrame(found.z, index=atac.obs_names, columns=names)
         atac.obsm[keys.deviations] = pd.DataFrame(found.deviations, index=atac.obs_names, columns=names)
@@ -188,7 +172,7 @@ def sequence_deviations(
 def _matches(atac: AnnData, slot: str, features: str) -> tuple[list[str], sparse.csr_matrix]:
     """Return names of the features, and which peak holds which."""
     keys: Any = MotifKeys() if features == "motifs" else WordKeys()
-    call = _CALLS[features]
+    call = CALLS[features]
     matrix = check_slot(atac.varm, keys.key, f"{slot}.varm", call)
     held = check_slot(atac.uns, keys.key, f"{slot}.uns", call)
     names = [str(name) for name in check_slot(held, keys.names, f"{slot}.uns[{keys.key!r}]", call)]
@@ -201,77 +185,26 @@ def _matches(atac: AnnData, slot: str, features: str) -> tuple[list[str], sparse
     if len(names) == 0:
         msg = f"{slot}.varm[{keys.key!r}] has no columns; run `{call}` again."
         raise ValueError(msg)
-    return names, _canonical(matrix)
-
-
-def _gc(atac: AnnData, slot: str) -> np.ndarray:
-    """Return the GC content of each peak."""
-    key, call = SpectrumKeys().key, _CALLS["kmers"]
-    table = check_slot(atac.varm, key, f"{slot}.varm", call)
-    return np.asarray(check_slot(table, _GC, f"{slot}.varm[{key!r}]", call), dtype=np.float64)
-
-
-def _drawn(atac: AnnData, slot: str, key: str) -> np.ndarray:
-    """Return background peaks that were drawn before, checked."""
-    drawn = np.asarray(check_slot(atac.varm, key, f"{slot}.varm", "pychromvar.get_bg_peaks(adata)"))
-    n = atac.n_vars
-    if drawn.ndim != 2 or drawn.shape[1] < 2 or drawn.dtype.kind not in "iu":
-        msg = f"{slot}.varm[{key!r}] is {drawn.dtype} of shape {drawn.shape}: positions of peaks are needed, peaks x at least 2 draws."
-        raise ValueError(msg)
-    if drawn.min() < 0 or drawn.max() >= n:
-        msg = (
-            f"{slot}.varm[{key!r}] has positions from {drawn.min()} to {drawn.max()}, but there are {n} peaks, counted from 0. "
-            "Were peaks left out after the draw? Draw again."
-        )
-        raise ValueError(msg)
-    return drawn
-
-
-def _counts(atac: AnnData, slot: str, layer: str | None) -> sparse.csr_matrix:
-    """Return the counts in memory, checked."""
-    matrix, name = check_layer(atac, layer, slot), layer_slot(slot, layer)
-    check_counts(matrix, name)
-    if isinstance(matrix, CSRDataset | CSCDataset):
-        matrix = matrix.to_memory()
-    elif not sparse.issparse(matrix) and not isinstance(matrix, np.ndarray):
-        matrix = matrix[:]
-    counts = _canonical(matrix)
-    if counts.data.size == 0 or not counts.data.any():
-        msg = f"{name} ({counts.shape[0]} x {counts.shape[1]}) has no counts at all."
-        raise ValueError(msg)
-    return counts
-
-
-def _canonical(matrix: Any) -> sparse.csr_matrix:
-    """Return CSR whose entries stand in order and once each; what is so already is not copied."""
-    found = sparse.csr_matrix(matrix)
-    if not found.has_canonical_format:
-        found = found.copy()
-        found.sum_duplicates()
-    return found
+    return names, canonical_csr(matrix)
 
 
 def _deviations(
     counts: sparse.csr_matrix,
     matches: sparse.csr_matrix,
     gc: np.ndarray,
-    drawn: np.ndarray | None,
     *,
-    exchange: str,
     bandwidth: float,
     min_expected: float,
 ) -> tuple[Deviations, np.ndarray]:
     """Return the deviations, and which peaks took part."""
     # imported here: nothing else of the package needs them
     from sctandem.kernels._background import peak_background
-    from sctandem.kernels._deviations import expected_deviations, sampled_deviations
+    from sctandem.kernels._deviations import expected_deviations
 
     totals = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
-    if drawn is not None:
-        found = sampled_deviations(counts, matches, drawn, exchange=exchange, min_expected=min_expected)
-        return found, totals > 0
     background: PeakBackground = peak_background(totals, gc, bandwidth=bandwidth)
-    found = expected_deviations(counts, matches, background, exchange=exchange, min_expected=min_expected)
+    with progress_bar(counts.shape[0] * matches.shape[1], "Deviations", unit="value") as tick:
+        found = expected_deviations(counts, matches, background, min_expected=min_expected, tick=tick)
     return found, background.bins >= 0
 
 

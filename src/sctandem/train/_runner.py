@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from sctandem._compat import torch_device
+from sctandem._progress import wants_progress
 from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._early_stopping import EarlyStopping
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from sctandem.train._splitter import CountDataSplitter
 
 logger = logging.getLogger(__name__)
-
-
-def wants_progress(progress: bool | None) -> bool:  # noqa: FBT001
-    """Whether to show a bar: as told, or in a terminal or notebook."""
-    return progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 class _Sums:
