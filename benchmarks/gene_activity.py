@@ -18,8 +18,8 @@ from benchmarks import _results
 
 NAME = "gene_activity"
 PARTS = ("fragments", "kernels", "learned", "function", "deviations", "motifs")
-#: What tells rows of a part from one another.
-KEY = ("seed", "name")
+#: What tells rows of a part from one another; a part on several data sets has rows of one name for each.
+KEY = ("seed", "name", "data")
 TITLE = "Chromatin onto genes, and the order of its nucleotides"
 TEXT = """\
 Counting fragments, gene activity by fixed and learned weights, the roles of peaks, and deviations of words and motifs, each beside the tools
@@ -69,7 +69,9 @@ def _keep(part: str, *rows: dict[str, Any]) -> None:
     """Add rows to the file, in the place of older ones."""
     with _results.alone():
         measured = _measured()
-        measured[part] = _results.with_rows(measured.get(part, []), rows, lambda row: tuple(row[key] for key in KEY))
+        measured[part] = _results.with_rows(
+            measured.get(part, []), rows, lambda row: tuple(row.get(key, "") for key in KEY)
+        )
         write(measured)
 
 

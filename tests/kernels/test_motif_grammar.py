@@ -210,3 +210,38 @@ def test_gaps_are_those_of_the_nearest_pairs_that_do_not_overlap(rng):
     half = found.width // 2
     assert found.observed == sum(abs(gap - found.gap) <= half for gap in gaps)
     assert found.expected < found.observed
+
+
+def test_motifs_near_each_other_at_no_gap_in_particular_have_no_spacing(rng):
+    """Motifs of like composition crowd together; exchanged peaks alone would call the short gaps a spacing."""
+    n, pvalues = 600, []
+    for planted in (False,) * 30 + (True,):
+        a = rng.integers(60, 240, n)
+        b = a + 8 + rng.geometric(1 / 80, n)  # near, and smoothly so
+        if planted:
+            b[:60] = a[:60] + 8 + 30
+        hits = np.tile(np.arange(n), 2), np.repeat([0, 1], n), np.concatenate([a, b]), np.ones(2 * n), np.ones(2 * n)
+        found = spacing(sites_of(hits, n), np.arange(n), (0, 1), middle=np.full(n, LENGTH // 2), reach=100, least=20)
+        pvalues.append(found.pvalue)
+    assert (np.array(pvalues[:-1]) <= 0.05).mean() <= 0.1
+    assert found.gap == 30
+    assert found.pvalue < 1e-6
+
+
+def test_a_motif_and_its_copy_are_no_pair_without_a_background(rng):
+    """Two sites of one family in a peak read as one of each: their odds are twice those of chance, so nothing is said."""
+    n = 3000
+    peak = np.repeat(np.arange(n), rng.poisson(0.5, n))
+    start = rng.integers(0, LENGTH - 12, peak.size)
+    quality = rng.random((2, peak.size))
+    hits = [np.concatenate([column, column]) for column in (peak, np.zeros(peak.size, int), start, np.ones(peak.size))]
+    hits[1][peak.size :] = 1
+    sites = sites_of((*hits, quality.ravel()), n)
+    tables = together(sites, np.arange(n), np.zeros(n, dtype=int))
+    assert tables.shared[0, 1] > 0.5
+    assert np.exp(tables.log_odds[0, 1]) > 1.5
+    assert np.isnan(cooccurrence(tables, None).pvalue[0, 1])
+    # against a background of the same kind it is as good as any other
+    assert cooccurrence(tables, tables).pvalue[0, 1] == pytest.approx(0.5)
+    apart = together(sites_of(random_hits(rng)), np.arange(N_PEAKS), np.zeros(N_PEAKS, dtype=int))
+    assert np.isfinite(cooccurrence(apart, None).pvalue[0, 1])
