@@ -18,8 +18,8 @@ from benchmarks import _results
 
 NAME = "gene_activity"
 PARTS = ("fragments", "kernels", "learned", "function", "deviations", "motifs")
-#: What tells rows of a part from one another; a part on several data sets has rows of one name for each.
-KEY = ("seed", "name", "data")
+#: What tells rows of a part from one another; a part on several sets of data has rows of one name for each.
+KEY = ("seed", "name", "data", "set")
 TITLE = "Chromatin onto genes, and the order of its nucleotides"
 TEXT = """\
 Counting fragments, gene activity by fixed and learned weights, the roles of peaks, and deviations of words and motifs, each beside the tools

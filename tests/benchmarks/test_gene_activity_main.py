@@ -21,5 +21,7 @@ def test_rows_of_one_method_on_two_data_sets_are_both_kept(folder):
     assert [row["data"] for row in folder["learned"]] == ["A549", "simulation"]
     gene_activity._keep("learned", {**rows[0], "pearson": 5})
     assert {row["data"]: row["pearson"] for row in folder["learned"]} == {"A549": 5, "simulation": 1}
+    gene_activity._keep("fragments", *({"seed": 0, "name": "ours", "set": each} for each in ("oracle", "simulated")))
+    assert [row["set"] for row in folder["fragments"]] == ["oracle", "simulated"]
     gene_activity._keep("motifs", {"seed": 0, "name": "variability"}, {"seed": 1, "name": "variability"})
     assert len(folder["motifs"]) == 2
