@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, kstest
+from scipy.stats import binomtest, kstest, norm
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from sctandem.kernels._motif_grammar import cooccurrence, order, spacing, together
@@ -245,3 +245,31 @@ def test_a_motif_and_its_copy_are_no_pair_without_a_background(rng):
     assert cooccurrence(tables, tables).pvalue[0, 1] == pytest.approx(0.5)
     apart = together(sites_of(random_hits(rng)), np.arange(N_PEAKS), np.zeros(N_PEAKS, dtype=int))
     assert np.isfinite(cooccurrence(apart, None).pvalue[0, 1])
+
+
+def test_a_gap_that_no_exchange_has_is_not_impossible():
+    n = 40
+    a = 1000 * np.arange(n)
+    hits = (
+        np.tile(np.arange(n), 2),
+        np.repeat([0, 1], n),
+        np.concatenate([a, a + 8 + 17]),
+        np.ones(2 * n),
+        np.ones(2 * n),
+    )
+    found = spacing(sites_of(hits, n), np.arange(n), (0, 1), middle=np.zeros(n, dtype=int), reach=50, least=20)
+    assert found.gap == 17
+    assert found.expected == pytest.approx(n / 50)  # no gap is more likely than another
+    assert 0 < found.pvalue < 1e-20
+
+
+def test_the_background_is_as_uncertain_as_the_group(rng):
+    """The difference of two log odds ratios has the sum of their variances."""
+    sites = sites_of(random_hits(rng))
+    parts = np.arange(N_PEAKS) < N_PEAKS // 4, np.arange(N_PEAKS) < N_PEAKS // 2  # a small group, and the rest
+    one, other = (together(sites, np.flatnonzero(part), np.zeros(part.sum(), dtype=int)) for part in parts)
+    z = (one.log_odds - other.log_odds) / np.hypot(np.sqrt(one.variance), np.sqrt(other.variance))
+    found = cooccurrence(one, other).pvalue
+    pairs = np.isfinite(found)
+    assert pairs.any()
+    np.testing.assert_allclose(found[pairs], norm.sf(z[pairs]))
