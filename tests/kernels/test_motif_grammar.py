@@ -273,3 +273,17 @@ def test_the_background_is_as_uncertain_as_the_group(rng):
     pairs = np.isfinite(found)
     assert pairs.any()
     np.testing.assert_allclose(found[pairs], norm.sf(z[pairs]))
+
+
+def test_quality_is_the_rank_among_the_sites_of_a_motif():
+    """Scores of two motifs are not on one scale; a good site of a weak motif takes a place from a poor site of a strong one."""
+    motif, score = [0, 0, 0, 0, 1, 1], [30.0, 20.0, 40.0, 10.0, 3.0, 5.0]
+    sites = sites_of(([0, 1, 2, 3, 1, 3], motif, [50] * 6, [1] * 6, score), 4)
+    found = dict(zip(zip(sites.peak.tolist(), sites.motif.tolist(), strict=True), sites.quality.tolist(), strict=True))
+    expected = {(0, 0): 0.625, (1, 0): 0.375, (2, 0): 0.875, (3, 0): 0.125, (1, 1): 0.25, (3, 1): 0.75}
+    assert found == pytest.approx(expected)
+    tables = together(sites, np.arange(4), np.zeros(4, dtype=int))
+    assert tables.observed[0, 1] == 0
+    # the first keeps peak 1 (0.375 against 0.25), the second takes peak 3
+    assert tables.first[0, 1] == 3
+    assert tables.first[1, 0] == 1
