@@ -33,6 +33,8 @@ SEEDS = (0, 1, 2)
 
 N_DRAWS, MANY = 50, 400
 EVERY = 10
+#: Threads of the target.
+N_THREADS = 2
 #: Cells, peaks and words of the cost: the full size, and what is feasible with pychromVAR.
 FULL, SMALL, MIDDLE = (10_000, 100_000, 2080), (1000, 10_000, 200), (2000, 10_000, 200)
 #: Columns of the table and their digits.
@@ -193,7 +195,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Hold what was measured against the targets."""
     r = [row["r"] for row in rows if row["name"] == "matches, drawn"]
-    full = [row for row in rows if row["name"] == "ours, full size"]
+    # the target is about two threads: what was measured on others says nothing of it
+    full = [row for row in rows if row["name"] == "ours, full size" and row["n_threads"] == N_THREADS]
     found = [
         {
             "target": "Z scores on the background of pychromVAR correlate with it by more than 0.99",
@@ -204,7 +207,7 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for column, what, unit in (("seconds", "60 s", "s"), ("peak_mb", "4 GB", "MB")):
         found.append(
             {
-                "target": f"{_size(FULL)} words within {what} on 2 threads",
+                "target": f"{_size(FULL)} words within {what} on {N_THREADS} threads",
                 "measured": f"{full[0][column]:,.0f} {unit}" if full else "",
                 "met": _met(full[0][column] if full else None, LIMITS[column]),
             }

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 TITLE = "Roles of peaks"
 CAPTION = (
     "Simulated multiomes of 2,000 cells, 400 genes and 4,000 peaks. Average precision of all peaks of all windows as true links, "
-    "by the size of a score; agreement of its sign for true links; and of what is called at a false discovery rate the share that is "
+    "by the size of a score; the length over which the products with distance decay is the best of each simulation, in hindsight; agreement of its sign for true links; and of what is called at a false discovery rate the share that is "
     "false. A silent peak is false when its true effect per standard deviation of its openness is 0.2 or more. `null`: the genes are exchanged."
 )
 SEEDS = (0, 1, 2, 3, 4)
 WORLDS = ("default", "no_grammar", "null")
 LEVELS = (0.05, 0.1)
 MIN_EFFECT = 0.2
+#: Lengths over which the correlation decays with the distance; the best of each simulation is taken, in hindsight.
+DECAYS = (5e3, 1e4, 2e4, 5e4, 1e5)
 METHODS = {
     "score": "td.tl.gene_function",
+    "smoothed_distance": "correlation over 20 nearest cells x exp(-distance / best length)",
+    "correlation_distance": "correlation over cells x exp(-distance / best length)",
     "smoothed": "correlation over 20 nearest cells",
     "correlation": "correlation over cells",
     "distance": "distance",
@@ -77,6 +81,9 @@ def _world(world: str, seed: int) -> dict[str, Any]:
     }
     sizes = {name: np.abs(values) if name != "distance" else values for name, values in scores.items()}
     row["auprc"] = {name: float(average_precision_score(is_link, size)) for name, size in sizes.items()}
+    for name in ("smoothed", "correlation"):
+        weighted = (sizes[name] * np.exp(sizes["distance"] / decay) for decay in DECAYS)
+        row["auprc"][f"{name}_distance"] = max(float(average_precision_score(is_link, size)) for size in weighted)
     row["sign"] = {
         name: float((np.sign(values) == sign)[is_link].mean()) for name, values in scores.items() if name != "distance"
     }
@@ -111,8 +118,6 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         return [{"target": "roles of peaks hold their false discovery rate", "measured": "", "met": "not measured"}]
     called, right = (sum(row["called_0.1"][i] for row in real) for i in (0, 1))
     silent, large = (sum(row["silent_0.1"][i] for row in real) for i in (0, 1))
-    ours = np.mean([row["auprc"]["score"] for row in real])
-    best = max(np.mean([row["auprc"][name] for row in real]) for name in ("smoothed", "correlation", "distance"))
     made = sum(row["called_0.1"][0] > 0 for row in null)
     checks = (
         (
@@ -125,7 +130,7 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             f"{large / max(silent, 1):.3f}",
             large <= 0.1 * silent,
         ),
-        ("average precision above every baseline", f"{ours:.3f} vs {best:.3f}", ours > best),
+        *_precision(real),
         (
             "exchanged genes: calls in at most a quarter of the simulations",
             f"{made} of {len(null)}",
@@ -133,6 +138,19 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         ),
     )
     return [{"target": target, "measured": value, "met": "yes" if met else "no"} for target, value, met in checks]
+
+
+def _precision(rows: list[dict[str, Any]]) -> list[tuple[str, str, bool]]:
+    """Hold the average precision against the best baseline of each world: what wins one need not win the other."""
+    out = []
+    for world in dict.fromkeys(row["name"] for row in rows):
+        some = [row["auprc"] for row in rows if row["name"] == world]
+        means = {name: float(np.mean([each[name] for each in some])) for name in METHODS if name in some[0]}
+        ours = means.pop("score")
+        best = max(means, key=means.__getitem__)
+        text = f"{ours:.3f} vs {means[best]:.3f} ({METHODS[best]})"
+        out.append((f"average precision above every baseline, {world}", text, ours > means[best]))
+    return out
 
 
 def data() -> list[Path]:

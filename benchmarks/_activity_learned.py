@@ -28,8 +28,8 @@ SEEDS = (4, 5, 6, 7, 8)
 LENGTHS = (1e3, 5e3, 2e4, 5e4, 1e5)
 RANKS = (5, 10, 20, 50)
 RULES = ("gene body + 2 kb", "ArchR", "exponential")
-PLAIN = ", plain sums"
-FIXED = (*RULES, *(name + PLAIN for name in RULES))
+PLAIN, SCALED = ", plain sums", ", share of its scores"
+FIXED = tuple(name + form for form in ("", PLAIN, SCALED) for name in RULES)
 SMOOTHED, DEEP = "best fixed kernel, smoothed", "best fixed kernel, smoothed, depth kept"
 LEARNED, SHARED = "learned", "learned + what genes share"
 ONE, PAIRS = "learned, components only", "learned, pair weights on single peaks"
@@ -41,10 +41,12 @@ LEAST = 0.02
 CAPTION = f"""\
 Mean Pearson correlation a gene of score and log1p CP10k in 20 % of the cells, for genes of held-out chromosomes
 ({N_FOLDS} folds, so that every gene is scored once by weights that saw neither its RNA nor its chromosome, nor any RNA of these
-cells); mean ± standard deviation over seeds, which draw cells, folds and, for the simulation, the world. *Given the
+cells); mean ± standard deviation over seeds, which draw cells, folds and, for the simulation, the world. The seeds of A549 divide the same
+cells, which were also looked at, divided otherwise, while the method was made: their spread is not that of new data. From one chromosome to
+another the gain varies more (95 % of bootstraps over chromosomes: 0.015 to 0.029 where it is 0.022). *Given the
 library size*: partial correlation given the log RNA library size of the cell, on which log1p CP10k of every gene depends: what
 remains is about genes and not about depth. Fixed kernels are scored as log1p of the weighted share of a cell's 10,000
-counts, and as plain sums, which hold the depth; peaks within 100 kb; the length of the exponential is chosen on the training genes in the training cells.
+counts, as plain sums, which hold the depth, and as log1p of the share of the cell's scores times 10,000, as ArchR scales them; peaks within 100 kb; the length of the exponential is chosen on the training genes in the training cells.
 *Smoothed*: the kernel among all of these, and the number of components (5 to 50) of the training cells' peaks from which the signal is
 rebuilt, chosen likewise; of the same depth-corrected components that the learned weights read, or of components that hold
 the depth. *Components only*: one weight a component and weights of the features, without maps between components. *Pair weights
@@ -138,19 +140,22 @@ def kernels(pairs: WindowPairs) -> dict[str, np.ndarray]:
 
 
 def all_raw(paired: Paired) -> dict[str, np.ndarray]:
-    """Weigh the counts by every fixed rule: log1p of their share of 10,000, and the plain sums."""
+    """Weigh the counts by every fixed rule: log1p of their share of 10,000, the plain sums, and log1p scaled as ArchR does."""
     depth = np.maximum(np.asarray(paired.counts.sum(axis=1)).ravel(), 1.0)[:, None]
     out = {}
     for name, weight in kernels(paired.pairs).items():
         sums = (paired.counts @ paired.pairs.matrix(weight).T).toarray()
         out[name] = np.log1p(sums * (1e4 / depth)).astype(np.float32)
         out[name + PLAIN] = sums.astype(np.float32)
+        size = np.maximum(sums.sum(axis=1, keepdims=True), 1e-12)
+        out[name + SCALED] = np.log1p(sums * (1e4 / size)).astype(np.float32)
     return out
 
 
 def _is_exponential(name: str, group: str) -> bool:
     """Say whether a rule is one of the exponentials of a group."""
-    return group.startswith(RULES[2]) and name.startswith(RULES[2]) and name.endswith(PLAIN) == group.endswith(PLAIN)
+    forms = [{form for form in (PLAIN, SCALED) if text.endswith(form)} for text in (name, group)]
+    return group.startswith(RULES[2]) and name.startswith(RULES[2]) and forms[0] == forms[1]
 
 
 def pairs_alone(weights: LearnedWeights, counts: sparse.csr_matrix, pairs: WindowPairs) -> np.ndarray:
@@ -233,6 +238,7 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         for ours, peers, measure_of, named in (
             (LEARNED, FIXED, "pearson", True),
             (LEARNED, FIXED, "given_library", True),
+            (LEARNED, (SMOOTHED, DEEP), "pearson", False),
             (LEARNED, (SMOOTHED, DEEP), "given_library", False),
             (SHARED, FIXED, "pearson", False),
             (SHARED, (SMOOTHED, DEEP), "pearson", False),

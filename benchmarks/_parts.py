@@ -72,7 +72,7 @@ class Parts:
         with _results.alone():
             measured = self._measured()
             measured[part] = _results.with_rows(
-                measured.get(part, []), rows, lambda row: tuple(row.get(key) for key in KEY)
+                measured.get(part, []), rows, lambda row: tuple(row.get(key, "") for key in KEY)
             )
             self._write(measured)
 

@@ -11,13 +11,15 @@ from scipy import sparse
 
 def test_targets_of_deviations():
     rows = [{"seed": seed, "name": "matches, drawn", "r": r} for seed, r in ((0, 0.9998), (1, 0.98))]
-    rows.append({"seed": 0, "name": "ours, full size", "seconds": 50.0, "peak_mb": 4100.0})
+    rows.append({"seed": 0, "name": "ours, full size", "seconds": 50.0, "peak_mb": 4100.0, "n_threads": 2})
     agreement, seconds, memory = _activity_deviations.targets(rows)
     assert (agreement["measured"], agreement["met"]) == ("0.980000", "no")  # the worst seed counts
     assert (seconds["measured"], seconds["met"]) == ("50 s", "yes")
     assert (memory["measured"], memory["met"]) == ("4,100 MB", "no")
     assert _activity_deviations.targets(rows[:1])[0]["met"] == "yes"
     assert [row["met"] for row in _activity_deviations.targets([])] == ["not measured"] * 3
+    other = [row | {"n_threads": 16} for row in rows if "seconds" in row]
+    assert [row["met"] for row in _activity_deviations.targets(other)] == ["not measured"] * 3
     shown = _activity_deviations.table(rows)
     assert shown[0] == {"method": "matches, drawn", "r": "0.9899"} | dict.fromkeys(list(shown[0])[2:], "")
 

@@ -7,15 +7,15 @@ CALLS = {"called_0.05": [5, 5], "silent_0.05": [40, 1], "called_0.1": [10, 9], "
 
 
 def rows(**changed):
-    names = ("score", "smoothed", "correlation", "distance")
+    names = tuple(part.METHODS)
     real = {
         "seed": 0,
         "name": "default",
-        "auprc": dict(zip(names, (0.5, 0.4, 0.3, 0.2), strict=True)),
+        "auprc": dict(zip(names, (0.5, 0.45, 0.42, 0.4, 0.3, 0.2), strict=True)),
         **CALLS,
         **changed,
     }
-    real["sign"] = dict.fromkeys(names[:3], 0.8)
+    real["sign"] = dict.fromkeys(("score", "smoothed", "correlation"), 0.8)
     null = {"seed": 0, "name": "null", **CALLS, "called_0.1": [0, 0]}
     return [real, null]
 
@@ -35,6 +35,11 @@ def test_targets_can_be_missed():
     missed[0]["auprc"]["distance"] = 0.6
     missed[1]["called_0.1"] = [3, 0]
     assert {row["met"] for row in part.targets(missed)} == {"no"}
+    # each world is judged by itself: what is gained in one does not pay for another
+    other = rows()[0] | {"name": "no_grammar", "auprc": dict.fromkeys(part.METHODS, 0.6) | {"score": 0.55}}
+    judged = {row["target"]: row["met"] for row in part.targets([*rows(), other])}
+    assert judged["average precision above every baseline, default"] == "yes"
+    assert judged["average precision above every baseline, no_grammar"] == "no"
     assert part.targets([])[0]["met"] == "not measured"
     assert part.data() == []
 

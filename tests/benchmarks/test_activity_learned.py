@@ -94,4 +94,18 @@ def test_tables_and_targets():
     assert first["met"] == "yes"
     assert second["met"] == "no"  # 0.025 - 0.010
     assert third["target"].startswith("[")
+    assert third["measured"] == f"+0.0100 against {part.SMOOTHED} (0/2 seeds)"  # what is left beside smoothing
+
+
+def test_fixed_rules_in_every_form(paired):
+    raw = part.all_raw(paired)
+    sums = paired.counts @ paired.pairs.matrix(part.kernels(paired.pairs)[part.RULES[1]]).T.toarray()
+    scaled = raw[part.RULES[1] + part.SCALED]
+    np.testing.assert_allclose(scaled, np.log1p(1e4 * sums / np.maximum(sums.sum(1, keepdims=True), 1e-12)), rtol=1e-5)
+    for form in ("", part.PLAIN, part.SCALED):
+        chosen = [name for name in raw if part._is_exponential(name, part.RULES[2] + form)]
+        assert chosen == [f"exponential, {length:g} bp{form}" for length in part.LENGTHS]
+
+
+def test_no_rows_no_targets():
     assert part.targets([])[0]["met"] == "not measured"

@@ -202,6 +202,26 @@ def test_chance_gives_z_scores_of_unit_variance():
     assert (pvalue > 0.001).all()
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_chance_among_cells_of_unequal_depth(share):
+    """Exchanged counts are drawn with replacement, the peaks of a feature are not: common ones vary less by chance."""
+    rng = np.random.default_rng(5)
+    gc = rng.beta(8, 8, 2000)
+    depth = rng.lognormal(0, 0.7, (300, 1))
+    tilt = np.exp(rng.normal(0, 1, (300, 1)) * (gc - 0.5))  # a bias of GC of each cell, as amplification makes it
+    counts = sparse.csr_matrix(rng.poisson(depth * tilt * rng.lognormal(-1, 1, 2000)).astype(np.int32))
+    likelier = np.exp(rng.uniform(-4, 4, 30) * (gc - 0.5)[:, None])
+    matches = sparse.csr_matrix(rng.random((2000, 30)) < share * likelier / likelier.mean(axis=0))
+    background = peak_background(totals_of(counts), gc)
+    for exchange, expected in (("matches", 1.0), ("counts", np.sqrt(1 - share))):
+        found = expected_deviations(counts, matches, background, exchange=exchange)
+        spread, pvalue, _ = variability(found.z, np.isfinite(found.deviations))
+        assert np.median(spread) == pytest.approx(0.95 * expected, rel=0.06)
+        assert abs(found.z.mean()) < 0.05
+        assert np.corrcoef(found.z.mean(axis=1), np.log(depth[:, 0]))[0, 1] ** 2 < 0.1
+        assert (pvalue > 0.001).all()
+
+
 @pytest.mark.parametrize("exchange", ["counts", "matches"])
 def test_neither_threads_nor_blocks_matter(peaks, exchange, monkeypatch):
     counts, matches, gc = peaks

@@ -187,3 +187,24 @@ def test_depth_and_batch_leave_nothing_behind(rng):
     assert np.linalg.norm(without.profile[0]) > 3.5 * error
     assert np.linalg.norm(given.profile[0]) < 2 * error
     assert given.tested.all()
+
+
+def test_two_cuts_of_a_fragment_are_no_more_evidence_than_one(rng):
+    counts, functions, _ = counts_of(rng)
+    few = sparse.csr_matrix(rng.binomial(counts.toarray(), 0.02))
+    depth = np.maximum(np.asarray(few.sum(1)).ravel(), 1.0).astype(float)
+    once, twice = (peak_responses(times * few, times * depth, functions) for times in (1, 2))
+    assert np.linalg.norm(twice) == pytest.approx(np.linalg.norm(once), rel=0.03)
+
+
+def test_what_follows_the_library_of_the_expression_is_no_function(rng):
+    size = rng.normal(size=900)
+    slope = np.repeat([0.5, -0.5, 0.0], [60, 60, 180])  # the depth of the chromatin does not tell it
+    counts = rng.poisson(2 * np.exp(size[:, None] * slope))
+    rna = sparse.csr_matrix(rng.poisson(np.exp(4 + 0.5 * size)[:, None] * np.ones(20)))
+    library = np.asarray(rna.sum(1)).ravel().astype(float)
+    other = rng.permutation(library)
+    found = [cell_functions(rna, sparse.csr_matrix(counts), library=each) for each in (library, other)]
+    followed = [np.linalg.norm(each.response[:120], axis=1).mean() for each in found]
+    assert followed[1] > 0.4
+    assert followed[0] < 0.4 * followed[1]

@@ -114,3 +114,15 @@ def test_a_repeat_has_the_order_of_its_unit():
     assert row["rho_CG"] == pytest.approx(2, rel=1e-2)
     assert row["rho_CC"] == 0
     assert row["rho_AA"] == 1
+
+
+def test_unknown_bases_leave_what_is_known_as_it_was():
+    """CpG expected, like all shares, is over the bases that are known."""
+    codes = np.array([1, 2, 0, 3, 1, 2, 2, 1, 0, 0], dtype=np.uint8)
+    padded = np.concatenate([np.full(10, 4, dtype=np.uint8), codes, np.full(20, 4, dtype=np.uint8)])
+    both = np.concatenate([codes, padded])
+    alone, among = nucleotide_order(both, np.array([0, 10, 50]))
+    known = [i for i, name in enumerate(COMPOSITION) if name != "unknown"]
+    np.testing.assert_allclose(among[known], alone[known])
+    assert alone[COMPOSITION.index("cpg_oe")] == pytest.approx(2 / (3 * 3 / 10))
+    assert among[COMPOSITION.index("unknown")] == pytest.approx(0.75)

@@ -307,3 +307,15 @@ def test_folds_hold_whole_chromosomes_and_do_not_depend_on_the_order():
     assert chromosome_folds(np.array(["a", "a"]), 4).tolist() == [0, 0]
     rising = np.repeat(["a", "b", "c"], [2, 3, 5])  # the largest goes first, or folds of 7 and 3 would come out
     assert np.bincount(chromosome_folds(rising, 2)).tolist() == [5, 5]
+
+
+def test_maps_are_the_mean_over_ranks(monkeypatch):
+    data = world()
+    whole = learn(*data[:3], chromosome=data[3])
+    alone = []
+    for rank in _activity_fit.RANKS:
+        monkeypatch.setattr(_activity_fit, "RANKS", (rank,))
+        alone.append(learn(*data[:3], chromosome=data[3]))
+    np.testing.assert_allclose(whole.maps, np.mean([each.maps for each in alone], axis=0), atol=1e-12)
+    np.testing.assert_allclose(whole.penalties, [each.penalties[0] for each in alone])
+    assert np.isfinite(whole.penalties).sum() > 1  # or the mean would say nothing

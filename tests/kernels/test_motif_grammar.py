@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, kstest
+from scipy.stats import binomtest, kstest, norm
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from sctandem.kernels._motif_grammar import cooccurrence, order, spacing, together
@@ -210,3 +210,80 @@ def test_gaps_are_those_of_the_nearest_pairs_that_do_not_overlap(rng):
     half = found.width // 2
     assert found.observed == sum(abs(gap - found.gap) <= half for gap in gaps)
     assert found.expected < found.observed
+
+
+def test_motifs_near_each_other_at_no_gap_in_particular_have_no_spacing(rng):
+    """Motifs of like composition crowd together; exchanged peaks alone would call the short gaps a spacing."""
+    n, pvalues = 600, []
+    for planted in (False,) * 30 + (True,):
+        a = rng.integers(60, 240, n)
+        b = a + 8 + rng.geometric(1 / 80, n)  # near, and smoothly so
+        if planted:
+            b[:60] = a[:60] + 8 + 30
+        hits = np.tile(np.arange(n), 2), np.repeat([0, 1], n), np.concatenate([a, b]), np.ones(2 * n), np.ones(2 * n)
+        found = spacing(sites_of(hits, n), np.arange(n), (0, 1), middle=np.full(n, LENGTH // 2), reach=100, least=20)
+        pvalues.append(found.pvalue)
+    assert (np.array(pvalues[:-1]) <= 0.05).mean() <= 0.1
+    assert found.gap == 30
+    assert found.pvalue < 1e-6
+
+
+def test_a_motif_and_its_copy_are_no_pair_without_a_background(rng):
+    """Two sites of one family in a peak read as one of each: their odds are twice those of chance, so nothing is said."""
+    n = 3000
+    peak = np.repeat(np.arange(n), rng.poisson(0.5, n))
+    start = rng.integers(0, LENGTH - 12, peak.size)
+    quality = rng.random((2, peak.size))
+    hits = [np.concatenate([column, column]) for column in (peak, np.zeros(peak.size, int), start, np.ones(peak.size))]
+    hits[1][peak.size :] = 1
+    sites = sites_of((*hits, quality.ravel()), n)
+    tables = together(sites, np.arange(n), np.zeros(n, dtype=int))
+    assert tables.shared[0, 1] > 0.5
+    assert np.exp(tables.log_odds[0, 1]) > 1.5
+    assert np.isnan(cooccurrence(tables, None).pvalue[0, 1])
+    # against a background of the same kind it is as good as any other
+    assert cooccurrence(tables, tables).pvalue[0, 1] == pytest.approx(0.5)
+    apart = together(sites_of(random_hits(rng)), np.arange(N_PEAKS), np.zeros(N_PEAKS, dtype=int))
+    assert np.isfinite(cooccurrence(apart, None).pvalue[0, 1])
+
+
+def test_a_gap_that_no_exchange_has_is_not_impossible():
+    n = 40
+    a = 1000 * np.arange(n)
+    hits = (
+        np.tile(np.arange(n), 2),
+        np.repeat([0, 1], n),
+        np.concatenate([a, a + 8 + 17]),
+        np.ones(2 * n),
+        np.ones(2 * n),
+    )
+    found = spacing(sites_of(hits, n), np.arange(n), (0, 1), middle=np.zeros(n, dtype=int), reach=50, least=20)
+    assert found.gap == 17
+    assert found.expected == pytest.approx(n / 50)  # no gap is more likely than another
+    assert 0 < found.pvalue < 1e-20
+
+
+def test_the_background_is_as_uncertain_as_the_group(rng):
+    """The difference of two log odds ratios has the sum of their variances."""
+    sites = sites_of(random_hits(rng))
+    parts = np.arange(N_PEAKS) < N_PEAKS // 4, np.arange(N_PEAKS) < N_PEAKS // 2  # a small group, and the rest
+    one, other = (together(sites, np.flatnonzero(part), np.zeros(part.sum(), dtype=int)) for part in parts)
+    z = (one.log_odds - other.log_odds) / np.hypot(np.sqrt(one.variance), np.sqrt(other.variance))
+    found = cooccurrence(one, other).pvalue
+    pairs = np.isfinite(found)
+    assert pairs.any()
+    np.testing.assert_allclose(found[pairs], norm.sf(z[pairs]))
+
+
+def test_quality_is_the_rank_among_the_sites_of_a_motif():
+    """Scores of two motifs are not on one scale; a good site of a weak motif takes a place from a poor site of a strong one."""
+    motif, score = [0, 0, 0, 0, 1, 1], [30.0, 20.0, 40.0, 10.0, 3.0, 5.0]
+    sites = sites_of(([0, 1, 2, 3, 1, 3], motif, [50] * 6, [1] * 6, score), 4)
+    found = dict(zip(zip(sites.peak.tolist(), sites.motif.tolist(), strict=True), sites.quality.tolist(), strict=True))
+    expected = {(0, 0): 0.625, (1, 0): 0.375, (2, 0): 0.875, (3, 0): 0.125, (1, 1): 0.25, (3, 1): 0.75}
+    assert found == pytest.approx(expected)
+    tables = together(sites, np.arange(4), np.zeros(4, dtype=int))
+    assert tables.observed[0, 1] == 0
+    # the first keeps peak 1 (0.375 against 0.25), the second takes peak 3
+    assert tables.first[0, 1] == 3
+    assert tables.first[1, 0] == 1

@@ -19,6 +19,10 @@ SPACING_WINDOWS = (1, 3)
 N_EXCHANGES = 100
 #: Least expected number of peaks with both motifs.
 LEAST_EXPECTED = 5.0
+#: Motifs that share more of their sites than this are two names of one, and are not held against independence.
+MOST_SHARED = 0.05
+#: Gaps on both sides of a window that are its neighbourhood, and those next to it that are not, bp.
+NEAR_GAPS, NEXT_GAPS = 10, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Together:
         Logarithm of the Mantel-Haenszel odds ratio and its variance.
     first, n_peaks
         Peaks with the row's motif (its sites that the column's motif does not take), and all peaks.
+    shared
+        Peaks where the two only lie on top of each other, as a share of those with the rarer of the two.
     """
 
     observed: np.ndarray
@@ -41,6 +47,7 @@ class Together:
     variance: np.ndarray
     first: np.ndarray
     n_peaks: int
+    shared: np.ndarray
 
 
 def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Together:
@@ -66,7 +73,8 @@ def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Toget
     """
     n = sites.width.size
     observed, expected, first = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
-    r, s, pr, mixed, qs = (np.zeros((n, n)) for _ in range(5))
+    r, s, pr, mixed, qs, on_top = (np.zeros((n, n)) for _ in range(6))
+    holding = np.zeros(n)
     for code in np.unique(stratum):
         here = peaks[stratum == code]
         both, lost, alone = _count_pairs(
@@ -81,6 +89,8 @@ def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Toget
         observed += both
         expected += a * b / size
         first += a
+        on_top += lost + lost.T
+        holding += alone
         ok, cross = both * n00 / size, n10 * n01 / size
         p, q = (both + n00) / size, (n10 + n01) / size
         r += ok
@@ -91,7 +101,8 @@ def together(sites: MotifSites, peaks: np.ndarray, stratum: np.ndarray) -> Toget
     # a half in each cell of one more table keeps empty cells finite
     r, s = r + 0.125, s + 0.125
     variance = (pr + 0.0625) / (2 * r**2) + (mixed + 0.125) / (2 * r * s) + (qs + 0.0625) / (2 * s**2)
-    return Together(observed, expected, np.log(r / s), variance, first, peaks.size)
+    shared = on_top / np.maximum(np.minimum.outer(holding, holding), 1)
+    return Together(observed, expected, np.log(r / s), variance, first, peaks.size, shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +136,14 @@ def cooccurrence(group: Together, background: Together | None) -> Cooccurrence:
     Returns
     -------
     The comparison. How often each of the motifs occurs does not matter to the odds ratio: a motif that is enriched in the group by itself gives
-    no interaction.
+    no interaction. Without a background, motifs that share sites are not compared.
     """
     enough = group.expected >= LEAST_EXPECTED
     change, variance, expected = group.log_odds, group.variance, group.expected
-    if background is not None:
+    if background is None:
+        # two sites of one family in a peak read as one of each: twice the odds of chance for a motif and its copy
+        enough &= group.shared <= MOST_SHARED
+    else:
         enough &= background.expected >= LEAST_EXPECTED
         change, variance = change - background.log_odds, variance + background.variance
         expected = expected + _both(group, background.log_odds) - _both(group, np.zeros_like(expected))
@@ -225,6 +239,8 @@ def spacing(
     -------
     The preferred gap; `None` for too few peaks. The chance of each gap comes from the same peaks with the places of the second motif
     exchanged between them, relative to the middle of the peak: where motifs lie in peaks is kept, how they lie to each other is not.
+    Or from the gaps around it, where these are more frequent than exchanged peaks have them: motifs of like composition lie near
+    each other, at no gap in particular.
     Counts are binomial, and the smallest p-value is corrected for all windows [Sidak67]_.
 
     References
@@ -232,7 +248,7 @@ def spacing(
     .. [Sidak67] Sidak, Rectangular confidence regions for the means of multivariate normal distributions, JASA 62 (1967).
     """
     a, b = pair
-    rows_a, rows_b = _sites_of(sites, peaks, a), _sites_of(sites, peaks, b)
+    rows_a, rows_b = sites.rows(peaks, a), sites.rows(peaks, b)
     shared = np.intersect1d(sites.peak[rows_a], sites.peak[rows_b])
     if shared.size < max(least, 2):
         return None
@@ -258,6 +274,7 @@ def spacing(
             continue
         count = np.convolve(found, np.ones(width, dtype=np.int64), mode="valid")
         share = np.minimum(np.convolve(chance, np.ones(width), mode="valid"), 1.0)
+        share = np.maximum(share, np.minimum(_neighbourhood(found, width), 1.0))
         pvalue = binom.sf(count - 1, n_peaks, share)
         n_windows += pvalue.size
         i = int(np.argmin(pvalue))
@@ -269,9 +286,17 @@ def spacing(
     return Spacing(n_peaks, best[1], best[2], best[3], best[4], corrected)
 
 
-def _sites_of(sites: MotifSites, peaks: np.ndarray, motif: int) -> np.ndarray:
-    rows = np.flatnonzero(sites.motif == motif)
-    return rows[np.isin(sites.peak[rows], peaks)]
+def _neighbourhood(found: np.ndarray, width: int) -> np.ndarray:
+    """Return what the gaps around each window lead to expect of it, as a share of all."""
+    total = np.concatenate([[0], np.cumsum(found)])
+    start = np.arange(found.size - width + 1)
+    near, far = (
+        (np.maximum(start - margin, 0), np.minimum(start + width + margin, found.size))
+        for margin in (NEXT_GAPS, NEXT_GAPS + NEAR_GAPS)
+    )
+    count = (total[far[1]] - total[far[0]]) - (total[near[1]] - total[near[0]])
+    size = (far[1] - far[0]) - (near[1] - near[0])
+    return width * count / np.maximum(size, 1) / max(total[-1], 1)
 
 
 @cached_njit(nogil=True)

@@ -68,3 +68,8 @@ class MotifSites:
         quality[by_motif] = (rank + 0.5) / np.repeat(np.maximum(count, 1), count)
         first = np.searchsorted(peak, np.arange(n_peaks + 1))
         return cls(peak, motif, start, strand, quality, first, np.asarray(width, dtype=np.int64))
+
+    def rows(self, peaks: np.ndarray, motif: int) -> np.ndarray:
+        """Return the rows of one motif in some peaks."""
+        rows = np.flatnonzero(self.motif == motif)
+        return rows[np.isin(self.peak[rows], peaks)]

@@ -34,7 +34,7 @@ class MotifHits:
     start
         Where the hit begins, counted from the start of the peak, int32.
     strand
-        1 for the forward, -1 for the reverse strand, int8.
+        1 for the forward, -1 for the reverse strand, 0 where both fit alike, as palindromes do, int8.
     score
         Log odds against even odds of the bases, in bits, float32.
     """
@@ -118,7 +118,7 @@ def scan_motifs(
     -------
     The hits, and the threshold of each motif in bits (infinite where no match is unlikely enough). A place with an unknown
     base is no hit. A motif that hits both strands at one place counts once there, on the strand with the better score
-    (the forward strand when they are alike).
+    (on neither when they are alike).
     """
     forward = [log_odds(motif) for motif in motifs]
     reverse = [np.ascontiguousarray(odds[::-1, ::-1]) for odds in forward]
@@ -249,7 +249,7 @@ def _scan(bases, words, odds, turned, threshold, table):
         score = max(forward, reverse)
         if whole and score >= threshold:
             passed[n_hits] = passed[p]
-            strands[n_hits] = 1 if forward >= reverse else -1
+            strands[n_hits] = (forward >= reverse) - (reverse >= forward)
             scores[n_hits] = score
             n_hits += 1
     return passed[:n_hits].copy(), strands[:n_hits].copy(), scores[:n_hits].copy()

@@ -114,11 +114,13 @@ def motif_grammar(
 
     *Co-occurrence*: the odds ratio of the two motifs over the peaks of the group (Mantel-Haenszel, within those strata), over that in the background,
     against 1, one-sided. A motif that is enriched by itself changes no odds ratio. Only places that do not overlap count; where two similar motifs
-    only lie on top of each other, the site belongs to the one that it fits better. Pairs expected in fewer than 5 peaks are not tested.
+    only lie on top of each other, the site belongs to the one that it fits better. Pairs expected in fewer than 5 peaks are not tested, nor,
+    without groups, motifs that share more than 5 % of their peaks in this way: two sites of a family in one peak would look like a pair of its members.
     *Order*: in each peak the nearest pair that does not overlap tells whether b lies downstream of a, in the direction of a; exact binomial
     test against one half. Each pair is asked twice, with either motif as a. Palindromes have no direction and are left out.
-    *Spacing*: the gap that the nearest pairs prefer, against the same peaks with the places of b exchanged between them; the most unusual
-    gap (or three neighbouring ones) is corrected for all that were looked at.
+    *Spacing*: the gap that the nearest pairs prefer, against the same peaks with the places of b exchanged between them and against the gaps
+    around it, whichever expects more; the most unusual gap (or three neighbouring ones) is corrected for all that were looked at. Motifs that share
+    letters (``TTTATTTA`` and ``AATTTAAT``) overlap at set distances by their letters alone, in any sequence: a spacing of such a pair, of a few bp, says little.
 
     In simulations of 8,000 peaks, 500 of them of the group, in which six of 20 motifs are three times as frequent by themselves, a pair put together into 30 %
     of the peaks is found in two of three runs at 5 %, an order and a spacing always; without any grammar p-values are uniform (co-occurrence) or larger (the

@@ -100,8 +100,13 @@ def sequence_deviations(
     -----
     Nothing is said (and logged) of cells without counts, of motifs that no peak with counts or every such peak holds, and where
     fewer than `min_expected` counts are expected. Peaks without counts or GC content take no part. The p-value takes cells
-    for independent and Z for normal, and nearly every motif of real data passes it: rank by ``variability``. Words that look alike
+    for independent and Z for normal, and nearly every motif of real data passes it: rank by ``variability``. Among cells of four types, random sets of
+    peaks, which mean nothing, were below 0.001 in 3 to 5 % of cases (400 cells; without types, in none). Words that look alike
     lie in the same peaks, and so do motifs of a family: the table does not say which of them is bound.
+
+    With exchanged counts background peaks are drawn with replacement, those of the motif are not: by chance the variability of a motif in the share :math:`f`
+    of the peaks is about :math:`\sqrt{1 - f}` and not 1 (0.83 for a quarter, 0.63 for 60 %), in chromVAR as here, and common words
+    rank too low against rare ones.
 
     chromVAR draws 50 background peaks for each peak; here their mean and variance are computed from the distribution they
     are drawn from, which takes the noise of the draws (a seventh of a standard deviation, and a tenth in the scale) out of Z.
