@@ -65,12 +65,53 @@ def test_result(simulated):
     assert set(owned.index) == set(largest.index[largest > 0])
 
 
+def test_genes_are_scored_by_what_was_learned_from_others(simulated):
+    """Learned from expression that is exchanged between cells, scores say nothing of it, unless they have seen it."""
+    mdata = simulated.copy()
+    order = np.random.default_rng(0).permutation(mdata.n_obs)
+    mdata["rna"].X = mdata["rna"].X[order]
+    same = mdata.copy()
+    td.tl.gene_activity(mdata, weights="learned")
+    params = mdata["activity"].uns["gene_activity"]["params"]
+    assert (params["learned_from"], params["cross_fitted"]) == ("data", True)
+    crossed = skill(mdata["rna"], mdata["activity"].layers["score"])
+    td.tl.gene_activity(mdata, weights="learned", reference=same)
+    seen = skill(mdata["rna"], mdata["activity"].layers["score"])
+    assert seen > 0.04
+    assert abs(crossed) < seen / 3
+
+
+def test_the_expression_of_a_chromosome_does_not_touch_its_scores(simulated):
+    one, two = simulated.copy(), simulated.copy()
+    chrom = two["rna"].var["chrom"].astype(str).to_numpy()
+    counts = two["rna"].X.toarray()
+    depth = counts.sum(1)
+    moved = np.flatnonzero(chrom == "chr1")
+    counts[:, moved] = counts[::-1][:, moved]
+    two["rna"].X = sparse.csr_matrix(counts)
+    for mdata in (one, two):  # library sizes hold all genes
+        mdata["rna"].obs["depth"] = depth
+        td.tl.gene_activity(mdata, weights="learned", size_factor_key="depth")
+    same = (one["activity"].var["chrom"].astype(str) == "chr1").to_numpy()
+    first, second = (mdata["activity"].layers["score"] for mdata in (one, two))
+    np.testing.assert_array_equal(first[:, same], second[:, same])
+    assert np.abs(first[:, ~same] - second[:, ~same]).max() > 1e-3
+
+
+def test_two_chromosomes_are_too_few_to_leave_one_out(simulated, caplog):
+    kept = simulated["rna"].var["chrom"].isin(["chr1", "chr2"]).to_numpy()
+    near = simulated["atac"].var["chrom"].isin(["chr1", "chr2"]).to_numpy()
+    mdata = new_mudata({"rna": simulated["rna"][:, kept].copy(), "atac": simulated["atac"][:, near].copy()})
+    td.tl.gene_activity(mdata, weights="learned")
+    assert "hold some of the noise of their own expression" in caplog.text
+    assert not mdata["activity"].uns["gene_activity"]["params"]["cross_fitted"]
+
+
 def test_the_same_weights_come_back_from_a_file_and_a_reference(simulated, tmp_path):
     mdata = simulated.copy()
-    td.tl.gene_activity(mdata, weights="learned")
+    td.tl.gene_activity(mdata, weights="learned", reference=simulated)
     first = mdata["activity"].layers["score"]
-    again = td.tl.gene_activity(simulated, weights="learned", reference=simulated, copy=True)
-    np.testing.assert_array_equal(again["activity"].layers["score"], first)
+    assert not mdata["activity"].uns["gene_activity"]["params"]["cross_fitted"]
     adata = simulated["atac"].copy()
     td.tl.gene_activity(adata, simulated["rna"].var, weights="learned", reference=simulated)
     np.testing.assert_array_equal(td.get.gene_activity(adata).layers["score"], first)
@@ -86,7 +127,7 @@ def test_the_same_weights_come_back_from_a_file_and_a_reference(simulated, tmp_p
 
 def test_other_peaks_stand_for_those_they_overlap(simulated, rng):
     mdata = simulated.copy()
-    td.tl.gene_activity(mdata, weights="learned")
+    td.tl.gene_activity(mdata, weights="learned", reference=simulated)
     learned = mdata["activity"].uns["gene_activity"]["learned"]
     # the same peaks in another order, their borders moved a little, and one that was never seen
     order = rng.permutation(mdata["atac"].n_vars)

@@ -68,6 +68,13 @@ class WindowPairs:
     width: np.ndarray
     n_genes: int
 
+    def at(self, genes: np.ndarray) -> WindowPairs:
+        """Keep the pairs of some genes (a mask), which are numbered anew."""
+        kept = genes[self.gene]
+        number = np.cumsum(genes) - 1
+        parts = (self.peak[kept], self.distance[kept], self.length[kept], self.between[kept])
+        return WindowPairs(number[self.gene[kept]], *parts, self.width, int(genes.sum()))
+
     def matrix(self, values: np.ndarray) -> sparse.csr_matrix:
         """Lay out one value a pair as genes x peaks."""
         return sparse.csr_matrix((values, (self.gene, self.peak)), shape=(self.n_genes, len(self.width)))

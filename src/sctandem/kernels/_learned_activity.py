@@ -172,6 +172,46 @@ class LearnedWeights:
         return cls(**plain, state=PeakState(**state))
 
 
+def learn_crossed(
+    counts: sparse.csr_matrix,
+    expression: sparse.csr_matrix,
+    pairs: WindowPairs,
+    *,
+    chromosome: np.ndarray,
+    n_folds: int = N_FOLDS,
+    rng: RNG = 0,
+) -> list[tuple[list[str], LearnedWeights]]:
+    """Learn weights for the genes of some chromosomes from those of all others.
+
+    A score of a gene by weights that have seen its expression holds some of the noise of that expression.
+
+    Parameters
+    ----------
+    counts, expression, pairs, chromosome, rng
+        As for :func:`learn`.
+    n_folds
+        In how many parts the chromosomes fall.
+
+    Returns
+    -------
+    For each part its chromosomes, and the weights. No genes of other parts have weights there.
+
+    Raises
+    ------
+    ValueError
+        When without one of the parts too little is left to learn from, see :func:`learn`.
+    """
+    fold = chromosome_folds(chromosome, n_folds)
+    found = []
+    for held in range(fold.max() + 1):
+        # genes that do not vary are not learned from
+        seen = sparse.csr_matrix(expression @ sparse.diags((fold != held).astype(float)))
+        seen.eliminate_zeros()
+        weights = learn(counts, seen, pairs, chromosome=chromosome, rng=rng)
+        found.append((sorted(set(chromosome[fold == held].tolist())), weights))
+    return found
+
+
 def learn(
     counts: sparse.csr_matrix,
     expression: sparse.csr_matrix | np.ndarray,

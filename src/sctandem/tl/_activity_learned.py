@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from sctandem._open_chromatin import cell_numbers
 from sctandem.genome import window_pairs
 from sctandem.kernels._activity_features import WindowPairs, starts_between
 from sctandem.kernels._gene_activity import Intervals, Pairs, overlaps
-from sctandem.kernels._learned_activity import LearnedWeights, learn
+from sctandem.kernels._learned_activity import LearnedWeights, learn, learn_crossed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
+logger = logging.getLogger(__name__)
 
 #: Reach of the windows that weights are learned in, bp to both sides of the TSS.
 WINDOW = 100_000
@@ -30,10 +33,11 @@ _COLUMNS = ["chrom", "start", "end"]
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Weights and the peaks that they were learned with."""
+    """Weights and the peaks that they were learned with; and for the genes of some chromosomes weights learned without them."""
 
     weights: LearnedWeights
     peaks: pd.DataFrame
+    crossed: tuple[tuple[list[str], LearnedWeights], ...] = ()
 
     def saved(self) -> dict[str, Any]:
         """Return what is written."""
@@ -137,6 +141,7 @@ def learn_from(
     *,
     layer: str | None,
     size_factor_key: str | None,
+    crossed: bool,
 ) -> Learned:
     """Learn weights from cells with both.
 
@@ -154,6 +159,8 @@ def learn_from(
         Of the counts of peaks.
     size_factor_key
         Column of the expression's `obs` with library sizes, or `None` for the sums of counts.
+    crossed
+        Whether to learn weights without the genes of each chromosome as well.
 
     Returns
     -------
@@ -173,12 +180,29 @@ def learn_from(
     measured = loci[loci.index.isin(rna.var_names)]
     pairs = window_features(measured, peaks, loci)
     values = expression(mdata, named["rna"], measured.index, size_factor_key)
-    return Learned(learn(_numbers(counts), values, pairs, chromosome=measured["chrom"].to_numpy(str)), peaks)
+    chromatin, chromosome = _numbers(counts), measured["chrom"].to_numpy(str)
+    weights = learn(chromatin, values, pairs, chromosome=chromosome)
+    try:
+        parts = tuple(learn_crossed(chromatin, values, pairs, chromosome=chromosome)) if crossed else ()
+    except ValueError:
+        parts = ()
+        logger.warning(
+            "too few genes or chromosomes to learn the weights of a gene from others: scores of genes that were learned from "
+            "hold some of the noise of their own expression"
+        )
+    return Learned(weights, peaks, parts)
 
 
-def apply(weights: LearnedWeights, matrix: Any, loci: pd.DataFrame, peaks: pd.DataFrame) -> tuple[Pairs, np.ndarray]:
+def apply(learned: Learned, matrix: Any, loci: pd.DataFrame, peaks: pd.DataFrame) -> tuple[Pairs, np.ndarray]:
     """Weigh the pairs of data, and score their genes; the scores are cells x genes, float32."""
-    pairs = window_features(loci, peaks, loci)
-    weight = weights.weights(pairs)
+    pairs, counts, chrom = window_features(loci, peaks, loci), _numbers(matrix), loci["chrom"].astype(str)
+    weight = np.zeros(len(pairs.gene))
+    scores = np.zeros((counts.shape[0], len(loci)), dtype=np.float32)
+    crossed = [(chrom.isin(names).to_numpy(), weights) for names, weights in learned.crossed]
+    rest = ~np.logical_or.reduce([genes for genes, _ in crossed] or [np.zeros(len(loci), dtype=bool)])
+    for genes, weights in [*crossed, (rest, learned.at(peaks))]:
+        part = pairs.at(genes)
+        weight[genes[pairs.gene]] = weights.weights(part)
+        scores[:, genes] = weights.scores(counts, part)
     order = np.lexsort((pairs.gene, pairs.peak))
-    return Pairs(pairs.peak[order], pairs.gene[order], weight[order]), weights.scores(_numbers(matrix), pairs)
+    return Pairs(pairs.peak[order], pairs.gene[order], weight[order]), scores

@@ -87,7 +87,7 @@ def from_peaks(
         learned = _learned(
             data, genes, named, (loci, peaks), reference=reference, layer=layer, size_factor_key=size_factor_key
         )
-        pairs, scores = apply(learned.at(peaks), matrix, loci, peaks)
+        pairs, scores = apply(learned, matrix, loci, peaks)
     else:
         pairs = archr_pairs(intervals, archr_reach(places)) if weights == "archr" else body_pairs(intervals, places)
     sources = Sources.of(intervals, pairs, places, rule)
@@ -97,6 +97,7 @@ def from_peaks(
     if learned is not None:
         sums.scores, extra[GeneActivityKeys().learned] = scores, learned.saved()
         params["learned_from"] = "data" if reference is None else "reference"
+        params["cross_fitted"] = bool(learned.crossed)
     return Found(sums, params | sums.params(rule), weight_table(sources, loci.index, atac.var_names), extra)
 
 
@@ -114,7 +115,7 @@ def _learned(
     if isinstance(reference, Mapping):
         return Learned.read(reference)
     if reference is None:
-        return learn_from(data, named, *own, layer=layer, size_factor_key=size_factor_key)
+        return learn_from(data, named, *own, layer=layer, size_factor_key=size_factor_key, crossed=True)
     hint = (
         "It has expression and peaks of the same cells; or give uns['gene_activity']['learned'] of an earlier result."
     )
@@ -122,7 +123,7 @@ def _learned(
     roles = check_modalities(reference, {role: name for role, name in named.items() if name in reference.mod})
     peaks = peak_coordinates(reference.mod[roles["atac"]])
     loci, _ = find_genes(reference, genes, roles, peaks["chrom"].unique(), weights="learned", signal="peaks")
-    return learn_from(reference, roles, loci, peaks, layer=layer, size_factor_key=size_factor_key)
+    return learn_from(reference, roles, loci, peaks, layer=layer, size_factor_key=size_factor_key, crossed=False)
 
 
 def find_genes(

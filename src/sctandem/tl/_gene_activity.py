@@ -149,9 +149,9 @@ def gene_activity(
     ``"learned"``: peaks within 100 kb of the TSS; the file ``kernels/_learned_activity.py`` has the model. Peaks of other data stand for those
     learned with that they overlap most, and count for nothing where they overlap none. The counts of a peak go to the gene
     with its largest weight, and to none where no weight is positive. The peaks are held in memory, and the scores are dense.
-    Learned from `data` itself, the scores have seen the expression of its genes and cells, and do not tell how well chromatin predicts it: learned
-    from expression exchanged between cells at random they still correlate with that (mean Pearson 0.016 a gene in 2,641 A549 cells, 0.056 in
-    a simulation of 400 genes), and not with any that was held out. Give a `reference` of other cells, and hold genes out, to hold scores against expression.
+    Learned from `data` itself, each gene is scored by weights that were learned from the genes of other chromosomes (``cross_fitted`` in ``params``), so that a score
+    holds nothing of the expression that it may be held against: the genes of a quarter of the chromosomes at a time are left out. With a `reference` nothing is left out: one of the same cells
+    gives scores that have seen their expression (learned from expression exchanged between cells at random they still correlate with it, 0.016 a gene on average in 2,641 A549 cells).
 
     Scores near several genes count for each, so they do not add up to the input; the counts do. As counts they fit models
     of counts; the scores of ``"gene_body"`` from cut sites do too.
