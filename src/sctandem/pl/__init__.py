@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sctandem.pl._programme_skill import programme_skill
     from sctandem.pl._proportions import proportions
     from sctandem.pl._volcano import volcano
+    from sctandem.pl._waypoints import waypoints
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -43,5 +44,6 @@ __getattr__, __dir__, __all__ = attach(
         "programme_skill": "._programme_skill",
         "proportions": "._proportions",
         "volcano": "._volcano",
+        "waypoints": "._waypoints",
     },
 )

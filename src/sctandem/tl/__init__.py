@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
     from sctandem.tl._sequence_deviations import sequence_deviations
+    from sctandem.tl._waypoints import waypoints
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -37,5 +38,6 @@ __getattr__, __dir__, __all__ = attach(
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",
         "sequence_deviations": "._sequence_deviations",
+        "waypoints": "._waypoints",
     },
 )
