@@ -151,6 +151,30 @@ def lineage_probabilities(affinity: np.ndarray, region: np.ndarray) -> tuple[np.
     return fates / fates.sum(axis=1, keepdims=True), ahead
 
 
+def progress(affinity: np.ndarray, region: np.ndarray, fates: np.ndarray) -> np.ndarray:
+    """Say how far along its lineages a point is.
+
+    Parameters
+    ----------
+    affinity
+        Weights of the steps, points x points.
+    region
+        As for `lineage_probabilities`.
+    fates
+        Probabilities of the terminals, points x terminals.
+
+    Returns
+    -------
+    For each point the probability that a random walk comes to a terminal before the root, the terminals taken one at a time and averaged
+    by their probabilities. On a tree it rises evenly along each lineage and stays the same on side branches.
+    """
+    found = np.zeros(len(region))
+    for terminal in range(fates.shape[1]):
+        ends = np.select([region == 0, region == terminal + 1], [0, 1], -1)
+        found += fates[:, terminal] * absorption(affinity, ends)[:, 1]
+    return found
+
+
 def _check_reached(affinity: np.ndarray, region: np.ndarray) -> None:
     """Check that a walk from any point comes to an end."""
     n = len(region)

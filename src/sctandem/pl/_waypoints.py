@@ -113,7 +113,8 @@ def _draw_time(
 ) -> None:
     """Draw cells by pseudotime, and the waypoints with the likeliest step from each."""
     size = _size(len(place))
-    drawn = ax.scatter(*place.T, c=time, s=size, cmap="viridis", vmin=0, vmax=1, linewidths=0, rasterized=True)
+    top = float(np.quantile(time, 0.99)) or 1.0  # a few cells far away would take all colours
+    drawn = ax.scatter(*place.T, c=time, s=size, cmap="viridis", vmin=0, vmax=top, linewidths=0, rasterized=True)
     edges = found[keys.edges].drop_duplicates(keys.source)
     lines = np.stack([_at(adata, place, edges[end]) for end in (keys.source, keys.target)], axis=1)
     ax.add_collection(LineCollection(list(lines), colors=INK, linewidths=0.4, alpha=0.6))
@@ -122,7 +123,7 @@ def _draw_time(
     ax.scatter(*where.T, s=4, c=INK, linewidths=0)
     root = (table[keys.role] == keys.root).to_numpy()
     ax.scatter(*where[root].T, s=55, marker="s", facecolor="white", edgecolor=INK, linewidths=1.4, zorder=4)
-    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.01)
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.01, extend="max" if top < 1 else "neither")
     bar.set_label("Pseudotime", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
     _bare(ax, "Waypoints and likeliest steps")
@@ -193,8 +194,9 @@ def _draw_tree(
         label = ", ".join(f"{row[keys.tf]} {'↑' if row[keys.effect] > 0 else '↓'}" for _, row in drivers.iterrows())
         if label:
             ax.annotate(
-                label, (when, ends[0][1]), (3, 3), textcoords="offset points", fontsize=SMALL, color=INK, va="bottom"
-            )
+                label, (when, np.mean([end[1] for end in ends])), (4, 0), textcoords="offset points",
+                fontsize=SMALL, color=INK, va="center", bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"}, zorder=4,
+            )  # fmt: skip
     ax.scatter(0, _middle_of(order, height), s=45, marker="s", facecolor="white", edgecolor=INK, zorder=3)
     for name in order:
         ax.scatter(terminals.loc[name, keys.time], height[name], s=40, color=colors[names.index(name)], zorder=3)
