@@ -234,7 +234,9 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for name in SETS:
         means = frame[frame["set"] == name].groupby("method")["spearman"].mean()
         out.append(
-            _target(f"Pseudotime, {name}: rank correlation at least that of sc.tl.dpt and Palantir", means, (DPT, PALANTIR))
+            _target(
+                f"Pseudotime, {name}: rank correlation at least that of sc.tl.dpt and Palantir", means, (DPT, PALANTIR)
+            )
         )
     given = frame[frame["set"] == "simulation, terminals given"]
     means = given.groupby("method")["brier"].mean() if "brier" in given else pd.Series(dtype=float)
@@ -247,7 +249,11 @@ def _target(target: str, means: pd.Series, peers: tuple[str, ...]) -> dict[str, 
         return {"target": target, "measured": "", "met": "not measured"}
     shown = ", ".join(f"{peer} {abs(means[peer]):.3f}" for peer in peers)
     met = all(means[OWN] >= means[peer] for peer in peers)
-    return {"target": target, "measured": f"{abs(means[OWN]):.3f}; {shown} (mean of seeds)", "met": "yes" if met else "no"}
+    return {
+        "target": target,
+        "measured": f"{abs(means[OWN]):.3f}; {shown} (mean of seeds)",
+        "met": "yes" if met else "no",
+    }
 
 
 def data() -> list[Path]:

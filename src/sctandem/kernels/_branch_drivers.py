@@ -9,7 +9,7 @@ import numpy as np
 #: Draws of the null.
 N_DRAWS = 9999
 #: Smooth patterns in the first band of the null; every further band has twice as many.
-FIRST_BAND = 8
+FIRST_BAND = 4
 #: Values in one block of draws.
 _VALUES = 20_000_000
 

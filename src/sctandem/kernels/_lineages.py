@@ -236,9 +236,7 @@ def branch_points(distance: np.ndarray, root: int, terminals: list[int]) -> list
         groups[tuple(sorted(a + b))] = len(made)
         made.append((min(a, b), max(a, b), int(ways.argmin())))
     last = len(made) - 1
-    return [
-        BranchPoint(last - children[i] if i in children else -1, *made[i]) for i in range(last, -1, -1)
-    ]
+    return [BranchPoint(last - children[i] if i in children else -1, *made[i]) for i in range(last, -1, -1)]
 
 
 def segments(
@@ -266,5 +264,3 @@ def segments(
             if now[cell] == here:
                 now[cell] = point.left if left[cell] else point.right
     return now
-
-

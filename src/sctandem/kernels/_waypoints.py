@@ -28,10 +28,13 @@ class Diffusion:
         Coordinates in which Euclidean distance is that of diffusion over all numbers of steps, cells x components.
     tree
         Coordinates in which squared Euclidean distance is the commute time, which adds up along a tree; smoothed, cells x components.
+    time
+        Coordinates between the two: Euclidean distance rises nearly evenly along a chain; smoothed, cells x components.
     """
 
     walk: np.ndarray
     tree: np.ndarray
+    time: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,11 @@ def diffusion_map(affinity: sparse.csr_matrix) -> Diffusion:
     values = np.clip(values[1:], 0, 1 - 1e-12)
     vectors = vectors[:, 1:] / np.sqrt(degree / degree.sum())[:, None]
     step = sparse.csr_array(sparse.diags_array(1 / degree) @ even)
-    tree = vectors / np.sqrt(1 - values)
+    summed = values / (1 - values)
     return Diffusion(
-        walk=(vectors * (values / (1 - values)))[:, :N_WALK], tree=step @ (step @ tree)
+        walk=(vectors * summed)[:, :N_WALK],
+        tree=step @ (step @ (vectors / np.sqrt(1 - values))),
+        time=step @ (vectors * summed**0.75),
     )
 
 

@@ -82,8 +82,8 @@ def waypoints(
     if axes is None:
         height = max(3.6, 0.35 * fates.shape[1] + 1)
         axes = plt.subplots(1, 3, figsize=(12.5, height), layout="constrained", width_ratios=(4.4, 3.8, 4.3))[1]
-    _draw_time(axes[0], adata, place, time, found, keys)
-    _draw_fates(axes[1], adata, place, fates, colors, found, keys)
+    _draw_time(axes[0], adata, place, time, found=found, keys=keys)
+    _draw_fates(axes[1], adata, place, fates, colors=colors, found=found, keys=keys)
     _draw_tree(axes[2], found, list(fates.columns), colors, keys)
     return cast("Figure", axes[0].figure)
 
@@ -109,7 +109,13 @@ def _at(adata: AnnData, place: np.ndarray, cells: pd.Series) -> np.ndarray:
 
 
 def _draw_time(
-    ax: Axes, adata: AnnData, place: np.ndarray, time: np.ndarray, found: dict[str, pd.DataFrame], keys: WaypointKeys
+    ax: Axes,
+    adata: AnnData,
+    place: np.ndarray,
+    time: np.ndarray,
+    *,
+    found: dict[str, pd.DataFrame],
+    keys: WaypointKeys,
 ) -> None:
     """Draw cells by pseudotime, and the waypoints with the likeliest step from each."""
     size = _size(len(place))
@@ -134,6 +140,7 @@ def _draw_fates(
     adata: AnnData,
     place: np.ndarray,
     fates: pd.DataFrame,
+    *,
     colors: list[str],
     found: dict[str, pd.DataFrame],
     keys: WaypointKeys,
@@ -211,7 +218,7 @@ def _draw_tree(
 
 
 def _middle_of(side: Sequence[str], height: dict[str, float]) -> float:
-    """The level of several lineages."""
+    """Return the level of several lineages."""
     return float(np.mean([height[name] for name in side]))
 
 

@@ -93,7 +93,9 @@ def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | 
     if isinstance(activity, str):
         slot = f"adata.obsm[{activity!r}]"
         if activity not in adata.obsm:
-            msg = f"adata.obsm has no {activity!r}; it has {listed(adata.obsm)}. A list of genes takes their expression."
+            msg = (
+                f"adata.obsm has no {activity!r}; it has {listed(adata.obsm)}. A list of genes takes their expression."
+            )
             raise KeyError(msg)
         table = adata.obsm[activity]
         names = list(map(str, table.columns)) if isinstance(table, pd.DataFrame) else None

@@ -26,11 +26,12 @@ JOIN = " | "
 
 @dataclass(frozen=True, slots=True)
 class Manifold:
-    """Cells of the waypoints, the walk and the distances between them; `root` and `tips` are positions among the waypoints."""
+    """Cells of the waypoints, the walk and commute times between them, how far cells are away from the root; `root` and `tips` are positions among the waypoints."""
 
     cells: np.ndarray
     walk: WaypointWalk
     commute: np.ndarray
+    away: np.ndarray
     root: int
     tips: list[int]
     lengths: np.ndarray
@@ -49,24 +50,23 @@ class PerCell:
 def tables_of(
     found: Manifold,
     fates: np.ndarray,
-    time: np.ndarray,
+    times_of: tuple[np.ndarray, np.ndarray],
     names: list[str],
     cells: pd.Index,
+    *,
     keys: WaypointKeys,
     factors: tuple[np.ndarray, list[str]] | None,
-    *,
     rng: np.random.Generator,
     given: bool,
 ) -> tuple[dict[str, pd.DataFrame], PerCell]:
-    """Give the tables of the waypoints, and what each cell gets; `fates` and `time` are those of the waypoints."""
+    """Give the tables of the waypoints, and what each cell gets; `fates` are those of the waypoints, times of these and of the cells."""
     from sctandem.kernels._lineages import branch_points, segments
 
+    time, each_time = times_of
     points = branch_points(found.commute, found.root, found.tips)
     times = _rising(points, time)
-    mixture = found.walk.mixture
-    each = mixture @ fates
+    each = found.walk.mixture @ fates
     each = each / each.sum(axis=1, keepdims=True)
-    each_time = np.clip(mixture @ time, 0, 1)
     logs = np.log(each, where=each > 0, out=np.zeros_like(each))
     open_to = [JOIN.join(names[i] for i in sides) for sides in segments(each, each_time, points, times)]
     every = [JOIN.join(names)] + [
@@ -97,7 +97,7 @@ def tables_of(
         },
     }
     made = {name: text_rows(pd.DataFrame(table)) for name, table in tables.items()}
-    made[keys.drivers] = _driver_table(found, fates, time, points, times, factors, keys, rng=rng)
+    made[keys.drivers] = _driver_table(found, fates, time, points, times, factors=factors, keys=keys, rng=rng)
     return made, per_cell
 
 
@@ -130,9 +130,9 @@ def _driver_table(
     time: np.ndarray,
     points: list[BranchPoint],
     times: np.ndarray,
+    *,
     factors: tuple[np.ndarray, list[str]] | None,
     keys: WaypointKeys,
-    *,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Test every factor at every branch point."""
@@ -161,4 +161,3 @@ def _driver_table(
         strength = pd.Series(-np.abs(tested.correlation))
         parts.append(pd.DataFrame(columns).iloc[np.lexsort([strength, tested.p_value])])
     return text_rows(pd.concat(parts))
-

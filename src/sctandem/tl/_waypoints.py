@@ -75,7 +75,8 @@ def waypoints(
 
     `adata.obs["<key_added>_pseudotime"]` : :class:`pandas.Series` (dtype ``float64``)
         From 0 at the root to 1. With `terminal`, the probability that a random walk comes to a terminal cell before it comes to the
-        root, averaged over lineages by their probabilities: 1 at every terminal cell. Without, the commute time from the root, divided by the longest.
+        root, averaged over lineages by their probabilities: 1 at every terminal cell. Without, the
+        diffusion distance from the root, divided by the longest.
     `adata.obs["<key_added>_branch"]` : :class:`pandas.Series` (dtype ``category``)
         Lineages that are open to the cell, joined by ``" | "``.
     `adata.obs["<key_added>_entropy"]` : :class:`pandas.Series` (dtype ``float64``)
@@ -114,7 +115,8 @@ def waypoints(
     come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 1 % of the waypoints. With `change`, an edge is
     first multiplied by :math:`e^{4\cos}` of the change and the difference in expression.
 
-    Commute times add up along a tree. Terminal cells are found as its tips: that farthest from the root, then again and again the
+    The diffusion distance of pseudotime weights components by :math:`(\lambda / (1 - \lambda))^{3/4}`, between commute times (1/2) and
+    diffusion pseudotime (1). Commute times add up along a tree. Terminal cells are found as its tips: that farthest from the root, then again and again the
     point farthest from the tree spanned so far, while it adds at least 15 % of the longest branch. Of a short lineage, or one that few
     cells enter, the tip is missed; outliers are taken for tips. Each tip that is wrong takes part of the probabilities.
 
@@ -168,15 +170,32 @@ def waypoints(
         affinity = directed(affinity, *(waypoint_means(mixture, values) for values in moved), STRENGTH)
     region = end_regions(found.commute, [found.root, *found.tips])
     fates, ahead = lineage_probabilities(affinity, region)
-    away = found.commute[found.root]
-    time = progress(found.walk.affinity, region, fates) if named else away / away.max()
+    if named:
+        time = progress(found.walk.affinity, region, fates)
+        when = np.clip(mixture @ time, 0, 1)
+    else:
+        when = found.away / found.away.max()
+        time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
     keys = WaypointKeys(key_added)
     tables, per_cell = tables_of(
-        found, fates, time, names, adata.obs_names, keys, factors, rng=np.random.default_rng(seed), given=bool(named)
+        found,
+        fates,
+        (time, when),
+        names,
+        adata.obs_names,
+        keys=keys,
+        factors=factors,
+        rng=np.random.default_rng(seed),
+        given=bool(named),
     )
     tables[keys.edges] = edge_table(conditioned(affinity, ahead), adata.obs_names[found.cells], keys)
-    params = {"use_rep": use_rep, "root": str(adata.obs_names[found.cells[found.root]]), "n_waypoints": int(n_waypoints), "seed": seed}
+    params = {
+        "use_rep": use_rep,
+        "root": str(adata.obs_names[found.cells[found.root]]),
+        "n_waypoints": int(n_waypoints),
+        "seed": seed,
+    }
     params |= {"activity": activity if isinstance(activity, str) else list(activity)} if activity is not None else {}
     params |= {"change": change} if change is not None else {}
     result = working_copy(adata, copy=copy)
@@ -221,7 +240,8 @@ def _manifold(
     else:
         found, lengths = find_terminals(commute, start)
         lengths = lengths / lengths[0]
-    return Manifold(cells, waypoint_walk(diffusion.walk, cells, N_NEIGHBORS), commute, start, found, lengths)
+    away = np.linalg.norm(diffusion.time - diffusion.time[root], axis=1)
+    return Manifold(cells, waypoint_walk(diffusion.walk, cells, N_NEIGHBORS), commute, away, start, found, lengths)
 
 
 def _middle(diffusion: Diffusion, cells: np.ndarray) -> int:
@@ -258,4 +278,7 @@ def _names(adata: AnnData, root: Any, cells: np.ndarray) -> list[str]:
     if isinstance(root, str):
         return [str(adata.obs_names[cell]) for cell in cells]
     groups = adata.obs[root[0]].astype(str).to_numpy()[cells]
-    return [group if n == 0 else f"{group} ({n + 1})" for group, n in zip(groups, pd.Series(groups).groupby(groups).cumcount(), strict=True)]
+    return [
+        group if n == 0 else f"{group} ({n + 1})"
+        for group, n in zip(groups, pd.Series(groups).groupby(groups).cumcount(), strict=True)
+    ]
