@@ -74,7 +74,7 @@ def test_a_tree_with_two_arms(followed):
     assert np.abs(obs.loc[trunk, "waypoints_pseudotime"] - along).max() < 0.15
     branch = followed.uns["waypoints"]["branches"]
     assert branch[["left", "right", "parent"]].to_numpy().tolist() == [["left", "right", ""]]
-    assert branch["pseudotime"][0] == pytest.approx(0.5, abs=0.12)
+    assert branch["pseudotime"].iloc[0] == pytest.approx(0.5, abs=0.12)
     kind = np.where(trunk, "left | right", obs["kind"].astype(str))
     assert (kind == obs["waypoints_branch"].astype(str)).mean() > 0.9
 
@@ -97,7 +97,7 @@ def test_drivers(followed):
     assert table.loc["driver", "effect"] > 0.5
     assert table.loc["driver", "correlation"] > 0.9
     assert table.loc["noise", "p_value"] > 0.05
-    assert abs(table.loc["clock", "effect"]) < 0.2
+    assert table.loc["clock", "p_value"] > 0.05
     assert (table["fdr"] >= table["p_value"]).all()
     assert followed.uns["found"]["drivers"].empty
     genes = td.tl.waypoints(followed, "root", ENDS, activity=["G1", "G2"], rng=0, copy=True)
@@ -164,7 +164,7 @@ def test_change_points_to_a_lineage(followed):
     ahead = np.zeros(adata.shape)
     ahead[:, 0], ahead[:, 1] = -1, 1
     adata.layers["change"] = ahead
-    adata.layers["back"] = np.where(np.arange(3) == 0, ahead, 0)
+    adata.layers["other"] = ahead[:, [0, 2, 1]]
     td.tl.waypoints(adata, "root", ENDS, change="change", rng=0)
     trunk = adata.obs["kind"] == "trunk"
     assert adata.obsm["lineage_probabilities"].loc[trunk, "left"].mean() > 0.8
@@ -172,8 +172,8 @@ def test_change_points_to_a_lineage(followed):
     adata.layers["change"][:, 2] = np.nan  # a gene without a prediction
     td.tl.waypoints(adata, "root", ENDS, change="change", rng=0)
     assert adata.obsm["lineage_probabilities"].loc[trunk, "left"].mean() > 0.8
-    td.tl.waypoints(adata, "root", ENDS, change="back", rng=0)
-    assert adata.obsm["lineage_probabilities"].loc[trunk, "left"].mean() == pytest.approx(0.5, abs=0.1)
+    td.tl.waypoints(adata, "root", ENDS, change="other", rng=0)
+    assert adata.obsm["lineage_probabilities"].loc[trunk, "left"].mean() < 0.2
 
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Neighbours of a cell, and of a waypoint.
 N_NEIGHBORS = 30
 #: How much the predicted change directs the edges.
-STRENGTH = 4.0
+STRENGTH = 2.0
 
 
 def waypoints(
@@ -113,7 +113,8 @@ def waypoints(
     A diffusion map of the graph of 30 nearest neighbours gives coordinates in which waypoints are drawn by max-min distance (as in
     Palantir). Waypoints form a random walk. Lineage probabilities are those of absorption at the terminal cells for walks that do not
     come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 1 % of the waypoints. With `change`, an edge is
-    first multiplied by :math:`e^{4\cos}` of the change and the difference in expression.
+    first multiplied by :math:`e^{2\cos}` of the change and the difference in expression; where the
+    predicted change is mostly noise, so are the probabilities.
 
     The diffusion distance of pseudotime weights components by :math:`(\lambda / (1 - \lambda))^{3/4}`, between commute times (1/2) and
     diffusion pseudotime (1). Commute times add up along a tree. Terminal cells are found as its tips: that farthest from the root, then again and again the
