@@ -120,15 +120,19 @@ def _draw_time(
     """Draw cells by pseudotime, and the waypoints with the likeliest step from each."""
     size = _size(len(place))
     top = float(np.quantile(time, 0.99)) or 1.0  # a few cells far away would take all colours
-    drawn = ax.scatter(*place.T, c=time, s=size, cmap="viridis", vmin=0, vmax=top, linewidths=0, rasterized=True)
+    drawn = ax.scatter(
+        place[:, 0], place[:, 1], c=time, s=size, cmap="viridis", vmin=0, vmax=top, linewidths=0, rasterized=True
+    )
     edges = found[keys.edges].drop_duplicates(keys.source)
     lines = np.stack([_at(adata, place, edges[end]) for end in (keys.source, keys.target)], axis=1)
     ax.add_collection(LineCollection(list(lines), colors=INK, linewidths=0.4, alpha=0.6))
     table = found[keys.waypoints]
     where = _at(adata, place, table[keys.cell])
-    ax.scatter(*where.T, s=4, c=INK, linewidths=0)
+    ax.scatter(where[:, 0], where[:, 1], s=4, c=INK, linewidths=0)
     root = (table[keys.role] == keys.root).to_numpy()
-    ax.scatter(*where[root].T, s=55, marker="s", facecolor="white", edgecolor=INK, linewidths=1.4, zorder=4)
+    ax.scatter(
+        where[root, 0], where[root, 1], s=55, marker="s", facecolor="white", edgecolor=INK, linewidths=1.4, zorder=4
+    )
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.01, extend="max" if top < 1 else "neither")
     bar.set_label("Pseudotime", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
@@ -151,9 +155,9 @@ def _draw_fates(
     best = share.argmax(axis=1)
     sure = share.max(axis=1) if n == 1 else (share.max(axis=1) - 1 / n) / (1 - 1 / n)
     shade = _GREY + sure[:, None] * (np.array([to_rgb(color) for color in colors])[best] - _GREY)
-    ax.scatter(*place.T, c=shade, s=_size(len(place)), linewidths=0, rasterized=True)
+    ax.scatter(place[:, 0], place[:, 1], c=shade, s=_size(len(place)), linewidths=0, rasterized=True)
     where = _at(adata, place, found[keys.terminals][keys.cell])
-    ax.scatter(*where.T, s=60, c=colors, edgecolor=INK, linewidths=1.2, zorder=4)
+    ax.scatter(where[:, 0], where[:, 1], s=60, c=colors, edgecolor=INK, linewidths=1.2, zorder=4)
     middle = np.nanmean(place, axis=0)
     for name, at in zip(fates.columns, where, strict=True):
         if np.isfinite(at).all():

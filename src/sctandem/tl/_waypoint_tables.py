@@ -155,8 +155,13 @@ def _driver_table(
             weight = np.where(time >= before, left + right, 0)
         side = (left - right) / np.maximum(left + right, 1e-12)
         tested = branch_drivers(values, side, time, weight, bands, rng=rng)
-        columns = {keys.branch: str(i), keys.tf: np.array(factors[1], dtype=object), keys.effect: tested.effect}
-        columns |= {keys.correlation: tested.correlation, keys.n_waypoints: int((weight > 0.5).sum())}
+        columns = {
+            keys.branch: np.full(len(factors[1]), str(i), dtype=object),
+            keys.tf: np.array(factors[1], dtype=object),
+            keys.effect: tested.effect,
+        }
+        columns |= {keys.correlation: tested.correlation}
+        columns[keys.n_waypoints] = np.full(len(factors[1]), (weight > 0.5).sum(), dtype=np.int64)
         columns |= {keys.p_value: tested.p_value, keys.fdr: false_discovery_control(tested.p_value)}
         strength = pd.Series(-np.abs(tested.correlation))
         parts.append(pd.DataFrame(columns).iloc[np.lexsort([strength, tested.p_value])])

@@ -168,7 +168,8 @@ def waypoints(
     found = _manifold(adata, points, starts, ends, n_waypoints=int(n_waypoints), seed=seed)
     affinity, mixture = found.walk.affinity, found.walk.mixture
     if moved is not None:
-        affinity = directed(affinity, *(waypoint_means(mixture, values) for values in moved), STRENGTH)
+        now, ahead_of_now = (waypoint_means(mixture, values) for values in moved)
+        affinity = directed(affinity, now, ahead_of_now, STRENGTH)
     region = end_regions(found.commute, [found.root, *found.tips])
     fates, ahead = lineage_probabilities(affinity, region)
     if named:
