@@ -30,8 +30,7 @@ def test_the_published_order():
     assert part._order(-when, kind)["spearman"] == pytest.approx(-found["spearman"])
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("method", [part.OWN, part.DPT, "distance"])
+@pytest.mark.parametrize("method", [part.OWN, "distance"])
 def test_every_method_follows_a_line(method):
     rng = np.random.default_rng(0)
     x = np.sort(rng.random(300))
