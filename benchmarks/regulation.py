@@ -5,12 +5,12 @@ from __future__ import annotations
 from benchmarks._parts import Parts
 
 TEXT = """\
-Binding sites from ChIP-exo, beside the simplest thing an expert would try. What is not told otherwise ran on one thread."""
+Binding sites from ChIP-exo and lineages over waypoints, beside the simplest things an expert would try and the tools in use. What is not told otherwise ran on one thread."""
 
 BENCHMARK = Parts(
     name="regulation",
     prefix="regulation",
-    parts=("chipexo",),
+    parts=("chipexo", "lineages"),
     title="Regulation",
     text=TEXT,
 )

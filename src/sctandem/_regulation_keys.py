@@ -25,3 +25,63 @@ class ChipexoKeys:
     plus: str = "plus"
     minus: str = "minus"
     n_sites: str = "n_sites"
+
+
+@dataclass(frozen=True, slots=True)
+class WaypointKeys:
+    """Slots of `tl.waypoints`: columns of `obs`, a table in `obsm`, and `uns[key]` with its tables and their columns."""
+
+    key: str = "waypoints"
+    params: str = PARAMS
+    waypoints: str = "waypoints"
+    edges: str = "edges"
+    terminals: str = "terminals"
+    branches: str = "branches"
+    drivers: str = "drivers"
+    cell: str = "cell"
+    role: str = "role"
+    time: str = "pseudotime"
+    lineage: str = "lineage"
+    length: str = "length"
+    given: str = "given"
+    branch: str = "branch"
+    parent: str = "parent"
+    left: str = "left"
+    right: str = "right"
+    source: str = "source"
+    target: str = "target"
+    probability: str = "probability"
+    tf: str = "tf"
+    effect: str = "effect"
+    correlation: str = "correlation"
+    n_waypoints: str = "n_waypoints"
+    p_value: str = "p_value"
+    fdr: str = "fdr"
+    root: str = "root"
+    terminal: str = "terminal"
+    waypoint: str = "waypoint"
+
+    @property
+    def pseudotime(self) -> str:
+        """`obs`: 0 at the root to 1 at terminal cells, float64."""
+        return f"{self.key}_pseudotime"
+
+    @property
+    def segment(self) -> str:
+        """`obs`: the part of the tree that a cell lies on, category."""
+        return f"{self.key}_branch"
+
+    @property
+    def entropy(self) -> str:
+        """`obs`: entropy of the lineage probabilities in nats, float64."""
+        return f"{self.key}_entropy"
+
+    @property
+    def probabilities(self) -> str:
+        """`obsm`: lineage probabilities, cells x lineages."""
+        return "lineage_probabilities" if self.key == "waypoints" else f"{self.key}_lineage_probabilities"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of `uns[key]`."""
+        return (self.waypoints, self.edges, self.terminals, self.branches, self.drivers)

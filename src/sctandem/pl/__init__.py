@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sctandem.pl._proportions import proportions
     from sctandem.pl._talens import talens
     from sctandem.pl._volcano import volcano
+    from sctandem.pl._waypoints import waypoints
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -45,5 +46,6 @@ __getattr__, __dir__, __all__ = attach(
         "proportions": "._proportions",
         "talens": "._talens",
         "volcano": "._volcano",
+        "waypoints": "._waypoints",
     },
 )

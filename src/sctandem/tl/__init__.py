@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sctandem.tl._programme_skill import programme_skill
     from sctandem.tl._sequence_deviations import sequence_deviations
     from sctandem.tl._talen_offtargets import talen_offtargets
+    from sctandem.tl._waypoints import waypoints
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -41,5 +42,6 @@ __getattr__, __dir__, __all__ = attach(
         "programme_skill": "._programme_skill",
         "sequence_deviations": "._sequence_deviations",
         "talen_offtargets": "._talen_offtargets",
+        "waypoints": "._waypoints",
     },
 )

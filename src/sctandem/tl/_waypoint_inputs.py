@@ -1,0 +1,137 @@
+"""What `tl.waypoints` is given: cells, a representation, activities and changes, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sctandem._checks import check_key, check_layer, check_n_cells, check_type, listed
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: Fewest cells from which a manifold is learned.
+FEWEST = 20
+
+
+def representation(adata: AnnData, use_rep: str) -> np.ndarray:
+    """Return the representation, checked, in double precision."""
+    check_type(use_rep, str, "use_rep")
+    slot = f"adata.obsm[{use_rep!r}]"
+    if use_rep not in adata.obsm:
+        msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
+        raise KeyError(msg)
+    points = adata.obsm[use_rep]
+    points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
+        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but a {type(points).__name__}; reduce it first."
+        raise ValueError(msg)
+    check_n_cells(len(points), FEWEST, "waypoints")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
+        raise ValueError(msg)
+    if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
+        msg = f"{slot} does not vary between cells: there is no way from one to another."
+        raise ValueError(msg)
+    return points.astype(np.float64)
+
+
+def find_cells(adata: AnnData, what: Any, name: str) -> np.ndarray:
+    """Return the cells that are meant: one by its name, or those with a value in a column of `obs`."""
+    if isinstance(what, str):
+        if what not in adata.obs_names:
+            hint = f"A group is given as (column, value), with a column of adata.obs: {listed(adata.obs.columns)}."
+            msg = f"{name}={what!r} is no cell: adata.obs_names has {listed(adata.obs_names, 3)}. {hint}"
+            raise KeyError(msg)
+        at = np.flatnonzero(adata.obs_names == what)
+        if len(at) > 1:
+            msg = f"{name}={what!r} is the name of {len(at)} cells; call `adata.obs_names_make_unique()` first."
+            raise ValueError(msg)
+        return at
+    if not isinstance(what, tuple) or len(what) != 2:
+        msg = f"{name}={what!r} is neither the name of a cell nor (column of adata.obs, value)."
+        raise TypeError(msg)
+    column = check_key(adata.obs, what[0], "adata.obs")
+    at = np.flatnonzero((column.astype(str) == str(what[1])).to_numpy())
+    if not len(at):
+        msg = f"{name}={what!r}: no cell has {what[1]!r} in adata.obs[{what[0]!r}], which has {listed(column.astype(str).unique(), 20)}."
+        raise ValueError(msg)
+    return at
+
+
+def terminal_names(terminal: Any) -> dict[str, Any] | None:
+    """Return the lineages and what ends them, or `None` where they are to be found."""
+    if terminal is None:
+        return None
+    if isinstance(terminal, str) or not isinstance(terminal, Mapping | Sequence):
+        msg = f"terminal={terminal!r} is neither a list of cells or (column, value), nor leads from lineages to them."
+        raise TypeError(msg)
+    if not len(terminal):
+        msg = "terminal is empty; None finds terminal cells."
+        raise ValueError(msg)
+    if isinstance(terminal, Mapping):
+        return {str(name): what for name, what in terminal.items()}
+    named = [(str(what[1]) if isinstance(what, tuple) and len(what) == 2 else str(what), what) for what in terminal]
+    if len({name for name, _ in named}) < len(named):
+        msg = f"terminal has a lineage twice: {listed([name for name, _ in named])}."
+        raise ValueError(msg)
+    return dict(named)
+
+
+def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | None:
+    """Return activities, cells x factors, and the names of the factors.
+
+    `activity` is a key of `obsm`, or a list of genes; `None` takes nothing.
+    """
+    if activity is None:
+        return None
+    if isinstance(activity, str):
+        slot = f"adata.obsm[{activity!r}]"
+        if activity not in adata.obsm:
+            msg = (
+                f"adata.obsm has no {activity!r}; it has {listed(adata.obsm)}. A list of genes takes their expression."
+            )
+            raise KeyError(msg)
+        table = adata.obsm[activity]
+        names = list(map(str, table.columns)) if isinstance(table, pd.DataFrame) else None
+        values = _dense(table.to_numpy() if isinstance(table, pd.DataFrame) else table)
+        names = names or [str(i) for i in range(values.shape[1])]
+    else:
+        names, slot = [str(gene) for gene in activity], "adata.X"
+        missing = [gene for gene in names if gene not in adata.var_names]
+        if missing or not names:
+            msg = f"activity: {listed(missing) if missing else 'no genes at all'}; not in adata.var_names ({listed(adata.var_names, 3)})."
+            raise KeyError(msg)
+        values = _dense(adata[:, names].X)
+    if not np.isfinite(values).all():
+        msg = f"{slot} has NaN or infinite values; leave those factors out."
+        raise ValueError(msg)
+    return values, names
+
+
+def predicted_change(adata: AnnData, change: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return expression and what it is predicted to change by, cells x genes; genes without a prediction (NaN) are left out."""
+    if change is None:
+        return None
+    check_type(change, str, "change", hint="It names a layer.")
+    ahead = _dense(check_layer(adata, change, "adata"))
+    known = np.isfinite(ahead).all(axis=0)
+    if not known.any() or not ahead[:, known].any():
+        msg = f"adata.layers[{change!r}] predicts no change at all: all genes are 0, or NaN in some cell."
+        raise ValueError(msg)
+    now = _dense(adata.X)[:, known]
+    if not np.isfinite(now).all():
+        msg = "adata.X has NaN or infinite values."
+        raise ValueError(msg)
+    return now, ahead[:, known]
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    """Give a matrix as a dense array in double precision."""
+    values = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    return values.astype(np.float64)
