@@ -280,7 +280,18 @@ def test_plot_marks_what_was_found(grammar):
     assert (i, j) in dots
     assert td.pl.motif_grammar(grammar).get_title(loc="left") == "one"
     assert "FDR ≤ 0.05" in ax.get_xlabel()  # what a dot is; below, where the squares leave no room for it
-    wide = td.pl.motif_grammar(grammar, n_motifs=20)
-    assert len(wide.get_yticklabels()) > 8
-    assert any("FDR ≤ 0.05" in text.get_text() for text in wide.texts)
-    assert not wide.get_xlabel()
+
+
+@pytest.mark.parametrize(("n", "inside"), [(8, False), (9, True)])
+def test_plot_puts_its_words_where_there_is_room(n, inside):
+    rows = [
+        {"group": "B", "motif_a": f"M{i}", "motif_b": f"M{j}", "test": "cooccurrence", "effect": 1.0, "spacing": -1}
+        for i in range(n)
+        for j in range(i)
+    ]
+    adata = AnnData(shape=(2, 3))
+    adata.uns["motif_grammar"] = {"table": pd.DataFrame(rows).assign(pvalue=0.01, fdr=0.02)}
+    ax = td.pl.motif_grammar(adata)
+    assert len(ax.get_yticklabels()) == n
+    assert any("FDR ≤ 0.05" in text.get_text() for text in ax.texts) == inside
+    assert ("FDR ≤ 0.05" in ax.get_xlabel()) != inside
