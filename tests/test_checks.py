@@ -89,6 +89,15 @@ def test_nonempty_in_every_form(tmp_path, monkeypatch, caplog, block):
     }
 
 
+def test_only_what_is_empty_is_named(caplog):
+    _checks.nonempty(sparse.csr_matrix([[1, 0, 0], [2, 0, 3]]), "X")
+    _checks.nonempty(sparse.csr_matrix([[1, 2], [0, 0]]), "Y")
+    assert [record.getMessage() for record in caplog.records] == [
+        "X: 1 features have no counts and are left out",
+        "Y: 1 cells have no counts and are left out",
+    ]
+
+
 def test_stored_zeros_are_no_counts_and_nothing_at_all_is_an_error():
     stored = sparse.csr_matrix(COUNTS)
     stored.data[:] = 0

@@ -167,7 +167,8 @@ def nonempty(matrix: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(msg)
     n_cells, n_features = int((~cells).sum()), int((~features).sum())
     if n_cells or n_features:
-        logger.warning("%s: %d cells and %d features have no counts and are left out", slot, n_cells, n_features)
+        empty = " and ".join(f"{n} {of}" for n, of in ((n_cells, "cells"), (n_features, "features")) if n)
+        logger.warning("%s: %s have no counts and are left out", slot, empty)
     return cells, features
 
 

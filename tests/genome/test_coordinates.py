@@ -85,3 +85,15 @@ def test_malformed_columns_are_shown(row, said):
 )
 def test_chromosomes_are_matched_where_that_is_clear(names, reference, matched):
     assert match_chromosomes(names, reference) == matched
+
+
+@pytest.mark.parametrize(
+    "columns", [{"feature_types": "Gene Expression"}, {"gene_ids": ["ENSG1", "ENSG2"]}], ids=["types", "identifiers"]
+)
+def test_genes_with_an_interval_are_no_peaks(columns):
+    genes = pd.DataFrame({"interval": ["chr1:10-20", "chr1:50-60"]}, index=["CD2", "MS4A1"]).assign(**columns)
+    with pytest.raises(ValueError, match=r"The 2 features, the first is 'CD2', are genes, not peaks"):
+        peak_coordinates(AnnData(np.ones((1, 2), dtype=np.float32), var=genes))
+    peaks = genes.assign(**({"feature_types": "Peaks"} if "feature_types" in columns else {"gene_ids": "chr1:10-20"}))
+    assert peak_coordinates(peaks)["start"].tolist() == [10, 50]
+    assert len(peak_coordinates(genes.set_axis(["chr1:10-20", "chr1:50-60"]))) == 2

@@ -197,7 +197,7 @@ def test_regions_elsewhere_and_beyond_are_logged(packed, caplog):
 def test_cells_that_are_not_there_are_logged(packed, caplog):
     with caplog.at_level(logging.INFO):
         counted = td.pp.count_fragments(packed, PEAK.set_axis(["chr1:0-9000"]), [*CELLS, "ACGT-9"])
-    assert "5 of 6 cells (83 %) have fragments that are in the file; without: 'ACGT-9'" in caplog.text
+    assert "5 of 6 cells (83 %) have fragments in the file; without: 'ACGT-9'" in caplog.text
     assert "WARNING" not in caplog.text
     assert counted.obs["n_fragments"]["ACGT-9"] == 0
     assert params(counted)["n_cells_found"] == 5

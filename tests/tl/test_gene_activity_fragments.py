@@ -192,7 +192,7 @@ def test_few_cells_in_the_file_are_warned_of(tmp_path, rng, caplog):
     td.tl.gene_activity(cells([*CELLS, "other"]), genes, fragments=path)
     assert "cells" not in caplog.text
     td.tl.gene_activity(cells([CELLS[0], "no1", "no2", "no3"]), genes, fragments=path)
-    assert "1 of 4 cells (25 %) have fragments that are in the file; without: 'no1', 'no2', 'no3'" in caplog.text
+    assert "1 of 4 cells (25 %) have fragments in the file; without: 'no1', 'no2', 'no3'" in caplog.text
 
 
 def test_real_fragments(shared_data):

@@ -255,6 +255,11 @@ def test_errors_name_what_is_wrong_and_leave_nothing_behind(planted, make, argum
 def test_get_names_what_is_there(grammar):
     with pytest.raises(ValueError, match="'one'"):
         td.get.motif_grammar(grammar, "three")
+    n_peaks = grammar.uns["motif_grammar"]["groups"].set_index("group").loc["two", "n_peaks"]
+    with pytest.raises(
+        ValueError, match=rf"no tests for the group 'two': it has {n_peaks} peaks of its own \(at least 20"
+    ):
+        td.pl.motif_grammar(grammar, "two")  # a group of cells, but with too few peaks
     with pytest.raises(ValueError, match="'cooccurrence'"):
         td.get.motif_grammar(grammar, test="distance")
     with pytest.raises(KeyError, match="motif_grammar"):
@@ -274,4 +279,19 @@ def test_plot_marks_what_was_found(grammar):
     i, j = sorted((names.index("M0"), names.index("M1")))
     assert (i, j) in dots
     assert td.pl.motif_grammar(grammar).get_title(loc="left") == "one"
-    assert any("FDR ≤ 0.05" in text.get_text() for text in ax.texts)  # what a dot is
+    assert "FDR ≤ 0.05" in ax.get_xlabel()  # what a dot is; below, where the squares leave no room for it
+
+
+@pytest.mark.parametrize(("n", "inside"), [(8, False), (9, True)])
+def test_plot_puts_its_words_where_there_is_room(n, inside):
+    rows = [
+        {"group": "B", "motif_a": f"M{i}", "motif_b": f"M{j}", "test": "cooccurrence", "effect": 1.0, "spacing": -1}
+        for i in range(n)
+        for j in range(i)
+    ]
+    adata = AnnData(shape=(2, 3))
+    adata.uns["motif_grammar"] = {"table": pd.DataFrame(rows).assign(pvalue=0.01, fdr=0.02)}
+    ax = td.pl.motif_grammar(adata)
+    assert len(ax.get_yticklabels()) == n
+    assert any("FDR ≤ 0.05" in text.get_text() for text in ax.texts) == inside
+    assert ("FDR ≤ 0.05" in ax.get_xlabel()) != inside

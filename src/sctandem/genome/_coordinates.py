@@ -81,7 +81,7 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When a peak has no coordinates or impossible ones; names the peak.
+        When a peak has no coordinates or impossible ones; names the peak. When the features are genes.
 
     Examples
     --------
@@ -91,6 +91,7 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     [600, 90]
     """
     table = peaks if isinstance(peaks, pd.DataFrame) else peaks.var
+    _check_no_genes(table)
     columns = find_columns(table)
     if columns is not None:
         source = "the columns " + ", ".join(columns.values())
@@ -106,6 +107,23 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {"chrom": chrom, "start": start.astype(np.int64), "end": end.astype(np.int64)}, index=table.index
     ).astype({"chrom": str})
+
+
+def _check_no_genes(table: pd.DataFrame) -> None:
+    """Raise for the genes of Cell Ranger ARC: they have an interval too, and would be read as peaks at their own starts."""
+    if not len(table) or parse_intervals(table.index)["start"].notna().any():
+        return
+    if "feature_types" in table.columns:
+        genes = (table["feature_types"].astype(str) == "Gene Expression").all()
+    else:
+        known = as_text(table["gene_ids"]) if "gene_ids" in table.columns else []
+        genes = "interval" in table.columns and len(known) > 0 and all(str(name).startswith("ENS") for name in known)
+    if genes:
+        msg = (
+            f"The {len(table)} features, the first is {str(table.index[0])!r}, are genes, not peaks: this is the expression. "
+            "Give the chromatin, mdata['atac'], or the MuData of both."
+        )
+        raise ValueError(msg)
 
 
 def _check(names: pd.Index, chrom: np.ndarray, start: np.ndarray, end: np.ndarray, source: str) -> None:

@@ -181,7 +181,8 @@ def _match(rows_of: dict[str, np.ndarray], lengths: dict[str, int], peaks: pd.In
         msg = (
             f"{path.name} has no chromosome {missing[0]!r}, where the peak {str(first)!r} lies ({n_peaks} peaks lie on "
             f"{len(missing)} chromosomes that are not there). It has {', '.join(map(repr, list(lengths)[:3]))} "
-            f"({len(lengths)} sequences in all). Leave those peaks out, or take the genome they were called on."
+            f"({len(lengths)} sequences in all). Take the genome they were called on, or leave "
+            "those peaks out: `adata[:, td.genome.peak_coordinates(adata)['chrom'].isin([...])].copy()`."
         )
         raise ValueError(msg)
     return names

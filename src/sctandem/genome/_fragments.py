@@ -280,8 +280,8 @@ def check_cells(file: FragmentFile, barcodes: list[str], per_cell: np.ndarray, *
         missing = [name for name, n in zip(barcodes, per_cell, strict=True) if not n]
         logger.log(
             logging.WARNING if share < 0.5 and not only_regions else logging.INFO,
-            "%d of %d cells (%.0f %%) have fragments that %s; without: %s",
-            *(n_found, len(barcodes), 100 * share, "overlap a region" if only_regions else "are in the file"),
+            "%d of %d cells (%.0f %%) have fragments%s; without: %s",
+            *(n_found, len(barcodes), 100 * share, " that overlap a region" if only_regions else " in the file"),
             listed(missing, 3),
         )
 

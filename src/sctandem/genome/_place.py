@@ -166,7 +166,13 @@ def share_near_start(tss: pd.DataFrame, peaks: pd.DataFrame) -> float:
     n_genes = int(tss["chrom"].isin(peaks["chrom"].unique()).sum())
     near = window_pairs(tss, peaks, upstream=NEAR, downstream=NEAR)
     share = near["gene"].nunique() / n_genes
-    if share < LEAST_NEAR and n_genes >= ENOUGH_STARTS:
+    if share < LEAST_NEAR and n_genes >= ENOUGH_STARTS and len(peaks) < LEAST_NEAR * n_genes:
+        logger.warning(
+            "%d peaks are too few to tell whether they are of the same assembly as the %d genes: look it up",
+            len(peaks),
+            n_genes,
+        )
+    elif share < LEAST_NEAR and n_genes >= ENOUGH_STARTS:
         logger.warning(
             "only %.0f %% of the genes have a peak within 1 kb of their start; are genes and peaks of the same assembly?",
             100 * share,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sctandem._checks import check_number, check_option, check_slot
 from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys
@@ -69,7 +69,7 @@ def motif_grammar(
     peaks = open_chromatin(data, modalities)
     rows = check_slot(peaks.adata.uns, key, f"{peaks.slot}.uns", "td.tl.motif_grammar(data)")[keys.table]
     if group is not None:
-        check_option(group, list(rows[keys.group].astype(str).unique()), "group")
+        _check_group(group, peaks.adata.uns[key], keys, f"{peaks.slot}.uns[{key!r}]")
         rows = rows[rows[keys.group].astype(str) == group]
     if test is not None:
         check_option(test, GRAMMAR_TESTS, "test")
@@ -78,3 +78,18 @@ def motif_grammar(
         check_number(fdr, "fdr", low=0, high=1)
         rows = rows[rows[keys.fdr] <= fdr]
     return rows.reset_index(drop=True)
+
+
+def _check_group(group: str, found: dict[str, Any], keys: GrammarKeys, slot: str) -> None:
+    """Say of a group without tests whether it was left out, or is none."""
+    tested = list(found[keys.table][keys.group].astype(str).unique())
+    if group not in tested and keys.groups in found and keys.params in found:
+        rows = found[keys.groups].set_index(keys.group)
+        if group in rows.index.astype(str):
+            msg = (
+                f"{slot} has no tests for the group {group!r}: it has {rows.loc[group, keys.n_peaks]} peaks of its own "
+                f"(at least {found[keys.params]['min_peaks']} are needed, and pairs that are expected in enough of them). "
+                f"There are tests for {', '.join(map(repr, tested)) or 'none'}."
+            )
+            raise ValueError(msg)
+    check_option(group, tested, "group")

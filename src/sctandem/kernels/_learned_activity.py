@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from sctandem.kernels._activity_features import (
     FEATURES,
@@ -212,6 +213,9 @@ def learn_crossed(
     return found
 
 
+@threadpool_limits.wrap(
+    limits=1, user_api="blas"
+)  # small systems: more threads only wait for each other where cores are shared
 def learn(
     counts: sparse.csr_matrix,
     expression: sparse.csr_matrix | np.ndarray,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
 from sctandem.kernels._window_features import peak_behaviour
 
@@ -189,5 +190,6 @@ def _ridge(grams: np.ndarray, moments: np.ndarray) -> np.ndarray:
 
 def _path(gram: np.ndarray, moment: np.ndarray) -> np.ndarray:
     """Solve for each penalty, penalties x coefficients."""
-    values, vectors = np.linalg.eigh(gram)
+    with threadpool_limits(1, user_api="blas"):  # more only wait for each other where cores are shared
+        values, vectors = np.linalg.eigh(gram)
     return ((vectors.T @ moment) / (np.maximum(values, 0) + PENALTIES[:, None])) @ vectors.T

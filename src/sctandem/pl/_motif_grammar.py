@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Inches of a square, and least inches of a side.
 _SQUARE, _LEAST = 0.36, 3.2
+#: With up to so many motifs there is no room for words above the diagonal.
+_ROOM = 8
 #: Colours end at this log2 ratio at the least; squares beyond this part of the end are dark.
 _FAINTEST, _DARK = 1.0, 0.6
 
@@ -107,7 +109,10 @@ def motif_grammar(
         f"Dot: together, FDR ≤ {fdr:g}; grey: not tested\nNumber: preferred gap, bp\n"
         "< >  row upstream, downstream\n^ v  column upstream, downstream"
     )
-    ax.text(0.99, 0.99, words, fontsize=SMALL, color=INK, ha="right", va="top", transform=ax.transAxes)
+    if len(motifs) > _ROOM:
+        ax.text(0.99, 0.99, words, fontsize=SMALL, color=INK, ha="right", va="top", transform=ax.transAxes)
+    else:  # the squares would lie under the words
+        ax.set_xlabel(words, fontsize=SMALL, color=INK)
     ax.set_title(groups[0], loc="left", fontsize=TEXT + 1)
     return ax
 

@@ -178,7 +178,9 @@ def motif_grammar(
         chosen, background = with_background(group, strata, generator)
         rows.append((group.name, group.n_cells, chosen.size, background.size))
         if chosen.size < min_peaks:
-            logger.warning("group %r has %d peaks of its own; %d are needed", group.name, chosen.size, min_peaks)
+            logger.warning(
+                "group %r has %d peaks of its own; %d are needed, it is left out", group.name, chosen.size, min_peaks
+            )
             continue
         part = _test_pairs(
             sites, chosen, background, strata, names=names, middle=middle, reach=int(max_spacing), least=int(min_peaks)
