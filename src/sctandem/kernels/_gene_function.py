@@ -25,6 +25,8 @@ N_STRANGERS, MAX_STRANGERS, MATCHED_SHARE = 100, 400_000, 0.1
 FEW_STRANGERS = 1000
 #: Genes or peaks that are treated at once.
 BLOCK = 500
+#: Weight of what another model expects beside what is expected here.
+TOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class PeakEffects:
     spread
         Standard deviation of the statistics of peaks of other chromosomes; 1 where the errors are right. Errors are
         multiplied by it where it is larger.
+    expected
+        What like peaks do to genes of other chromosomes, (pairs,); 0 where nothing was tested.
     """
 
     effect: np.ndarray
@@ -53,10 +57,16 @@ class PeakEffects:
     pvalue: np.ndarray
     fdr: np.ndarray
     spread: float
+    expected: np.ndarray
 
 
 def peak_effects(
-    windows: Windows, cells: CellFunctions, openness: np.ndarray, *, chromosome: np.ndarray
+    windows: Windows,
+    cells: CellFunctions,
+    openness: np.ndarray,
+    *,
+    chromosome: np.ndarray,
+    told: np.ndarray | None = None,
 ) -> PeakEffects:
     r"""Estimate and test the partial effect of every peak of every window.
 
@@ -76,6 +86,9 @@ def peak_effects(
         Share of cells in which each peak is open, (peaks,).
     chromosome
         Name or code of each gene's chromosome, (genes,).
+    told
+        What another model, which has not seen the genes, expects of the pairs, in any unit, (pairs,); counts half as much as what
+        is expected here.
 
     Returns
     -------
@@ -88,11 +101,14 @@ def peak_effects(
     keep = usable[gene] & (size[peak] > 0)
     score, nothing = np.zeros(gene.size), np.full(gene.size, np.nan)
     if not keep.any():
-        return PeakEffects(nothing, nothing, score, nothing, nothing, 1.0)
+        return PeakEffects(nothing, nothing, score, nothing, nothing, 1.0, score)
     chromosome = np.unique(chromosome, return_inverse=True)[1]
     fold = np.where(usable, chromosome, -1)
     noise = 1 / np.maximum(cells.information, 1e-9)
     expected = _expected(windows, cells, openness, fold=fold, rng=rng)
+    if told is not None and told.std() > 0 and expected.std() > 0:
+        both = expected / expected.std() + TOLD * told / told.std()
+        expected = both * expected.std() / both.std()
     learner = _Windows(windows, response, cells.profile, noise, expected)
     learned = np.flatnonzero(usable)
     if learned.size > MAX_LEARNED:
@@ -122,7 +138,7 @@ def peak_effects(
     side = np.sign(expected * statistic)
     pvalue = np.where(side == 0, two_sided, np.where(side > 0, two_sided / 2, 1 - two_sided / 2))
     effect, se, pvalue = (np.where(keep, values, np.nan) for values in (effect, se, pvalue))
-    return PeakEffects(effect, se, score, pvalue, adjust(pvalue, (expected * change) ** 2), spread)
+    return PeakEffects(effect, se, score, pvalue, adjust(pvalue, (expected * change) ** 2), spread, expected * change * keep)
 
 
 def equivalence(effect: np.ndarray, se: np.ndarray, least: float, *, candidate: np.ndarray) -> np.ndarray:
