@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Components of the chromatin: more of them add noise to the responses of peaks, and with it false peaks to share the credit with.
 N_FUNCTIONS = 10
+#: Parts of the genome, at most, each of whole chromosomes.
+N_PARTS = 8
 #: Classes of pairs by the size of what is expected of them, each with shares of its own.
 N_CLASSES = 6
 #: Means (in the expected direction) and standard deviations of the normal distributions that effects are mixed from, natural-log units.
@@ -29,6 +31,8 @@ SPREADS = np.array([0.01, 0.05, 0.15, 0.4, 0.15, 0.3, 0.2, 0.4, 0.3])
 PRIOR_PAIRS, ROUNDS = 10.0, 200
 #: Counts that are added to those of a group at the peak's overall rate, and the spread of ATAC counts around Poisson: a fragment is two cuts.
 PRIOR_COUNTS, CUTS = 5.0, 2.0
+#: How far the logarithm of expression may be from linear in openness: standard deviation of the natural logarithm of the factor.
+NONLINEAR = 0.5
 #: Draws from which intervals are read, and pairs that are drawn at once.
 N_DRAWS, BLOCK = 500, 200
 
@@ -90,7 +94,7 @@ def closing_effects(
     told
         As in `peak_effects`.
     n_members
-        Members of the ensemble, each fitted without its part of the cells; 0 or 1 for none.
+        Members of the ensemble beside the fit to all cells, each fitted without its part of them; 0 or 1 for none.
     rng
         Draws the parts.
 
@@ -98,33 +102,33 @@ def closing_effects(
     -------
     The effects.
     """
+    # each part of the genome is told what to expect by the others
+    part_of_genome = np.unique(chromosome, return_inverse=True)[1] % N_PARTS
 
     def fit(cells: np.ndarray) -> tuple[PeakEffects, np.ndarray]:
         kept = atac[cells]
         told_batch = None if batch is None else batch[cells]
         functions = cell_functions(rna[cells], kept, library=library[cells], batch=told_batch, n_functions=N_FUNCTIONS)
         openness = np.asarray((kept > 0).mean(axis=0)).ravel()
-        effects = peak_effects(windows, functions, openness, chromosome=chromosome, told=told)
+        effects = peak_effects(windows, functions, openness, chromosome=part_of_genome, told=told, sharp=True)
         return effects, np.linalg.norm(functions.response, axis=1)[windows.peak]
 
-    effects, size = fit(np.arange(library.size))
-    tested = np.isfinite(effects.effect) & (size > 0)
-    unit = np.where(tested, 1 / np.maximum(size, 1e-9), 0.0)
-    effect, se = np.nan_to_num(effects.effect) * unit, np.where(tested, np.nan_to_num(effects.se) * unit, 1e3)
-    if n_members > 1:
-        part = rng.permutation(library.size) % n_members
-        others = np.zeros((n_members, effect.size))
-        for member in range(n_members):
-            again, its_size = fit(np.flatnonzero(part != member))
-            others[member] = np.nan_to_num(again.effect) / np.maximum(its_size, 1e-9)
-        # the jackknife over parts of the cells sees what the standard error takes as given: functions, responses, expectations
-        spread = np.sqrt((n_members - 1) * others.var(axis=0))
-        se = np.where(tested, np.maximum(se, spread), se)
-    expected = effects.expected * unit
-    share, mean, sd = _mix(effect, se, expected, tested)
-    # shrunken by the mixture and by generalised least squares: the one knows of nothing, the other of all peaks at once
-    point = np.where(tested, 0.5 * ((share * mean).sum(1) + effects.score * unit), 0.0)
-    return Closing(share, mean, sd, point, tested)
+    def weigh(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        effects, size = fit(cells)
+        tested = np.isfinite(effects.effect) & (size > 0)
+        unit = np.where(tested, 1 / np.maximum(size, 1e-9), 0.0)
+        effect, se = np.nan_to_num(effects.effect) * unit, np.where(tested, np.nan_to_num(effects.se) * unit, 1e3)
+        share, mean, sd = _mix(effect, se, effects.expected * unit, tested)
+        # shrunken by the mixture and by generalised least squares: the one knows of nothing, the other of all peaks at once
+        point = np.where(tested, 0.5 * ((share * mean).sum(axis=1) + effects.score * unit), 0.0)
+        return share, mean, sd, point, tested
+
+    whole = weigh(np.arange(library.size))
+    part = rng.permutation(library.size) % max(n_members, 1)
+    members = [whole, *(weigh(np.flatnonzero(part != number)) for number in range(n_members) if n_members > 1)]
+    share, mean, sd = (np.concatenate([member[at] for member in members], axis=1) for at in range(3))
+    point = np.mean([member[3] for member in members], axis=0)
+    return Closing(share / len(members), mean, sd, point, whole[4])
 
 
 def _mix(
@@ -168,7 +172,7 @@ class GroupCounts:
         return cls(counts, total[:, None] * depth / max(depth.sum(), 1.0))
 
     def relative(self, peak: np.ndarray) -> np.ndarray:
-        """Openness of peaks in each group over their openness in all, peaks x groups."""
+        """Compare the openness of peaks in each group with that in all cells, peaks x groups."""
         return (self.counts[peak] + PRIOR_COUNTS) / (self.expected[peak] + PRIOR_COUNTS)
 
     def draw(self, peak: np.ndarray, n_draws: int, *, rng: np.random.Generator) -> np.ndarray:
@@ -216,6 +220,7 @@ def predict_changes(
     for start in range(0, pairs.size, BLOCK):
         rows = slice(start, start + BLOCK)
         drawn = closing.draw(pairs[rows], N_DRAWS, rng=rng)[:, :, None] * counts.draw(peak[rows], N_DRAWS, rng=rng)
+        drawn = drawn * np.exp(NONLINEAR * rng.normal(size=drawn.shape))
         if lost is not None:
             drawn = drawn * lost[rng.integers(0, len(lost), N_DRAWS)][:, None, :]
         low[rows], high[rows] = np.quantile(unit * drawn, tails, axis=0)

@@ -70,7 +70,9 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
         msg = f"nothing is predicted for {element!r}: {reasons}."
         raise ValueError(msg)
     genes = list(dict.fromkeys(told[keys.gene].astype(str)))[:n_genes]
-    groups = [name for name in mdata.uns[key][keys.table][keys.group].cat.categories if (table[keys.group] == name).any()]
+    groups = [
+        name for name in mdata.uns[key][keys.table][keys.group].cat.categories if (table[keys.group] == name).any()
+    ]
     n_columns = min(len(genes), _MAX_PANELS)
     n_rows = -(-len(genes) // n_columns)
     height = n_rows * (0.65 + _ROW * len(groups)) + 0.75
@@ -88,7 +90,9 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
         where = "" if np.isnan(distance) else f"\n{distance / 1000:+.0f} kb"
         ax.set_title(gene, fontsize=TEXT, fontstyle="italic", pad=14 if where else 6)
         if where:
-            ax.text(0.5, 1.02, where.strip(), transform=ax.transAxes, ha="center", va="bottom", fontsize=SMALL, color=INK)
+            ax.text(
+                0.5, 1.02, where.strip(), transform=ax.transAxes, ha="center", va="bottom", fontsize=SMALL, color=INK
+            )
         plain(ax, keep=("bottom",))
         ax.tick_params(axis="y", length=0)
     for ax in axes.flat[len(genes) :]:

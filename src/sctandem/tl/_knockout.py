@@ -18,7 +18,7 @@ from sctandem._checks import (
     nonempty,
     working_copy,
 )
-from sctandem._keys import VERDICTS, GeneWindowKeys, PredictionKeys
+from sctandem._keys import VERDICTS, PredictionKeys
 from sctandem._random import as_generator, draw_seed
 from sctandem._talen_keys import KNOCKOUT_REASONS, KNOCKOUT_VERDICTS, KnockoutKeys
 from sctandem.get._select import close_names
@@ -234,10 +234,16 @@ def _peak_changes(
     if motif is not None and (isinstance(motif, str) or len(motif) != 2):
         msg = f"motif={motif!r:.80} must be a pair: the name of a peak, and that of a motif."
         raise ValueError(msg)
-    wanted = _names([motif[0]] if motif is not None else peaks, atac.var_names, "motif" if motif is not None else "peaks")  # type: ignore[arg-type]
+    wanted = _names(
+        [motif[0]] if motif is not None else peaks, atac.var_names, "motif" if motif is not None else "peaks"
+    )  # type: ignore[arg-type]
     windows_key = settings["windows_key"]
     inputs = _read(
-        mdata, named, batch_key=settings["batch_key"], size_factor_key=settings["size_factor_key"], windows_key=windows_key
+        mdata,
+        named,
+        batch_key=settings["batch_key"],
+        size_factor_key=settings["size_factor_key"],
+        windows_key=windows_key,
     )
     windows = inputs.windows
     pairs = np.flatnonzero(np.isin(windows.peak, atac.var_names.get_indexer(wanted)))
@@ -266,7 +272,9 @@ def _peak_changes(
     )
     peak = windows.peak[pairs]
     values = predict_changes(closing, counts, pairs, peak, lost=lost, level=settings["level"], rng=rng)
-    reason = _reasons(rna, inputs, counts, pairs, size=np.asarray(member.sum(axis=1)).ravel(), key=settings["skill_key"])
+    reason = _reasons(
+        rna, inputs, counts, pairs, size=np.asarray(member.sum(axis=1)).ravel(), key=settings["skill_key"]
+    )
     n_groups = len(groups)
     table = pd.DataFrame(
         {
@@ -341,7 +349,13 @@ def _finish(table: pd.DataFrame, keys: KnockoutKeys) -> pd.DataFrame:
     )
     for name in (keys.element, keys.gene, keys.group):
         table[name] = pd.Categorical(table[name], list(dict.fromkeys(table[name])))
-    most = table[keys.log2fc].abs().groupby([table["order"], table[keys.gene]], observed=True).transform("max").fillna(-1.0)
+    most = (
+        table[keys.log2fc]
+        .abs()
+        .groupby([table["order"], table[keys.gene]], observed=True)
+        .transform("max")
+        .fillna(-1.0)
+    )
     rows = np.lexsort((np.arange(len(table)), table[keys.gene].cat.codes, -most, table["order"]))
     columns = [
         keys.element, keys.gene, keys.group, keys.distance, keys.log2fc, keys.low, keys.high, keys.verdict, keys.reason,
