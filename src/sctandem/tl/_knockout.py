@@ -140,11 +140,15 @@ def knockout(
     Nothing is predicted for genes with fewer than 20 counts, peaks with fewer than 20, groups of fewer than 10 cells, and genes
     that :func:`sctandem.tl.predict_expression` predicts no better than their mean.
 
-    On simulated multiomes of 1,500 cells (``python -m benchmarks talen --part knockout``) signs and order agree with the true change; the table
-    is in the benchmarks, with how often the intervals hold the truth, which is **less often than they say**. Everything here is learned from associations between cells: a peak that opens
-    together with the true enhancer shares its credit. What is not seen: peaks that are open alike in all cells, boundaries (closing one lets other peaks reach the gene),
-    effects beyond the window, compensation, and what a cut does to the sequence. Predictions order experiments; they do not replace one.
-    Cost: `n_members` + 1 times :func:`sctandem.tl.gene_function`, for one peak or for all.
+    On three simulated multiomes of 1,500 cells that were not used to choose the method (``python -m benchmarks talen --part knockout``), of the 50 elements
+    with the largest predictions 88 to 98 % drive a gene, the sign of 99.8 % of the changes above 0.5 is right, predictions and truth have a Spearman correlation of
+    0.68 to 0.78 over all genes in reach, and 86 to 89 % of the 90 % intervals hold the truth. Over all elements that drive a gene, most of which
+    are predicted to do little, signs are right for 87 % and the correlation is 0.50; intervals of the genes they drive hold the truth in 33 to 48 %: **what is predicted to be small may be large**.
+
+    Everything here is learned from associations between cells: a peak that opens together with the true enhancer shares its credit. What is not seen: peaks that
+    are open alike in all cells, boundaries (closing one lets other peaks reach the gene), effects beyond the window, compensation, and what a cut does to the
+    sequence. Predictions order experiments; they do not replace one.
+    Cost: `n_members` + 1 fits, each some times that of :func:`sctandem.tl.gene_function`, for one peak or for all: close all that are of interest in one call.
 
     References
     ----------
@@ -234,9 +238,8 @@ def _peak_changes(
     if motif is not None and (isinstance(motif, str) or len(motif) != 2):
         msg = f"motif={motif!r:.80} must be a pair: the name of a peak, and that of a motif."
         raise ValueError(msg)
-    wanted = _names(
-        [motif[0]] if motif is not None else peaks, atac.var_names, "motif" if motif is not None else "peaks"
-    )  # type: ignore[arg-type]
+    given, what = (peaks or [], "peaks") if motif is None else ([motif[0]], "motif")
+    wanted = _names(given, atac.var_names, what)
     windows_key = settings["windows_key"]
     inputs = _read(
         mdata,
