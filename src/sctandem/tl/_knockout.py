@@ -129,7 +129,8 @@ def knockout(
     what closing it takes away in a cell of average openness. In a group it is scaled by how open the peak is there. Effects are taken to be mixed from
     nothing and normal distributions, with shares that depend on the size of the effect that genes of other chromosomes lead to expect; the guess is the
     mean of the mixture's and the least squares'. Intervals are those of the mixture, whose errors hold the noise of the counts, the credit that peaks share, and
-    the jackknife over an ensemble of fits without a part of the cells; and of the openness in the group.
+    an ensemble of fits without a part of the cells, whose mixtures are pooled; of the openness in the group; and of a factor (standard deviation 0.5 of its logarithm, set on
+    one simulation) for expression that is not log-linear in openness.
 
     *Motifs.* The part of the openness that a peak loses is learned from all peaks: a ridge regression of the log openness of peaks
     in each group on their motifs.
@@ -152,8 +153,8 @@ def knockout(
 
     References
     ----------
-    Stephens, False discovery rates: a new deal, Biostatistics 18 (2017), for the mixture. Efron, The Jackknife, the Bootstrap and Other
-    Resampling Plans, SIAM (1982).
+    Stephens, False discovery rates: a new deal, Biostatistics 18 (2017), for the mixture. Lakshminarayanan et al., Simple and
+    scalable predictive uncertainty estimation using deep ensembles, NIPS 30 (2017), for pooled members.
 
     Examples
     --------
