@@ -128,8 +128,8 @@ def knockout(
     :func:`sctandem.tl.gene_function` (generalised least squares, on 10 components of the chromatin), per relative change of its openness: that is
     what closing it takes away in a cell of average openness. In a group it is scaled by how open the peak is there. Effects are taken to be mixed from
     nothing and normal distributions, with shares that depend on the size of the effect that genes of other chromosomes lead to expect; the guess is the
-    mean of the mixture's and the least squares'. Intervals are those of the mixture, whose errors hold the noise of the counts, the credit that peaks share, and
-    an ensemble of fits without a part of the cells, whose mixtures are pooled; of the openness in the group; and of a factor (standard deviation 0.5 of its logarithm, set on
+    mean of the mixture's and the least squares'. Intervals hold the noise of the counts and the credit that peaks share; the spread of
+    an ensemble of fits without a part of the cells, whose mixtures are pooled; the noise of the openness in the group; and a factor (standard deviation 0.5 of its logarithm, set on
     one simulation) for expression that is not log-linear in openness.
 
     *Motifs.* The part of the openness that a peak loses is learned from all peaks: a ridge regression of the log openness of peaks
