@@ -187,3 +187,20 @@ def test_depth_and_batch_leave_nothing_behind(rng):
     assert np.linalg.norm(without.profile[0]) > 3.5 * error
     assert np.linalg.norm(given.profile[0]) < 2 * error
     assert given.tested.all()
+
+
+def test_what_another_model_expects_counts_half_as_much(rng, monkeypatch):
+    windows, cells, _, chromosome, openness = world(rng)
+    own, told = rng.normal(0, 0.1, windows.gene.size), rng.normal(size=windows.gene.size)
+    size = np.linalg.norm(cells.response, axis=1)[windows.peak]
+    monkeypatch.setattr(kernel, "_expected", lambda *args, **kwargs: own)
+    plain = peak_effects(windows, cells, openness, chromosome=chromosome)
+    heard = peak_effects(windows, cells, openness, chromosome=chromosome, told=told)
+    mixed = own / own.std() + 0.5 * told / told.std()
+    np.testing.assert_allclose(plain.expected, own * size)
+    np.testing.assert_allclose(heard.expected, mixed * own.std() / mixed.std() * size)
+    scaled = peak_effects(windows, cells, openness, chromosome=chromosome, told=1000 * told)
+    np.testing.assert_allclose(scaled.score, heard.score)  # the unit of what is told does not matter
+    monkeypatch.setattr(kernel, "_expected", lambda *args, **kwargs: np.zeros_like(own))
+    silent = peak_effects(windows, cells, openness, chromosome=chromosome, told=told)
+    assert (silent.expected == 0).all()  # without a scale of its own it cannot be heard

@@ -91,7 +91,7 @@ def peak_effects(
         Name or code of each gene's chromosome, (genes,).
     told
         What another model, which has not seen the genes, expects of the pairs, in any unit, (pairs,); counts half as much as what
-        is expected here.
+        is expected here, and nothing where nothing is.
     sharp
         Tell kinds of peaks apart more finely, with more landmarks: for guesses that are better than those of the roles, at several times
         the cost.
@@ -246,7 +246,7 @@ def _expected(
     openness: np.ndarray,
     *,
     fold: np.ndarray,
-    sharp: bool,
+    sharp: bool = False,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the effect of each pair that genes of other chromosomes lead to expect, per unit of its response."""
