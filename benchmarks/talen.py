@@ -1,4 +1,4 @@
-"""TALENs, their places and their design, beside the peers: `python -m benchmarks talen`."""
+"""TALENs, their places, their design and the effect of a cut, beside the peers: `python -m benchmarks talen`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from benchmarks._parts import Parts
 
 TEXT = """\
 Places where pairs of TALENs may cut, held against TALE-NT's own output; the time that a genome takes; and pairs for a region beside those of
-talenWF. Scores say nothing about how often a place is cut, and nothing here measures that."""
+talenWF; and what closing an element does, predicted and true, on simulations. Scores say nothing about how often a place is cut, and nothing here measures that."""
 
 BENCHMARK = Parts(
     name="talen",
     prefix="talen",
-    parts=("parity", "speed", "design"),
+    parts=("parity", "speed", "design", "knockout"),
     title="TALEN pairs and the places they may cut",
     text=TEXT,
 )

@@ -45,3 +45,34 @@ class TalenKeys:
 
 #: Where a place may lie, those that count first.
 TALEN_PLACES: Final = ("exon", "promoter", "gene body", "intergenic")
+
+
+@dataclass(frozen=True, slots=True)
+class KnockoutKeys:
+    """Slots of `tl.knockout`: `mdata.uns[key]` with its table and the columns of it."""
+
+    key: str = "knockout"
+    params: str = PARAMS
+    table: str = TABLE
+    element: str = "element"
+    gene: str = "gene"
+    group: str = "group"
+    distance: str = "distance"
+    log2fc: str = "log2fc"
+    low: str = "low"
+    high: str = "high"
+    verdict: str = "verdict"
+    reason: str = "reason"
+
+
+#: Categories of `KnockoutKeys.verdict` and of `KnockoutKeys.reason`.
+KNOCKOUT_VERDICTS: Final = ("down", "up", "unclear", "not predicted")
+KNOCKOUT_REASONS: Final = (
+    "",
+    "too few counts of the gene",
+    "too few counts of the peak",
+    "too few cells in the group",
+    "no held-out skill for the gene",
+    "too few groups",
+    "the groups contradict the graph",
+)

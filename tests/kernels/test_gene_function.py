@@ -208,3 +208,20 @@ def test_what_follows_the_library_of_the_expression_is_no_function(rng):
     followed = [np.linalg.norm(each.response[:120], axis=1).mean() for each in found]
     assert followed[1] > 0.4
     assert followed[0] < 0.4 * followed[1]
+
+
+def test_what_another_model_expects_counts_half_as_much(rng, monkeypatch):
+    windows, cells, _, chromosome, openness = world(rng)
+    own, told = rng.normal(0, 0.1, windows.gene.size), rng.normal(size=windows.gene.size)
+    size = np.linalg.norm(cells.response, axis=1)[windows.peak]
+    monkeypatch.setattr(kernel, "_expected", lambda *args, **kwargs: own)
+    plain = peak_effects(windows, cells, openness, chromosome=chromosome)
+    heard = peak_effects(windows, cells, openness, chromosome=chromosome, told=told)
+    mixed = own / own.std() + 0.5 * told / told.std()
+    np.testing.assert_allclose(plain.expected, own * size)
+    np.testing.assert_allclose(heard.expected, mixed * own.std() / mixed.std() * size)
+    scaled = peak_effects(windows, cells, openness, chromosome=chromosome, told=1000 * told)
+    np.testing.assert_allclose(scaled.score, heard.score)  # the unit of what is told does not matter
+    monkeypatch.setattr(kernel, "_expected", lambda *args, **kwargs: np.zeros_like(own))
+    silent = peak_effects(windows, cells, openness, chromosome=chromosome, told=told)
+    assert (silent.expected == 0).all()  # without a scale of its own it cannot be heard

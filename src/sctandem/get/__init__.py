@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sctandem.get._gene_associations import gene_associations
     from sctandem.get._gene_function import gene_function
     from sctandem.get._gene_windows import gene_windows
+    from sctandem.get._knockout import knockout
     from sctandem.get._lineages import lineages
     from sctandem.get._motif_grammar import motif_grammar
     from sctandem.get._peak_gene_links import peak_gene_links
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "gene_windows": "._gene_windows",
+        "knockout": "._knockout",
         "lineages": "._lineages",
         "motif_grammar": "._motif_grammar",
         "peak_gene_links": "._peak_gene_links",

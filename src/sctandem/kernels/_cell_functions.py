@@ -44,7 +44,12 @@ class CellFunctions:
 
 
 def cell_functions(
-    rna: sparse.csr_matrix, atac: sparse.csr_matrix, *, library: np.ndarray, batch: np.ndarray | None = None
+    rna: sparse.csr_matrix,
+    atac: sparse.csr_matrix,
+    *,
+    library: np.ndarray,
+    batch: np.ndarray | None = None,
+    n_functions: int = N_FUNCTIONS,
 ) -> CellFunctions:
     """Describe genes and peaks by how they change along the leading components of the chromatin.
 
@@ -56,6 +61,8 @@ def cell_functions(
         Library size of the RNA of each cell, (cells,).
     batch
         Columns that are 1 in the cells of a batch, cells x batches; `None` for one batch.
+    n_functions
+        Components of the chromatin, at most.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def cell_functions(
     functions, so that nothing that follows them is left in what genes and peaks share.
     """
     depth = totals(atac)
-    components = truncated_svd(log_view(atac), N_FUNCTIONS + 1, rng=0)[0][:, 1:]
+    components = truncated_svd(log_view(atac), n_functions + 1, rng=0)[0][:, 1:]
     nuisance = [np.ones(len(depth)), np.log(depth), np.log(library)]
     design = np.column_stack(nuisance if batch is None else [*nuisance, batch])
     root = np.sqrt(library / library.sum())[:, None]

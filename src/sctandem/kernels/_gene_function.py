@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from sctandem.kernels._cell_functions import positive_part
 from sctandem.kernels._links import adjust
-from sctandem.kernels._window_kernel import kernel_weights, pair_places
+from sctandem.kernels._window_kernel import DIRECTION, LANDMARKS, kernel_weights, pair_places
 
 if TYPE_CHECKING:
     from sctandem.kernels._cell_functions import CellFunctions
@@ -25,6 +25,10 @@ N_STRANGERS, MAX_STRANGERS, MATCHED_SHARE = 100, 400_000, 0.1
 FEW_STRANGERS = 1000
 #: Genes or peaks that are treated at once.
 BLOCK = 500
+#: Weight of what another model expects beside what is expected here.
+TOLD = 0.5
+#: Length scale of directions and number of landmarks of the finer expectation.
+SHARP = (0.5, 700)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class PeakEffects:
     spread
         Standard deviation of the statistics of peaks of other chromosomes; 1 where the errors are right. Errors are
         multiplied by it where it is larger.
+    expected
+        What like peaks do to genes of other chromosomes, (pairs,); 0 where nothing was tested.
     """
 
     effect: np.ndarray
@@ -53,10 +59,17 @@ class PeakEffects:
     pvalue: np.ndarray
     fdr: np.ndarray
     spread: float
+    expected: np.ndarray
 
 
 def peak_effects(
-    windows: Windows, cells: CellFunctions, openness: np.ndarray, *, chromosome: np.ndarray
+    windows: Windows,
+    cells: CellFunctions,
+    openness: np.ndarray,
+    *,
+    chromosome: np.ndarray,
+    told: np.ndarray | None = None,
+    sharp: bool = False,
 ) -> PeakEffects:
     r"""Estimate and test the partial effect of every peak of every window.
 
@@ -76,6 +89,12 @@ def peak_effects(
         Share of cells in which each peak is open, (peaks,).
     chromosome
         Name or code of each gene's chromosome, (genes,).
+    told
+        What another model, which has not seen the genes, expects of the pairs, in any unit, (pairs,); counts half as much as what
+        is expected here, and nothing where nothing is.
+    sharp
+        Tell kinds of peaks apart more finely, with more landmarks: for guesses that are better than those of the roles, at several times
+        the cost.
 
     Returns
     -------
@@ -88,11 +107,14 @@ def peak_effects(
     keep = usable[gene] & (size[peak] > 0)
     score, nothing = np.zeros(gene.size), np.full(gene.size, np.nan)
     if not keep.any():
-        return PeakEffects(nothing, nothing, score, nothing, nothing, 1.0)
+        return PeakEffects(nothing, nothing, score, nothing, nothing, 1.0, score)
     chromosome = np.unique(chromosome, return_inverse=True)[1]
     fold = np.where(usable, chromosome, -1)
     noise = 1 / np.maximum(cells.information, 1e-9)
-    expected = _expected(windows, cells, openness, fold=fold, rng=rng)
+    expected = _expected(windows, cells, openness, fold=fold, sharp=sharp, rng=rng)
+    if told is not None and told.std() > 0 and expected.std() > 0:
+        both = expected / expected.std() + TOLD * told / told.std()
+        expected = both * expected.std() / both.std()
     learner = _Windows(windows, response, cells.profile, noise, expected)
     learned = np.flatnonzero(usable)
     if learned.size > MAX_LEARNED:
@@ -122,7 +144,9 @@ def peak_effects(
     side = np.sign(expected * statistic)
     pvalue = np.where(side == 0, two_sided, np.where(side > 0, two_sided / 2, 1 - two_sided / 2))
     effect, se, pvalue = (np.where(keep, values, np.nan) for values in (effect, se, pvalue))
-    return PeakEffects(effect, se, score, pvalue, adjust(pvalue, (expected * change) ** 2), spread)
+    return PeakEffects(
+        effect, se, score, pvalue, adjust(pvalue, (expected * change) ** 2), spread, expected * change * keep
+    )
 
 
 def equivalence(effect: np.ndarray, se: np.ndarray, least: float, *, candidate: np.ndarray) -> np.ndarray:
@@ -217,7 +241,13 @@ class _Windows:
 
 
 def _expected(
-    windows: Windows, cells: CellFunctions, openness: np.ndarray, *, fold: np.ndarray, rng: np.random.Generator
+    windows: Windows,
+    cells: CellFunctions,
+    openness: np.ndarray,
+    *,
+    fold: np.ndarray,
+    sharp: bool = False,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the effect of each pair that genes of other chromosomes lead to expect, per unit of its response."""
     known = fold >= 0
@@ -225,7 +255,8 @@ def _expected(
     # what a gene does for other reasons is noise to the question what peaks do
     noise = 1 / np.maximum(cells.information, 1e-9)
     extra = max(float((profile**2).mean() - noise[known].mean()), 0.0)
-    places = pair_places(windows, cells.response, openness)
+    scale, n_landmarks = SHARP if sharp else (DIRECTION, LANDMARKS)
+    places = pair_places(windows, cells.response, openness, direction_scale=scale)
     return kernel_weights(
         windows,
         places,
@@ -233,6 +264,7 @@ def _expected(
         target=cells.profile,
         information=1 / (noise + extra),
         fold=fold,
+        n_landmarks=n_landmarks,
         rng=rng,
     )[1]
 

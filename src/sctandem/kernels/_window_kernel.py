@@ -25,7 +25,9 @@ LANDMARKS = 500
 N_PARTS, PENALTIES = 5, np.logspace(1, 6, 11)
 
 
-def pair_places(windows: Windows, response: np.ndarray, accessibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pair_places(
+    windows: Windows, response: np.ndarray, accessibility: np.ndarray, *, direction_scale: float = DIRECTION
+) -> tuple[np.ndarray, np.ndarray]:
     """Describe where each pair stands, in length scales of the kernel.
 
     Parameters
@@ -36,6 +38,8 @@ def pair_places(windows: Windows, response: np.ndarray, accessibility: np.ndarra
         From `peak_response`, peaks x components.
     accessibility
         Mean log count, (peaks,).
+    direction_scale
+        Length scale between the directions of responses.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def pair_places(windows: Windows, response: np.ndarray, accessibility: np.ndarra
     direction = response / np.maximum(size, 1e-6)[:, None]
     change, level = behaviour.T
     far = np.log10(np.abs(windows.distance) + NEAR)
-    own = np.column_stack([direction[windows.peak] / DIRECTION, np.sign(windows.distance) / SIDE, far / DECADES])
+    own = np.column_stack([direction[windows.peak] / direction_scale, np.sign(windows.distance) / SIDE, far / DECADES])
 
     right, pair = windows.distance > 0, np.arange(windows.gene.size)
     # the first peak of each window that lies downstream of the gene
@@ -74,6 +78,7 @@ def kernel_weights(
     target: np.ndarray,
     information: np.ndarray,
     fold: np.ndarray,
+    n_landmarks: int = LANDMARKS,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weigh the pairs of all windows by kernel regression.
@@ -98,6 +103,8 @@ def kernel_weights(
         Fisher information of each gene, (genes,).
     fold
         Fold of each gene, -1 for genes not to learn from, (genes,).
+    n_landmarks
+        Pairs that stand for all, at most.
     rng
         Draws landmarks and parts.
 
@@ -115,7 +122,7 @@ def kernel_weights(
     seen, unseen = np.zeros(n_pairs), np.zeros(n_pairs)
     if n_folds == 0:
         return seen, unseen
-    chosen = np.sort(rng.choice(n_pairs, min(LANDMARKS, n_pairs), replace=False))
+    chosen = np.sort(rng.choice(n_pairs, min(n_landmarks, n_pairs), replace=False))
     landmarks = places[0][chosen], places[1][chosen]
     gram = place_kernel(landmarks, landmarks)
     factor = np.linalg.cholesky(gram + 1e-6 * np.eye(chosen.size))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sctandem.tl._gene_activity import gene_activity
     from sctandem.tl._gene_associations import gene_associations
     from sctandem.tl._gene_function import gene_function
+    from sctandem.tl._knockout import knockout
     from sctandem.tl._motif_grammar import motif_grammar
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "gene_activity": "._gene_activity",
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
+        "knockout": "._knockout",
         "motif_grammar": "._motif_grammar",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",
