@@ -116,7 +116,7 @@ def _check_no_genes(table: pd.DataFrame) -> None:
     if "feature_types" in table.columns:
         genes = (table["feature_types"].astype(str) == "Gene Expression").all()
     else:
-        known = as_text(table["gene_ids"]) if "gene_ids" in table.columns else []
+        known: list[str] = list(as_text(table["gene_ids"])) if "gene_ids" in table.columns else []
         genes = "interval" in table.columns and len(known) > 0 and all(str(name).startswith("ENS") for name in known)
     if genes:
         msg = (
