@@ -1,4 +1,4 @@
-"""Input: read files into MuData."""
+"""Input: read files into MuData and tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.io._read_chipexo import read_chipexo
     from sctandem.io._read_multiome import read_multiome
 
-__getattr__, __dir__, __all__ = attach(__name__, {"read_multiome": "._read_multiome"})
+__getattr__, __dir__, __all__ = attach(__name__, {"read_chipexo": "._read_chipexo", "read_multiome": "._read_multiome"})

@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.pl._annealing import annealing
     from sctandem.pl._capsules import capsules
+    from sctandem.pl._chipexo_sites import chipexo_sites
     from sctandem.pl._de_heatmap import de_heatmap
     from sctandem.pl._deconvolution_fit import deconvolution_fit
     from sctandem.pl._drivers import drivers
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "annealing": "._annealing",
         "capsules": "._capsules",
+        "chipexo_sites": "._chipexo_sites",
         "de_heatmap": "._de_heatmap",
         "deconvolution_fit": "._deconvolution_fit",
         "drivers": "._drivers",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.pp._chipexo_sites import chipexo_sites
     from sctandem.pp._count_fragments import count_fragments
     from sctandem.pp._gene_windows import gene_windows
     from sctandem.pp._nucleotide_spectrum import nucleotide_spectrum
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "chipexo_sites": "._chipexo_sites",
         "count_fragments": "._count_fragments",
         "gene_windows": "._gene_windows",
         "nucleotide_spectrum": "._nucleotide_spectrum",

@@ -1,0 +1,92 @@
+"""A benchmark in parts, each a module `_<prefix>_<part>` with `TITLE`, `CAPTION`, `SEEDS`, `measure(seed)`, `table(rows)`, `targets(rows)` and `data()`.
+
+Rows are kept in `benchmarks/results/<name>.json` as soon as they are measured; those that are there are not measured again without
+`--again`. `--take` adds the rows of another such file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _results
+
+#: What tells rows of a part from one another.
+KEY = ("seed", "name")
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A benchmark: its name, the beginning of the names of its modules, its parts, and what stands above the tables."""
+
+    name: str
+    prefix: str
+    parts: tuple[str, ...]
+    title: str
+    text: str
+
+    def main(self, argv: list[str]) -> None:
+        """Measure what is asked for, and write the results."""
+        options = self._options(argv)
+        for file in options.take:
+            for part, rows in json.loads(file.read_text())["measured"].items():
+                self._keep(part, *rows)
+        if options.take:
+            return
+        for part in options.part:
+            module = self._module(part)
+            for seed in options.seeds or module.SEEDS:
+                if not options.again and any(row["seed"] == seed for row in self._measured().get(part, [])):
+                    continue
+                rows = [row | _results.stamp() for row in module.measure(seed)]
+                self._keep(part, *rows)
+                for row in rows:
+                    print(time.strftime("%H:%M:%S"), part, row, flush=True)
+        self._write()
+
+    def _options(self, argv: list[str]) -> argparse.Namespace:
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks {self.name}", description=self.text)
+        parser.add_argument("--part", nargs="+", choices=self.parts, default=self.parts)
+        parser.add_argument("--seeds", nargs="+", type=int, default=[], help="by default those of the part")
+        parser.add_argument("--again", action="store_true", help="measure rows again that are there")
+        parser.add_argument(
+            "--take", nargs="+", type=Path, default=[], metavar="FILE", help="only add the rows of FILE"
+        )
+        return parser.parse_args(argv)
+
+    def _module(self, part: str) -> Any:
+        return import_module(f"benchmarks._{self.prefix}_{part}")
+
+    def _measured(self) -> dict[str, Rows]:
+        return _results.read(self.name).get("measured", {})
+
+    def _keep(self, part: str, *rows: dict[str, Any]) -> None:
+        """Add rows to the file, in the place of older ones."""
+        with _results.alone():
+            measured = self._measured()
+            measured[part] = _results.with_rows(
+                measured.get(part, []), rows, lambda row: tuple(row[key] for key in KEY)
+            )
+            self._write(measured)
+
+    def _write(self, measured: dict[str, Rows] | None = None) -> None:
+        """Write the document of all rows."""
+        measured = self._measured() if measured is None else measured
+        modules = {part: self._module(part) for part in self.parts if measured.get(part)}
+        targets = [row for part, module in modules.items() for row in module.targets(measured[part])]
+        tables = [{"title": "Targets", "rows": targets}]
+        tables += [
+            {"title": module.TITLE, "rows": module.table(measured[part]), "caption": module.CAPTION}
+            for part, module in modules.items()
+        ]
+        document = {"title": self.title, "text": self.text, "tables": tables, "measured": measured}
+        seeds = sorted({row["seed"] for rows in measured.values() for row in rows})
+        files = {path for module in modules.values() for path in module.data()}
+        _results.write(self.name, document, seeds=seeds, data=sorted(files))

@@ -1,0 +1,21 @@
+"""Regulation beside the peers: `python -m benchmarks regulation`."""
+
+from __future__ import annotations
+
+from benchmarks._parts import Parts
+
+TEXT = """\
+Binding sites from ChIP-exo, beside the simplest thing an expert would try. What is not told otherwise ran on one thread."""
+
+BENCHMARK = Parts(
+    name="regulation",
+    prefix="regulation",
+    parts=("chipexo",),
+    title="Regulation",
+    text=TEXT,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Measure what is asked for, and write the results."""
+    BENCHMARK.main(argv)
