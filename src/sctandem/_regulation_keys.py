@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sctandem._keys import PARAMS
+from sctandem._keys import PARAMS, TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +25,30 @@ class ChipexoKeys:
     plus: str = "plus"
     minus: str = "minus"
     n_sites: str = "n_sites"
+
+
+@dataclass(frozen=True, slots=True)
+class RegulatoryGraphKeys:
+    """Slots of `tl.regulatory_graph`: `uns[key]` with its tables and their columns, and `obsm[activity]`."""
+
+    key: str = "regulatory_graph"
+    params: str = PARAMS
+    table: str = TABLE
+    expression: str = "expression"
+    skill: str = "skill"
+    activity: str = "tf_activity"
+    tf: str = "tf"
+    target: str = "target"
+    site: str = "site"
+    weight: str = "weight"
+    sign: str = "sign"
+    evidence: str = "evidence"
+    fdr: str = "fdr"
+    fdr_rewired: str = "fdr_rewired"
+    state: str = "state"
+    gene: str = "gene"
+    measured: str = "measured"
+    predicted: str = "predicted"
+    held_out: str = "held_out"
+    r2: str = "r2"
+    pearson: str = "pearson"
