@@ -110,7 +110,7 @@ def against_background(strength: np.ndarray, own: np.ndarray) -> np.ndarray:
         n = np.maximum((~own).sum(axis=axis, keepdims=True), 1)
         mean = np.nansum(known, axis=axis, keepdims=True) / n
         spread = np.sqrt(np.nansum((known - mean) ** 2, axis=axis, keepdims=True) / n)
-        total += np.divide(known - mean, spread, out=np.zeros(strength.shape), where=spread > 1e-9)  # noqa: PLR2004
+        total += np.divide(known - mean, spread, out=np.zeros(strength.shape), where=spread > 1e-9)
     return np.where(own, 0.0, total)
 
 

@@ -284,3 +284,11 @@ def _nearness(uns: Mapping[str, Any], genes: pd.Index, peaks: pd.Index) -> spars
         near = near + near.multiply(more)
         logger.info("%d links of TAPE raise the weight of their sites", int(good.sum()))
     return sparse.csr_matrix(near)
+
+
+def accessibility_of(atac: AnnData, name: str) -> sparse.csr_matrix:
+    """Read accessibility as counts per 10,000, cells x sites, CSR float32."""
+    matrix = check_layer(atac, None, f"mdata[{name!r}].X")
+    matrix = sparse.csr_matrix(matrix if sparse.issparse(matrix) else as_dense(matrix), dtype=np.float32)
+    size = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
+    return sparse.csr_matrix(sparse.diags((1e4 / size).astype(np.float32)) @ matrix)
