@@ -52,3 +52,9 @@ class RegulatoryGraphKeys:
     held_out: str = "held_out"
     r2: str = "r2"
     pearson: str = "pearson"
+
+    @property
+    def activities(self) -> str:
+        """`obsm`: activity of the factors, cells x factors, a DataFrame of float32."""
+        default = type(self).__dataclass_fields__["key"].default
+        return self.activity if self.key == default else f"{self.key}_{self.activity}"

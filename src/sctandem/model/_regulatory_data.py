@@ -71,6 +71,13 @@ class Evidence:
         return self.binding is not None
 
     @property
+    def names(self) -> list[str]:
+        """Which evidence there is."""
+        bits = np.unique(self.kinds.data) if self.kinds is not None and self.sites else np.zeros(0, dtype=int)
+        given = {"motif": (bits & 1).any(), "chipexo": (bits & 2).any(), "table": self.table is not None}
+        return [name for name, there in given.items() if there]
+
+    @property
     def empty(self) -> bool:
         """Whether there is no prior edge at all."""
         return self.binding is None and self.table is None
@@ -186,6 +193,7 @@ def gather_evidence(
     binding.data = (kinds.data % 2) * MOTIF + (kinds.data // 2) * CHIPEXO
     if not (binding.T @ near).nnz:
         if table is not None:
+            logger.warning("no motif or ChIP-exo site belongs to a regulator in the window of a gene: only the table is used")
             return Evidence(table=table)
         msg = (
             f"no prior edge is left: no site of the {len(regulators.names)} regulators ({listed(regulators.motifs, 5)}) lies in the "

@@ -12,7 +12,14 @@ from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.model import _regulatory_data as given
-from sctandem.model._regulatory_pairs import Candidates, GraphData, call_edges, graph_inputs, read_pairs
+from sctandem.model._regulatory_pairs import (
+    Candidates,
+    GraphData,
+    call_edges,
+    graph_inputs,
+    read_pairs,
+    table_recovery,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,8 +112,8 @@ class RegulatoryGraph:
         if n_constant:
             logger.warning("%d of %d genes are constant: they get no edges", n_constant, len(varying))
         evidence = given.gather_evidence(data, atac, genes=self.genes, regulators=self.regulators, prior=prior)
-        self.uses_prior = not evidence.empty
-        if not self.uses_prior:
+        self.prior = evidence.names
+        if not self.prior:
             logger.warning("no prior edges: pairs are scored by expression alone")
         sites = given.accessibility_of(atac, MODALITIES[1]) if evidence.sites and atac is not None else None
         self._sites = pd.Index([]) if atac is None else atac.var_names.astype(str)
@@ -261,6 +268,16 @@ class RegulatoryGraph:
             "genes": np.array(self.genes, dtype=object),
             KEYS.state: self._data.states,
         }
+
+    def recovery(self) -> dict[str, float]:
+        """Say how well association of expression, which has not seen the table of targets, finds its edges.
+
+        Returns
+        -------
+        ``auroc`` and ``auprc_ratio`` (area under the precision-recall curve over that of random) among all pairs of the factors that the table
+        names; empty without a table.
+        """
+        return table_recovery(self._data, self._pairs)
 
     def get_skill(self) -> pd.DataFrame:
         """Return how well the expression of each gene is predicted in states that were not learned from.

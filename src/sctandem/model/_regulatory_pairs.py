@@ -247,6 +247,25 @@ def _edges(graph: sparse.spmatrix) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([edges.row, edges.col]).astype(np.int64), edges.data.astype(np.float32)
 
 
+def table_recovery(data: GraphData, pairs: Candidates) -> dict[str, float]:
+    """Score how association of expression alone finds the edges of the table; empty without one."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if pairs.table is None:
+        return {}
+    n_genes = data.values.shape[1]
+    score = association_score(association(data.values, data.ranks, data.regulators), data.regulators)
+    known = pairs.table.toarray() > 0
+    asked = ~own_pairs(data.regulators, n_genes) & data.varying & known.any(axis=1, keepdims=True)
+    truth, score = known[asked], score[asked]
+    if truth.all() or not truth.any():
+        return {}
+    return {
+        "auroc": float(roc_auc_score(truth, score)),
+        "auprc_ratio": float(average_precision_score(truth, score) / truth.mean()),
+    }
+
+
 class Called(NamedTuple):
     """Weight, sign and false discovery rates of the pairs."""
 
@@ -269,7 +288,11 @@ def call_edges(
         weight = weight / max(float(weight.max(initial=0)), 1e-12)
     else:
         weight = pairs.score
-    sign = np.where(with_activity < 0, -1, 1)
+    direction = with_activity * np.sqrt(n)
+    states = len(data.expression)
+    here = np.einsum("ij,ij->j", pairs.paths.signal, data.expression[:, pairs.paths.gene]) / states
+    direction[pairs.where] += here * np.sqrt(states)
+    sign = np.where(direction < 0, -1, 1)
     found = PairStatistics(data.ranks, data.values, data.regulators, data.activity if data.has_sites else None)
     fdr = _permuted(found, data, pairs, rng)
     return Called(weight, sign, fdr, _rewired(found, data, pairs, rng))
