@@ -5,12 +5,12 @@ from __future__ import annotations
 from benchmarks._parts import Parts
 
 TEXT = """\
-Binding sites from ChIP-exo, beside the simplest thing an expert would try. What is not told otherwise ran on one thread."""
+Binding sites from ChIP-exo, and regulatory edges with and without labels, beside what an expert would try. What is not told otherwise ran on one thread."""
 
 BENCHMARK = Parts(
     name="regulation",
     prefix="regulation",
-    parts=("chipexo",),
+    parts=("chipexo", "unsupervised", "supervised"),
     title="Regulation",
     text=TEXT,
 )

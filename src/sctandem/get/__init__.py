@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sctandem.get._motif_grammar import motif_grammar
     from sctandem.get._peak_gene_links import peak_gene_links
     from sctandem.get._programme_skill import programme_skill
+    from sctandem.get._regulatory_graph import regulatory_graph
     from sctandem.get._sequence_deviations import sequence_deviations
 
 __getattr__, __dir__, __all__ = attach(
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "motif_grammar": "._motif_grammar",
         "peak_gene_links": "._peak_gene_links",
         "programme_skill": "._programme_skill",
+        "regulatory_graph": "._regulatory_graph",
         "sequence_deviations": "._sequence_deviations",
     },
 )

@@ -193,7 +193,9 @@ def gather_evidence(
     binding.data = (kinds.data % 2) * MOTIF + (kinds.data // 2) * CHIPEXO
     if not (binding.T @ near).nnz:
         if table is not None:
-            logger.warning("no motif or ChIP-exo site belongs to a regulator in the window of a gene: only the table is used")
+            logger.warning(
+                "no motif or ChIP-exo site belongs to a regulator in the window of a gene: only the table is used"
+            )
             return Evidence(table=table)
         msg = (
             f"no prior edge is left: no site of the {len(regulators.names)} regulators ({listed(regulators.motifs, 5)}) lies in the "

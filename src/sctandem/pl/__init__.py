@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sctandem.pl._predicted_expression import predicted_expression
     from sctandem.pl._programme_skill import programme_skill
     from sctandem.pl._proportions import proportions
+    from sctandem.pl._regulator_dotplot import regulator_dotplot
+    from sctandem.pl._regulatory_graph import regulatory_graph
     from sctandem.pl._volcano import volcano
 
 __getattr__, __dir__, __all__ = attach(
@@ -42,6 +44,8 @@ __getattr__, __dir__, __all__ = attach(
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",
         "proportions": "._proportions",
+        "regulator_dotplot": "._regulator_dotplot",
+        "regulatory_graph": "._regulatory_graph",
         "volcano": "._volcano",
     },
 )
