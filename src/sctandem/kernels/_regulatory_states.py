@@ -90,12 +90,12 @@ class PairStatistics:
         self._ranks, self._values, self._regulators, self._activity = ranks, values, regulators, activity
 
     def common(self, order: np.ndarray | None = None, activity: np.ndarray | None = None) -> np.ndarray:
-        """Return the statistics of all pairs, regulators x genes, with the cells of the regulators in another order."""
-        own = self._ranks[:, self._regulators]
+        """Return the statistics of all pairs, regulators x genes, with the cells of the genes in another order."""
+        ranks, values = (each if order is None else each[order] for each in (self._ranks, self._values))
         sites = self._activity if activity is None else activity
-        total = squared_z(own if order is None else own[order], self._ranks)
+        total = squared_z(self._ranks[:, self._regulators], ranks)
         if sites is not None:
-            total += squared_z(sites if order is None else sites[order], self._values)
+            total += squared_z(sites, values)
         return total
 
 

@@ -311,9 +311,12 @@ def _permuted(found: PairStatistics, data: GraphData, pairs: Candidates, rng: np
     over[pairs.where] = True
     null: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for _ in range(PERMUTATIONS):
-        statistics = found.common(rng.permutation(len(data.values)))[pairs.tf, pairs.gene]
-        signal = pairs.paths.signal[rng.permutation(len(data.expression))]
-        statistics[pairs.where] += path_statistics(signal, data.expression, pairs.paths.gene)
+        # the same order for all parts: sites of a path are among those of the factor, so that the parts go together
+        order = rng.permutation(len(data.values))
+        statistics = found.common(order)[pairs.tf, pairs.gene]
+        if len(pairs.where):
+            expression = standardise(state_means(data.values[order], data.states))
+            statistics[pairs.where] += path_statistics(pairs.paths.signal, expression, pairs.paths.gene)
         for family, parts in null.items():
             parts.append(statistics[over == family])
     fdr = np.ones(len(observed))
