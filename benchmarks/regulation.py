@@ -10,7 +10,7 @@ Binding sites from ChIP-exo, and regulatory edges with and without labels, besid
 BENCHMARK = Parts(
     name="regulation",
     prefix="regulation",
-    parts=("chipexo", "unsupervised", "supervised"),
+    parts=("chipexo", "unsupervised", "supervised", "graph"),
     title="Regulation",
     text=TEXT,
 )
