@@ -51,7 +51,7 @@ def test_held_out_states_do_not_reach_the_network():
     """What is held out may change without changing a weight."""
     rng = np.random.default_rng(0)
     training = np.arange(20) < 15
-    signals = rng.normal(size=(1, 6, 20)).astype("float32")
+    signals = rng.normal(size=(1, 2, 20)).astype("float32")
     expression = rng.normal(size=(20, 3)).astype("float32")
     nodes = {TF: np.eye(2, dtype="float32"), GENE: np.eye(3, dtype="float32")}
     pairs = np.array([[0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]])
@@ -60,7 +60,7 @@ def test_held_out_states_do_not_reach_the_network():
     def fit(signals, expression):
         inputs = GraphInputs(
             nodes=nodes, edges={(TF, GENE): (pairs, weights)}, pairs=pairs, evidence=np.zeros((6, 1), dtype="float32"),
-            signals=signals, expression=expression, training=training,
+            shared=signals, paths=None, expression=expression, training=training,
         )  # fmt: skip
         return fit_graph(inputs, n_epochs=5, rng=0)
 
@@ -78,8 +78,14 @@ def test_prediction_is_the_sum_of_weighted_signals(trained):
     result, inputs = trained._result, graph_inputs(trained._data, trained._pairs, trained._training)
     naive = np.zeros_like(result.predicted)
     for pair, gene in enumerate(inputs.pairs[1]):
-        for channel in range(inputs.signals.shape[0]):
-            naive[:, gene] += result.weights[pair, channel] * inputs.signals[channel, pair]
+        tf = inputs.pairs[0, pair]
+        for weight, signal in zip(result.weights[pair], [*inputs.shared[:, tf], inputs.paths[pair]], strict=True):
+            naive[:, gene] += weight * signal
+        told = inputs.passed(result.weights, slice(pair, pair + 1))[0]
+        assert told == pytest.approx(
+            sum(w * s for w, s in zip(result.weights[pair], [*inputs.shared[:, tf], inputs.paths[pair]], strict=True)),
+            abs=1e-5,
+        )
     assert result.predicted == pytest.approx(naive, abs=1e-4)
 
 

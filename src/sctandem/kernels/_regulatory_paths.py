@@ -70,11 +70,13 @@ def find_paths(accessibility: np.ndarray, expression: np.ndarray, *, binding: cs
         best = sites[np.where(linked.any(axis=0), linked.argmax(axis=0), weights.argmax(axis=0))]
         parts.append((tfs, np.full(len(tfs), gene), best, weights.sum(0), linked.sum(0), open_ @ weights))
     if not parts:
-        none = np.zeros(0)
-        return Paths(*(none.astype(np.int64),) * 3, none, none, np.zeros((len(accessibility), 0), dtype=np.float32))
-    tf, gene, site, prior, link = (np.concatenate([part[i] for part in parts]) for i in range(5))
+        none, nowhere = np.zeros(0), np.zeros(0, dtype=np.int64)
+        signal = np.zeros((len(accessibility), 0), dtype=np.float32)
+        return Paths(nowhere, nowhere, nowhere, none, none, signal)
+    joined = [np.concatenate(each) for each in list(zip(*parts, strict=True))[:5]]
     signal = standardise(np.concatenate([part[5] for part in parts], axis=1))
-    return Paths(tf.astype(np.int64), gene.astype(np.int64), site.astype(np.int64), prior, link, signal)
+    ends = [each.astype(np.int64) for each in joined[:3]]
+    return Paths(ends[0], ends[1], ends[2], joined[3], joined[4], signal)
 
 
 @njit(cache=True, nogil=True)

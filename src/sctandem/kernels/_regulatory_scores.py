@@ -129,7 +129,7 @@ def association_score(found: Association, regulators: np.ndarray) -> np.ndarray:
     Regulators x genes, float64: larger is stronger; the least value for a gene with itself.
     """
     own = own_pairs(regulators, found.rank.shape[1])
-    score = sum(against_background(np.abs(part), own) for part in found)
+    score = against_background(np.abs(found.rank), own) + against_background(np.abs(found.extreme), own)
     return np.where(own, score.min(), score)
 
 

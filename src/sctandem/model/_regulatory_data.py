@@ -250,8 +250,8 @@ def _binding(atac: AnnData, regulators: Regulators) -> sparse.csr_matrix | None:
 
 def _motif_names(kept: Mapping[str, Any], keys: MotifKeys) -> list[str]:
     table = kept.get(keys.table)
-    has = table is not None and keys.name in table
-    return [str(name) for name in (table[keys.name] if has else kept[keys.names])]
+    names = kept[keys.names] if table is None or keys.name not in table else table[keys.name]
+    return [str(name) for name in names]
 
 
 def _factors(name: str) -> set[str]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 N_FEATURES = 16
 #: Regulators of a gene that the network sees where there is no prior: those that score best.
 CANDIDATES = 20
+#: Pairs looked at in one go.
+_BLOCK = 20_000
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def read_pairs(data: GraphData, evidence: Evidence) -> Candidates:
     allowed = ~own_pairs(regulators, n_genes) & data.varying
     paths = find_paths(data.accessibility, data.expression, binding=data.binding, near=data.near)
     keep = allowed[paths.tf, paths.gene]
-    paths = Paths(*(part[keep] for part in paths[:5]), paths.signal[:, keep])
+    tf, gene, site, strength, link, signal = paths
+    paths = Paths(tf[keep], gene[keep], site[keep], strength[keep], link[keep], signal[:, keep])
     joined = np.zeros(allowed.shape, dtype=bool)
     joined[paths.tf, paths.gene] = True
     if evidence.table is not None:
@@ -200,7 +203,7 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
         TF: np.concatenate([directions @ active, directions @ own[training]]).T,
         GENE: (directions @ shown).T,
     }
-    signals = [own.T[tf]]
+    shared, path = [own.T], None
     evidence = [(own[training][:, tf] * shown[:, gene]).mean(0)]
     edges = {}
     if data.has_sites:
@@ -208,7 +211,7 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
         path = np.zeros((len(pairs.tf), len(data.expression)), dtype=np.float32)
         path[pairs.where] = pairs.paths.signal.T
         path = path[chosen]
-        signals += [data.state_activity.T[tf], path]
+        shared.append(data.state_activity.T)
         evidence += [(active[:, tf] * shown[:, gene]).mean(0), (path[:, training].T * shown[:, gene]).mean(0)]
         edges[TF, SITE] = _edges(data.binding.T)
         edges[SITE, GENE] = _edges(data.near)
@@ -226,7 +229,8 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
         edges=edges,
         pairs=np.stack([tf, gene]).astype(np.int64),
         evidence=np.stack(evidence, axis=1).astype(np.float32),
-        signals=np.stack(signals).astype(np.float32),
+        shared=np.stack(shared).astype(np.float32),
+        paths=path,
         expression=data.expression,
         training=training,
     )
@@ -282,9 +286,10 @@ def call_edges(
     n = len(data.values)
     with_activity = (data.activity.T @ data.values / n)[pairs.tf, pairs.gene]
     if pairs.prior:
-        signals = graph_inputs(data, pairs, training).signals[:, :, training]
-        passed = np.einsum("pc,cps->ps", result.weights, signals)
-        weight = passed.std(axis=1) * pairs.support * np.abs(with_activity)
+        inputs = graph_inputs(data, pairs, training)
+        blocks = [slice(start, start + _BLOCK) for start in range(0, len(pairs.tf), _BLOCK)]
+        spread = [inputs.passed(result.weights, rows)[:, training].std(axis=1) for rows in blocks]
+        weight = np.concatenate(spread) * pairs.support * np.abs(with_activity)
         weight = weight / max(float(weight.max(initial=0)), 1e-12)
     else:
         weight = pairs.score

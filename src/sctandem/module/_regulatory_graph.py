@@ -37,8 +37,10 @@ class GraphInputs:
         Regulator and gene of each candidate pair, 2 x pairs, int64.
     evidence
         Features of the pairs, pairs x features.
-    signals
-        What a pair may pass on, channels x pairs x states.
+    shared
+        What a factor passes on to all its genes, channels x factors x states.
+    paths
+        What the sites of a pair pass on, pairs x states; `None` without sites.
     expression
         What is to be predicted, states x genes.
     training
@@ -49,9 +51,29 @@ class GraphInputs:
     edges: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     pairs: np.ndarray
     evidence: np.ndarray
-    signals: np.ndarray
+    shared: np.ndarray
+    paths: np.ndarray | None
     expression: np.ndarray
     training: np.ndarray
+
+    @property
+    def n_channels(self) -> int:
+        """Number of signals of a pair: the shared ones, then that of its sites."""
+        return len(self.shared) + (self.paths is not None)
+
+    def passed(self, weights: np.ndarray, rows: slice) -> np.ndarray:
+        """Return what some pairs contribute to the expression of their genes, pairs x states.
+
+        Parameters
+        ----------
+        weights
+            Of `GraphResult`, all pairs x channels.
+        rows
+            Which pairs.
+        """
+        tf = self.pairs[0][rows]
+        total = sum(weights[rows, i : i + 1] * signal[tf] for i, signal in enumerate(self.shared))
+        return total if self.paths is None else total + weights[rows, -1:] * self.paths[rows]
 
 
 class GraphResult(NamedTuple):
@@ -163,35 +185,41 @@ def fit_graph(
         ahead = torch.as_tensor(np.ascontiguousarray(index))
         edges[there], edges[back] = (ahead, torch.as_tensor(weight)), (ahead.flip(0), torch.as_tensor(weight))
     pairs, evidence = torch.as_tensor(np.ascontiguousarray(inputs.pairs)), torch.as_tensor(inputs.evidence)
-    signals = torch.as_tensor(inputs.signals)
     chosen = torch.as_tensor(np.flatnonzero(inputs.training))
-    shown, wanted = signals[:, :, chosen], torch.as_tensor(inputs.expression.T.copy())[:, chosen]
-    n_genes = inputs.expression.shape[1]
+    shared, paths = torch.as_tensor(inputs.shared), None if inputs.paths is None else torch.as_tensor(inputs.paths)
+    seen = shared[:, :, chosen], None if paths is None else paths[:, chosen]
+    wanted = torch.as_tensor(inputs.expression.T.copy())[:, chosen]
+    n_genes, n_tfs = inputs.expression.shape[1], shared.shape[1]
     share = torch.bincount(pairs[1], minlength=n_genes).clamp(min=1).sqrt()[:, None]
 
-    def predict(weights: Tensor, signal: Tensor) -> Tensor:
-        told = (weights.T[:, :, None] * signal).sum(0)
-        return told.new_zeros(n_genes, told.shape[1]).index_add(0, pairs[1], told) / share
+    def predict(weights: Tensor, common: Tensor, own: Tensor | None) -> Tensor:
+        told = weights.new_zeros(n_genes, common.shape[2])
+        for channel, signal in enumerate(common):  # a product of matrices in place of a sum over pairs
+            matrix = weights.new_zeros(n_genes, n_tfs).index_put((pairs[1], pairs[0]), weights[:, channel])
+            told = told + matrix @ signal
+        if own is not None:
+            told = told.index_add(0, pairs[1], weights[:, -1:] * own)
+        return told / share
 
     with torch_seeded(rng):
         network = RegulatoryGraphModule(
             {kind: values.shape[1] for kind, values in nodes.items()},
             inputs.edges,
             n_evidence=evidence.shape[1],
-            n_channels=signals.shape[0],
+            n_channels=inputs.n_channels,
             n_hidden=n_hidden,
             n_layers=n_layers,
         )
     steps = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     losses = []
     for _ in range(n_epochs):
-        loss = (predict(network(nodes, edges, pairs, evidence), shown) - wanted).square().mean()
+        loss = (predict(network(nodes, edges, pairs, evidence), *seen) - wanted).square().mean()
         steps.zero_grad()
         loss.backward()
         steps.step()
         losses.append(float(loss.detach()))
     with torch.no_grad():
         weights = network(nodes, edges, pairs, evidence)
-        predicted = predict(weights, signals)
+        predicted = predict(weights, shared, paths)
         weights = weights / share[pairs[1]]
     return GraphResult(weights.numpy(), predicted.T.numpy().copy(), np.array(losses))
