@@ -34,30 +34,40 @@ def test_scores_do_not_change_with_shift_and_scale(values):
 
     def score(x):
         found = scores.association(scores.standardise(x), scores.standard_ranks(x), tfs)
-        return scores.association_score(found, tfs)
+        return scores.association_score(found, scores.standardise(x), scores.standard_ranks(x), tfs)
 
     assert score(values * np.arange(1, 8) + 3) == pytest.approx(score(values), abs=1e-3)
 
 
-def test_background_is_a_sum_of_two_z_scores():
-    rng = np.random.default_rng(1)
-    strength = rng.random((3, 6))
-    own = scores.own_pairs(np.array([0, 1, 4]), 6)
-    found = scores.against_background(strength, own)
-    for i in range(3):
-        for j in range(6):
-            if own[i, j]:
-                assert found[i, j] == 0
-                continue
-            row, column = strength[i][~own[i]], strength[:, j][~own[:, j]]
-            expected = (strength[i, j] - row.mean()) / row.std() + (strength[i, j] - column.mean()) / column.std()
-            assert found[i, j] == pytest.approx(expected)
+def test_background_is_that_of_all_other_genes_that_vary(values):
+    z, tfs = scores.standardise(values), np.array([0, 4])
+    cubed = scores.cubes(z)
+    strength = np.abs(z.T @ cubed / len(z))
+    sending, receiving = scores.backgrounds(z, cubed)
+    others = [0, 1, 2, 3, 4, 6]
+    row = {g: [strength[g, h] for h in others if h != g] for g in others}
+    column = {g: [strength[h, g] for h in others if h != g] for g in others}
+    found = scores.against_background(strength[tfs], tfs, sending=sending, receiving=receiving)
+    for i, tf in enumerate(tfs):
+        for g in others:
+            expected = (strength[tf, g] - np.mean(row[tf])) / np.std(row[tf])
+            expected += (strength[tf, g] - np.mean(column[g])) / np.std(column[g])
+            assert found[i, g] == pytest.approx(expected, rel=1e-4)
+
+
+def test_backgrounds_do_not_depend_on_blocks(values, monkeypatch):
+    z = scores.standardise(values)
+    whole = scores.backgrounds(z, scores.cubes(z))
+    monkeypatch.setattr(scores, "_BLOCK", 3)
+    for first, second in zip(whole, scores.backgrounds(z, scores.cubes(z)), strict=True):
+        assert first.mean == pytest.approx(second.mean)
+        assert first.spread == pytest.approx(second.spread)
 
 
 def test_a_gene_never_regulates_itself(values):
     tfs = np.array([0, 3])
-    found = scores.association(scores.standardise(values), scores.standard_ranks(values), tfs)
-    score = scores.association_score(found, tfs)
+    z, ranks = scores.standardise(values), scores.standard_ranks(values)
+    score = scores.association_score(scores.association(z, ranks, tfs), z, ranks, tfs)
     assert score[0, 0] == score[1, 3] == score.min()
     assert score[0].argmax() == 3
 

@@ -83,44 +83,90 @@ def association(values: np.ndarray, ranks: np.ndarray, regulators: np.ndarray) -
     Both correlations; those of a gene with itself are there as well.
     """
     n = max(len(values), 1)
-    extreme = np.empty((len(regulators), values.shape[1]), dtype=np.float32)
+    return Association(ranks[:, regulators].T @ ranks / n, values[:, regulators].T @ cubes(values) / n)
+
+
+def cubes(values: np.ndarray) -> np.ndarray:
+    """Cube standardised values and standardise again, cells x genes, float32."""
+    cubed = np.empty(values.shape, dtype=np.float32)
     for start in range(0, values.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
-        extreme[:, block] = values[:, regulators].T @ standardise(values[:, block].astype(np.float64) ** EXTREME) / n
-    return Association(ranks[:, regulators].T @ ranks / n, extreme)
+        cubed[:, block] = standardise(values[:, block].astype(np.float64) ** EXTREME)
+    return cubed
 
 
-def against_background(strength: np.ndarray, own: np.ndarray) -> np.ndarray:
+class Background(NamedTuple):
+    """Means and standard deviations of the absolute correlations of each gene with all others, (genes,) each, float64."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+
+def backgrounds(first: np.ndarray, second: np.ndarray) -> tuple[Background, Background]:
+    """Describe the absolute correlations of each gene with all other genes, those that are constant left out.
+
+    Parameters
+    ----------
+    first, second
+        Standardised, cells x genes: what the genes are as regulators, and as targets.
+
+    Returns
+    -------
+    Of the genes as regulators over all targets, and as targets over all regulators.
+    """
+    n, n_genes = max(len(first), 1), first.shape[1]
+    varying = np.logical_and(first.any(axis=0), second.any(axis=0))
+    sums, squares = np.zeros((2, n_genes)), np.zeros((2, n_genes))
+    for start in range(0, n_genes, _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, n_genes))
+        strength = np.abs(first.T @ second[:, block] / n).astype(np.float64)
+        strength[block, np.arange(len(block))] = 0  # a gene with itself
+        strength[~varying] = 0
+        strength[:, ~varying[block]] = 0
+        for power, total in ((1, sums), (2, squares)):
+            total[0] += (strength**power).sum(axis=1)
+            total[1, block] += (strength**power).sum(axis=0)
+    others = max(int(varying.sum()) - 1, 1)
+    mean = sums / others
+    spread = np.sqrt(np.maximum(squares / others - mean**2, 0))
+    return Background(mean[0], spread[0]), Background(mean[1], spread[1])
+
+
+def against_background(
+    strength: np.ndarray, regulators: np.ndarray, *, sending: Background, receiving: Background
+) -> np.ndarray:
     """Hold each pair against all pairs of its regulator and all pairs of its target: the sum of both z-scores.
 
     Parameters
     ----------
     strength
         Absolute correlations, regulators x genes.
-    own
-        Whether a pair is a gene with itself: left out of the backgrounds.
+    regulators
+        Positions of the regulators among the genes.
+    sending, receiving
+        Of `backgrounds`.
 
     Returns
     -------
-    Regulators x genes, float64; 0 for `own`.
+    Regulators x genes, float64.
     """
     total = np.zeros(strength.shape)
-    known = np.where(own, np.nan, strength).astype(np.float64)
-    for axis in (0, 1):
-        n = np.maximum((~own).sum(axis=axis, keepdims=True), 1)
-        mean = np.nansum(known, axis=axis, keepdims=True) / n
-        spread = np.sqrt(np.nansum((known - mean) ** 2, axis=axis, keepdims=True) / n)
-        total += np.divide(known - mean, spread, out=np.zeros(strength.shape), where=spread > 1e-9)
-    return np.where(own, 0.0, total)
+    sides = ((sending.mean[regulators][:, None], sending.spread[regulators][:, None]), receiving)
+    for mean, spread in sides:
+        wide = np.broadcast_to(spread, strength.shape)
+        total += np.divide(strength - mean, wide, out=np.zeros(strength.shape), where=wide > 1e-9)
+    return total
 
 
-def association_score(found: Association, regulators: np.ndarray) -> np.ndarray:
+def association_score(found: Association, values: np.ndarray, ranks: np.ndarray, regulators: np.ndarray) -> np.ndarray:
     """Score all pairs by how far both correlations stand out from the backgrounds of regulator and target.
 
     Parameters
     ----------
     found
         Of `association`.
+    values, ranks
+        Of `standardise` and `standard_ranks`, cells x genes.
     regulators
         Positions of the regulators among the genes.
 
@@ -128,9 +174,11 @@ def association_score(found: Association, regulators: np.ndarray) -> np.ndarray:
     -------
     Regulators x genes, float64: larger is stronger; the least value for a gene with itself.
     """
-    own = own_pairs(regulators, found.rank.shape[1])
-    score = against_background(np.abs(found.rank), own) + against_background(np.abs(found.extreme), own)
-    return np.where(own, score.min(), score)
+    score = np.zeros(found.rank.shape)
+    for strength, first, second in ((found.rank, ranks, ranks), (found.extreme, values, cubes(values))):
+        sending, receiving = backgrounds(first, second)
+        score += against_background(np.abs(strength), regulators, sending=sending, receiving=receiving)
+    return np.where(own_pairs(regulators, found.rank.shape[1]), score.min(), score)
 
 
 def own_pairs(regulators: np.ndarray, n_genes: int) -> np.ndarray:

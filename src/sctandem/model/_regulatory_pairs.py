@@ -137,7 +137,8 @@ class Candidates:
 def read_pairs(data: GraphData, evidence: Evidence) -> Candidates:
     """List the pairs that prior edges join, or all pairs where there are none."""
     regulators, n_genes = data.regulators, data.values.shape[1]
-    score = association_score(association(data.values, data.ranks, regulators), regulators)
+    found = association(data.values, data.ranks, regulators)
+    score = association_score(found, data.values, data.ranks, regulators)
     allowed = ~own_pairs(regulators, n_genes) & data.varying
     paths = find_paths(data.accessibility, data.expression, binding=data.binding, near=data.near)
     keep = allowed[paths.tf, paths.gene]
@@ -258,7 +259,8 @@ def table_recovery(data: GraphData, pairs: Candidates) -> dict[str, float]:
     if pairs.table is None:
         return {}
     n_genes = data.values.shape[1]
-    score = association_score(association(data.values, data.ranks, data.regulators), data.regulators)
+    found = association(data.values, data.ranks, data.regulators)
+    score = association_score(found, data.values, data.ranks, data.regulators)
     known = pairs.table.toarray() > 0
     asked = ~own_pairs(data.regulators, n_genes) & data.varying & known.any(axis=1, keepdims=True)
     truth, score = known[asked], score[asked]

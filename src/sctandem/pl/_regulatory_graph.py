@@ -44,7 +44,7 @@ def regulatory_graph(
     tfs
         The factors to draw; by default those with the largest sum of weights.
     n_tfs, n_targets
-        How many factors, and targets of each, at most.
+        How many factors, and targets of each, at most; half as many of its edges to other factors.
     fdr
         Largest false discovery rate of the edges, between 0 and 1.
     key
@@ -86,7 +86,8 @@ def regulatory_graph(
     table[keys.weight] = table[keys.weight] - min(float(table[keys.weight].min()), 0)
     chosen = strongest_factors(table, keys, int(n_tfs))
     table = table[table[keys.tf].isin(chosen)]
-    between = table[table[keys.target].isin(chosen)]
+    # half as many bows as lines: more of them cover each other
+    between = table[table[keys.target].isin(chosen)].groupby(keys.tf, observed=True).head(max(1, int(n_targets) // 2))
     outward = table[~table[keys.target].isin(chosen)].groupby(keys.tf, observed=True).head(int(n_targets))
     left = _by_rank(chosen, between, keys)
     # targets lie at the mean height of their factors
