@@ -99,24 +99,46 @@ class PairStatistics:
         return total
 
 
-def path_statistics(signal: np.ndarray, expression: np.ndarray, gene: np.ndarray) -> np.ndarray:
-    """Return the squared correlation of each path with its gene, times states less 1.
+def path_statistics(
+    cells: sparse.csc_matrix,
+    values: np.ndarray,
+    orders: np.ndarray,
+    *,
+    binding: sparse.csr_matrix,
+    near: sparse.csr_matrix,
+) -> np.ndarray:
+    """Return the squared correlation of each path with its gene over cells, times cells less 1.
+
+    Cells and not states are compared: states were found by expression, so that their means are no longer exchangeable.
 
     Parameters
     ----------
-    signal
-        States x pairs, standardised.
-    expression
-        States x genes, standardised.
-    gene
-        The gene of each pair.
+    cells
+        Accessibility, cells x sites.
+    values
+        Of `standardise`, cells x genes.
+    orders
+        In which orders the cells of the genes are taken, orders x cells.
+    binding, near
+        Sites x regulators and sites x genes.
 
     Returns
     -------
-    One number a pair.
+    Orders x paths, the paths in the order of `find_paths`.
     """
-    n = len(signal)
-    return (np.einsum("ij,ij->j", signal, expression[:, gene]) / n) ** 2 * (n - 1)
+    columns, rows, open_ = near.tocsc(), binding.tocsr(), cells.tocsc()
+    n, parts = len(values), [np.zeros((len(orders), 0))]
+    for gene in range(near.shape[1]):
+        span = slice(columns.indptr[gene], columns.indptr[gene + 1])
+        sites = columns.indices[span]
+        if not len(sites):
+            continue
+        weights = rows[sites].toarray() * columns.data[span][:, None]
+        weights = weights[:, weights.any(axis=0)]
+        if weights.shape[1]:
+            signal = standardise(open_[:, sites] @ weights)
+            parts.append((values[:, gene][orders] @ signal / n) ** 2 * (n - 1))
+    return np.concatenate(parts, axis=1)
 
 
 def rewired_statistics(
@@ -127,6 +149,7 @@ def rewired_statistics(
     binding: sparse.csr_matrix,
     near: sparse.csr_matrix,
     cells: sparse.csr_matrix,
+    values: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the statistics of pairs whose regulators bind other sites, as many each; pairs that exist are left out.
@@ -139,8 +162,8 @@ def rewired_statistics(
         Of `standardise`, states x sites and states x genes.
     binding, near
         Sites x regulators and sites x genes.
-    cells
-        Accessibility, cells x sites.
+    cells, values
+        Accessibility, cells x sites, and expression, of `standardise`, cells x genes.
     rng
         Draws the other sites.
 
@@ -155,6 +178,7 @@ def rewired_statistics(
         paths = find_paths(accessibility, expression, binding=other, near=near)
         activity = standardise((cells @ other).toarray())
         statistics = found.common(activity=activity)[paths.tf, paths.gene]
-        statistics = statistics + path_statistics(paths.signal, expression, paths.gene)
+        as_is = np.arange(len(values))[None]
+        statistics = statistics + path_statistics(cells, values, as_is, binding=other, near=near)[0]
         parts.append(statistics[~true[paths.tf, paths.gene]])
     return np.concatenate(parts)

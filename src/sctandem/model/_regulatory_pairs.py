@@ -128,6 +128,8 @@ class Candidates:
     """Those of the pairs that lead over sites."""
     where: np.ndarray
     """Position of each path among the pairs."""
+    kept: np.ndarray
+    """Which of all paths are pairs, bool."""
     table: sparse.csr_matrix | None
     """Weights of the table, regulators x genes."""
     prior: bool
@@ -166,7 +168,7 @@ def read_pairs(data: GraphData, evidence: Evidence) -> Candidates:
     else:
         support[:] = 1
     return Candidates(
-        tf, gene, site, support, text, score[tf, gene], paths, where, evidence.table, prior=not evidence.empty
+        tf, gene, site, support, text, score[tf, gene], paths, where, keep, evidence.table, prior=not evidence.empty
     )
 
 
@@ -305,41 +307,38 @@ def call_edges(
     return Called(weight, sign, fdr, _rewired(found, data, pairs, rng))
 
 
-def _observed(found: PairStatistics, data: GraphData, pairs: Candidates) -> np.ndarray:
-    observed = found.common()[pairs.tf, pairs.gene]
-    observed[pairs.where] += path_statistics(pairs.paths.signal, data.expression, pairs.paths.gene)
-    return observed
+def _statistics(found: PairStatistics, data: GraphData, pairs: Candidates, orders: np.ndarray) -> np.ndarray:
+    """Return the statistics of the pairs with the cells of the genes in several orders, orders x pairs."""
+    statistics = np.stack([found.common(order)[pairs.tf, pairs.gene] for order in orders])
+    if len(pairs.where):
+        cells = sparse.csc_matrix(data.cells_open)
+        paths = path_statistics(cells, data.values, orders, binding=data.binding, near=data.near)
+        statistics[:, pairs.where] += paths[:, pairs.kept]
+    return statistics
 
 
 def _permuted(found: PairStatistics, data: GraphData, pairs: Candidates, rng: np.random.Generator) -> np.ndarray:
     """Compare pairs with those of permuted cells; pairs with a path are a family of their own, as their statistics have more parts."""
-    observed = _observed(found, data, pairs)
+    n = len(data.values)
+    # one order for all parts: sites of a path are among those of the factor, so that the parts go together
+    orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(PERMUTATIONS))])
+    observed, *null = _statistics(found, data, pairs, orders)
     over = np.zeros(len(observed), dtype=bool)
     over[pairs.where] = True
-    null: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    for _ in range(PERMUTATIONS):
-        # the same order for all parts: sites of a path are among those of the factor, so that the parts go together
-        order = rng.permutation(len(data.values))
-        statistics = found.common(order)[pairs.tf, pairs.gene]
-        if len(pairs.where):
-            expression = standardise(state_means(data.values[order], data.states))
-            statistics[pairs.where] += path_statistics(pairs.paths.signal, expression, pairs.paths.gene)
-        for family, parts in null.items():
-            parts.append(statistics[over == family])
     fdr = np.ones(len(observed))
-    for family, parts in null.items():
-        fdr[over == family] = pooled_fdr(observed[over == family], np.concatenate(parts))
+    for family in (over, ~over):
+        fdr[family] = pooled_fdr(observed[family], np.stack(null)[:, family])
     return fdr
 
 
 def _rewired(found: PairStatistics, data: GraphData, pairs: Candidates, rng: np.random.Generator) -> np.ndarray:
     """Compare pairs with those that rewired priors join; NaN without a prior."""
     fdr = np.full(len(pairs.tf), np.nan)
-    observed = _observed(found, data, pairs)
+    observed = _statistics(found, data, pairs, np.arange(len(data.values))[None])[0]
     if len(pairs.where):
         null = rewired_statistics(
             found, data.accessibility, data.expression,
-            binding=data.binding, near=data.near, cells=data.cells_open, rng=rng,
+            binding=data.binding, near=data.near, cells=data.cells_open, values=data.values, rng=rng,
         )  # fmt: skip
         fdr[pairs.where] = pooled_fdr(observed[pairs.where], null)
     rest = np.setdiff1d(np.arange(len(fdr)), pairs.where)
