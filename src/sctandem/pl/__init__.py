@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sctandem.pl._predicted_expression import predicted_expression
     from sctandem.pl._programme_skill import programme_skill
     from sctandem.pl._proportions import proportions
+    from sctandem.pl._regulator_dotplot import regulator_dotplot
+    from sctandem.pl._regulatory_graph import regulatory_graph
     from sctandem.pl._talens import talens
     from sctandem.pl._volcano import volcano
     from sctandem.pl._waypoints import waypoints
@@ -46,6 +48,8 @@ __getattr__, __dir__, __all__ = attach(
         "predicted_expression": "._predicted_expression",
         "programme_skill": "._programme_skill",
         "proportions": "._proportions",
+        "regulator_dotplot": "._regulator_dotplot",
+        "regulatory_graph": "._regulatory_graph",
         "talens": "._talens",
         "volcano": "._volcano",
         "waypoints": "._waypoints",

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from regulation import TFS, multiome, true_edges
+
+from sctandem.model import RegulatoryGraph
+from sctandem.module._regulatory_graph import GENE, TF, GraphInputs, fit_graph
+
+
+@pytest.fixture(scope="module")
+def trained() -> RegulatoryGraph:
+    model = RegulatoryGraph(multiome(), TFS, rng=0)
+    model.train(n_epochs=100)
+    return model
+
+
+def test_planted_edges_are_found_with_site_and_sign(trained):
+    edges = trained.get_edges()
+    truth = true_edges()
+    top = edges.head(20)
+    found = list(zip(top["tf"].astype(str), top["target"].astype(str), strict=True))
+    assert len(set(found) & set(truth)) >= 18
+    right = [truth[pair] == sign for pair, sign in zip(found, top["sign"], strict=True) if pair in truth]
+    assert np.mean(right) >= 0.95
+    sites = {pair: site for pair, site in zip(found, top["site"].astype(str), strict=True) if pair in truth}
+    assert np.mean([site == f"p{pair[1][1:]}" for pair, site in sites.items()]) >= 0.9
+    assert (top["fdr"] < 0.05).all()
+    assert set(edges["evidence"]) == {"motif"}
+    assert edges["weight"].is_monotonic_decreasing
+
+
+def test_expression_of_held_out_states_is_predicted(trained):
+    skill = trained.get_skill()
+    assert skill.loc[[f"G{i}" for i in range(20)], "r2"].mean() > 0.15
+    told = trained.get_expression()
+    held = told["held_out"]
+    assert 0.1 < held.mean() < 0.3
+    measured, predicted = told["measured"][held], told["predicted"][held]
+    mean = told["measured"][~held].mean(axis=0)
+    naive = 1 - ((measured - predicted) ** 2).sum(0) / ((measured - mean) ** 2).sum(0)
+    assert skill["r2"].to_numpy() == pytest.approx(naive)
+    pearson = [np.corrcoef(measured[:, i], predicted[:, i])[0, 1] for i in range(5, 24)]
+    assert skill["pearson"].to_numpy()[5:] == pytest.approx(pearson, abs=1e-4)
+
+
+def test_held_out_states_do_not_reach_the_network():
+    """What is held out may change without changing a weight."""
+    rng = np.random.default_rng(0)
+    training = np.arange(20) < 15
+    signals = rng.normal(size=(1, 2, 20)).astype("float32")
+    expression = rng.normal(size=(20, 3)).astype("float32")
+    nodes = {TF: np.eye(2, dtype="float32"), GENE: np.eye(3, dtype="float32")}
+    pairs = np.array([[0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2]])
+    weights = np.ones(6, dtype="float32")
+
+    def fit(signals, expression):
+        inputs = GraphInputs(
+            nodes=nodes, edges={(TF, GENE): (pairs, weights)}, pairs=pairs, evidence=np.zeros((6, 1), dtype="float32"),
+            shared=signals, paths=None, expression=expression, training=training,
+        )  # fmt: skip
+        return fit_graph(inputs, n_epochs=5, rng=0)
+
+    first = fit(signals, expression)
+    signals[:, :, 15:], expression[15:] = 9, 9
+    assert (fit(signals, expression).weights == first.weights).all()
+    assert first.loss[-1] < first.loss[0]
+    expression[0] = 9
+    assert (fit(signals, expression).weights != first.weights).any()
+
+
+def test_prediction_is_the_sum_of_weighted_signals(trained):
+    from sctandem.model._regulatory_pairs import graph_inputs
+
+    result, inputs = trained._result, graph_inputs(trained._data, trained._pairs, trained._training)
+    naive = np.zeros_like(result.predicted)
+    for pair, gene in enumerate(inputs.pairs[1]):
+        tf = inputs.pairs[0, pair]
+        for weight, signal in zip(result.weights[pair], [*inputs.shared[:, tf], inputs.paths[pair]], strict=True):
+            naive[:, gene] += weight * signal
+        told = inputs.passed(result.weights, slice(pair, pair + 1))[0]
+        assert told == pytest.approx(
+            sum(w * s for w, s in zip(result.weights[pair], [*inputs.shared[:, tf], inputs.paths[pair]], strict=True)),
+            abs=1e-5,
+        )
+    assert result.predicted == pytest.approx(naive, abs=1e-4)
+
+
+def test_activity_follows_the_factor(trained):
+    found = trained.get_tf_activity()
+    rna = multiome()["rna"]
+    for tf in TFS:
+        assert np.corrcoef(found[tf], rna[:, tf].X.toarray().ravel())[0, 1] > 0.5
+    assert found.to_numpy().std(axis=0) == pytest.approx(np.ones(4), abs=1e-3)
+    assert found.dtypes.eq(np.float32).all()
+
+
+def test_same_seed_same_result(trained):
+    again = RegulatoryGraph(multiome(), TFS, rng=0)
+    again.train(n_epochs=100)
+    pd.testing.assert_frame_equal(again.get_edges(), trained.get_edges())
+    pd.testing.assert_frame_equal(trained.get_edges(), trained.get_edges())
+
+
+def test_without_prior_all_pairs_are_scored_and_this_is_said(caplog):
+    rna = multiome()["rna"]
+    with caplog.at_level(logging.WARNING):
+        model = RegulatoryGraph(rna, TFS, rng=0)
+    assert "expression alone" in caplog.text
+    model.train(n_epochs=20)
+    edges = model.get_edges()
+    assert len(edges) == 4 * 23
+    assert not (edges["tf"].astype(str) == edges["target"].astype(str)).any()
+    assert set(edges["evidence"]) == {"expression"}
+    assert edges["fdr_rewired"].isna().all()
+    found = set(zip(edges["tf"].astype(str).head(20), edges["target"].astype(str).head(20), strict=True))
+    assert len(found & set(true_edges())) >= 15
+
+
+def test_shuffled_expression_has_no_edges():
+    mdata = multiome()
+    rng = np.random.default_rng(5)
+    values = mdata["rna"].X.toarray()
+    for column in range(values.shape[1]):
+        values[:, column] = values[rng.permutation(len(values)), column]
+    mdata["rna"].X = values
+    for data, prior in ((mdata, "auto"), (mdata["rna"], None)):
+        model = RegulatoryGraph(data, TFS, prior=prior, rng=1)
+        model.train(n_epochs=5)
+        assert (model.get_edges()["fdr"] <= 0.05).mean() <= 0.05
+
+
+def test_table_chipexo_and_links_count_as_evidence():
+    mdata = multiome()
+    table = pd.DataFrame({"source": ["T0", "T1", "T9"], "target": ["G19", "G0", "G1"], "weight": [1.0, 0.5, 1.0]})
+    chipexo = np.zeros((60, 1), dtype="float32")
+    chipexo[0] = 3
+    mdata["atac"].varm["chipexo"] = pd.DataFrame(chipexo, index=mdata["atac"].var_names, columns=["t0"])
+    mdata.uns["tape_links"] = {"table": pd.DataFrame({"peak": ["p1"], "gene": ["G1"], "fdr": [0.01]})}
+    model = RegulatoryGraph(mdata, TFS, prior=table, rng=0)
+    assert model.prior == ["motif", "chipexo", "table"]
+    model.train(n_epochs=5)
+    edges = model.get_edges().set_index(["tf", "target"])
+    assert edges.loc[("T0", "G0"), "evidence"] == "motif+chipexo"
+    assert edges.loc[("T0", "G19"), "evidence"] == "table"
+    assert edges.loc[("T0", "G19"), "site"] == ""
+    data, place = model._data, {site: i for i, site in enumerate(model._data.sites)}
+    assert data.binding[place[0], 0] == 3 * data.binding[place[1], 0]  # motif and ChIP-exo, against a motif
+    assert data.near[place[1], 5] == pytest.approx(2 * data.near[place[0], 4])  # linked
+    assert set(model.recovery()) == {"auroc", "auprc_ratio"}
+
+
+def test_state_is_the_group_in_which_the_edge_is_active(trained):
+    mdata = multiome()
+    edges = trained.get_edges(mdata["rna"].obs["group"]).set_index(["tf", "target"])
+    assert edges.loc[("T0", "G0"), "state"] == "high"
+    assert set(trained.get_edges()["state"]) == {"all"}
+
+
+def test_absent_and_constant_names(caplog):
+    rna = multiome()["rna"]
+    rna.X = rna.X.toarray()
+    rna.X[:, 1] = 0
+    with caplog.at_level(logging.WARNING):
+        model = RegulatoryGraph(rna, ["T0", "T1", "t2", "NOPE"], prior=None, rng=0)
+    assert model.regulators.names == ["T0"]
+    assert "t2 as T2" in caplog.text
+    assert "constant" in caplog.text
+    with pytest.raises(ValueError, match="no regulator is left.*In another case 1 are there"):
+        RegulatoryGraph(rna, ["t0"], rng=0)
+    with pytest.raises(ValueError, match="synonyms and identifiers are not resolved"):
+        RegulatoryGraph(rna, ["PU.1"], rng=0)
+    with pytest.raises(ValueError, match="1 are constant"):
+        RegulatoryGraph(rna, ["T1"], rng=0)
+    with pytest.raises(ValueError, match="more than once"):
+        RegulatoryGraph(rna, ["T0", "T0"], rng=0)
+    with pytest.raises(TypeError, match="give a list of gene names"):
+        RegulatoryGraph(rna, "T0", rng=0)
+
+
+def test_priors_that_match_nothing():
+    mdata = multiome()
+    with pytest.raises(ValueError, match="no prior edge is left: of 1 rows"):
+        RegulatoryGraph(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["t0"], "target": ["g1"]}), rng=0)
+    with pytest.raises(KeyError, match="prior has no column 'target'"):
+        RegulatoryGraph(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["T0"]}), rng=0)
+    with pytest.raises(ValueError, match="prior='all' is not known"):
+        RegulatoryGraph(mdata["rna"], TFS, prior="all", rng=0)
+    mdata["atac"].uns["motifs"]["names"] = list("ABCD")
+    with pytest.raises(ValueError, match="no site of the 4 regulators"):
+        RegulatoryGraph(mdata, TFS, rng=0)
+
+
+def test_bad_values_and_untrained(caplog):
+    rna = multiome()["rna"]
+    model = RegulatoryGraph(rna, TFS, rng=0)
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        model.get_edges()
+    rna.X = rna.X.toarray()
+    rna.X[0, 0] = np.nan
+    with pytest.raises(ValueError, match="1 values that are not finite"):
+        RegulatoryGraph(rna, TFS, rng=0)
+    mdata = multiome()
+    del mdata.uns["gene_windows"]
+    with caplog.at_level(logging.WARNING):
+        assert RegulatoryGraph(mdata, TFS, rng=0).prior == []
+    assert "run pp.gene_windows first" in caplog.text
