@@ -165,7 +165,7 @@ def note_on_sizes(mdata: MuData, size_factor: str | None, hidden: Collection[str
 
 def cautions(mdata: MuData) -> list[str]:
     """Say what the windows are that the results rest on, where they are not what they should be."""
-    from sctandem.pp._gene_windows import ENOUGH_STARTS, LEAST_NEAR
+    from sctandem.genome._place import ENOUGH_STARTS, LEAST_NEAR
 
     said = []
     found = mdata.uns["gene_windows"]
