@@ -13,6 +13,7 @@ from scipy import sparse
 import sctandem as td
 from benchmarks._regulation_unsupervised import simulation
 from sctandem.model._regulatory_data import expression_of
+from sctandem.model._regulatory_graph import RegulatoryGraph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ def shuffled(task: Task, seed: int, n: int = SHUFFLES) -> list[dict[str, Any]]:
         values = np.stack([rng.permutation(column) for column in true.T], axis=1)
         task.mdata["rna"].X = sparse.csr_matrix(values)
         for prior, given, names in (("auto", task.mdata, task.motifs), (None, task.mdata["rna"], task.tfs)):
-            model = td.model.RegulatoryGraph(given, names, prior=prior, rng=seed)
+            model = RegulatoryGraph(given, names, prior=prior, rng=seed)
             model.train(n_epochs=1)
             fdr = model.get_edges()["fdr"]
             name = "shuffled, expression" if prior is None else "shuffled, prior"

@@ -14,6 +14,7 @@ import pandas as pd
 
 import sctandem as td
 from benchmarks.peers import _regulation as peers
+from sctandem.model._regulatory_graph import RegulatoryGraph
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -152,7 +153,7 @@ def of_task(task: Task, seed: int, *, slow: bool = True) -> list[dict[str, Any]]
 def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int = 2) -> dict[str, Any]:
     start = time.perf_counter()
     given, names = (task.adata, task.tfs) if prior is None else (task.mdata, task.motifs)
-    model = td.model.RegulatoryGraph(given, names, prior=prior, rng=seed)
+    model = RegulatoryGraph(given, names, prior=prior, rng=seed)
     model.train(n_layers=n_layers)
     edges = model.get_edges()
     seconds = time.perf_counter() - start

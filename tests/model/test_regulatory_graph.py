@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from regulation import TFS, multiome, true_edges
 
-from sctandem.model import RegulatoryGraph
+from sctandem.model._regulatory_graph import RegulatoryGraph
 from sctandem.module._regulatory_graph import GENE, TF, GraphInputs, fit_graph
 
 

@@ -79,8 +79,9 @@ class RegulatoryGraph:
     Examples
     --------
     >>> import sctandem as td
+    >>> from sctandem.model._regulatory_graph import RegulatoryGraph
     >>> mdata = td.datasets.simulate_multiome(200, 60, 600)
-    >>> model = td.model.RegulatoryGraph(mdata["rna"], mdata.uns["truth"]["tfs"]["gene"].tolist(), rng=0)
+    >>> model = RegulatoryGraph(mdata["rna"], mdata.uns["truth"]["tfs"]["gene"].tolist(), rng=0)
     >>> model.train(n_epochs=5)
     >>> model.get_edges().shape[0] > 0
     True

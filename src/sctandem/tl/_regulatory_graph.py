@@ -97,7 +97,7 @@ def regulatory_graph(
 
     Notes
     -----
-    *With a prior* only pairs that it joins are scored. A graph network (:class:`sctandem.model.RegulatoryGraph`) learns to predict the expression of genes in
+    *With a prior* only pairs that it joins are scored. A graph network (``RegulatoryGraph`` in ``model/_regulatory_graph.py``) learns to predict the expression of genes in
     groups of alike cells from the expression of their factors, the openness of all sites of a factor, and that of the sites near
     the gene. The weight of an edge is what it contributes to the prediction, times the nearness of its sites weighted by how they go with the
     expression of the gene, times how the gene goes with the openness of all sites of the factor.
@@ -125,7 +125,7 @@ def regulatory_graph(
     >>> mdata["rna"].uns["regulatory_graph"]["table"].columns.tolist()[:4]
     ['tf', 'target', 'site', 'weight']
     """
-    from sctandem.model import RegulatoryGraph
+    from sctandem.model._regulatory_graph import RegulatoryGraph
 
     check_target(data, key_added, copy=copy)
     keys = RegulatoryGraphKeys(key_added)
