@@ -6,8 +6,9 @@ import pytest
 from scipy import sparse
 
 import sctandem as td
+from sctandem.genome._overlaps import peaks_over
 from sctandem.kernels._talens import chance_of_site, score_matrix
-from sctandem.tl._talen_data import open_shares, overlapped_peaks
+from sctandem.tl._talen_data import open_shares
 from sctandem.tl._talen_places import annotate_genes
 
 
@@ -75,5 +76,5 @@ def test_shares_of_open_cells(kind):
 def test_peaks_over_positions():
     peaks = pd.DataFrame({"chrom": ["chr1", "chr1", "chr2"], "start": [10, 15, 0], "end": [20, 30, 5]})
     chrom = np.array(["chr1", "chr1", "chr1", "chr1", "chr2", "chr2", "chr9"], dtype=object)
-    found = overlapped_peaks(peaks, chrom, np.array([9, 10, 17, 29, 4, 5, 1]))
+    found = peaks_over(peaks, chrom, np.array([9, 10, 17, 29, 4, 5, 1]))[2]
     assert found.tolist() == [-1, 0, 0, 1, 2, -1, -1]

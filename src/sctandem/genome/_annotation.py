@@ -21,7 +21,8 @@ _SAME_WIDTH = 100
 """A table with at least this many intervals, all of one width, lists TSS and not genes."""
 
 
-def _open(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a text file, also a gzipped one (by its name)."""
     return gzip.open(path, "rt") if path.suffix in {".gz", ".bgz"} else path.open()
 
 
@@ -104,7 +105,7 @@ def _from_table(genes: pd.DataFrame) -> pd.DataFrame:
 def _read_bed(path: Path) -> pd.DataFrame:
     """Read a BED file with or without a header line."""
     header, skip = None, 0
-    with _open(path) as lines:
+    with open_text(path) as lines:
         for line in lines:
             fields = line.rstrip("\r\n").split("\t")
             if line.startswith("#") and len(fields) >= 6:
@@ -136,7 +137,7 @@ def _is_ensembl(column: pd.Series) -> bool:
 def _read_gtf(path: Path) -> pd.DataFrame:
     """Read the genes of a GTF or GFF3 file, or the transcripts or exons where it lists none."""
     kept: dict[str, list[list[str]]] = {feature: [] for feature in _FEATURES}
-    with _open(path) as lines:
+    with open_text(path) as lines:
         for line in lines:
             fields = line.split("\t", 8)
             if len(fields) != 9 or line.startswith("#"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sctandem._checks import listed
-from sctandem.genome._annotation import _open
+from sctandem.genome._annotation import open_text
 from sctandem.genome._coordinates import find_columns, peak_coordinates
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _read_bed(path: Path) -> pd.DataFrame:
         msg = f"regions={str(path)!r} is not a file."
         raise FileNotFoundError(msg)
     rows = []
-    with _open(path) as lines:
+    with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith(("#", "track", "browser")):
                 continue

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sctandem._checks import check_path
+from sctandem.genome._annotation import open_text
 from sctandem.genome._coordinates import peak_coordinates
 
 _NARROW = 10
@@ -78,7 +78,7 @@ def read_sites(sites: str | Path | pd.DataFrame) -> pd.DataFrame:
 
 def _fields(path: Path) -> list[list[str]]:
     """Read the lines of a BED-like file, without headers."""
-    with gzip.open(path, "rt") if path.suffix in {".gz", ".bgz"} else path.open() as lines:
+    with open_text(path) as lines:
         rows = [
             line.rstrip("\r\n").split("\t")
             for line in lines

@@ -106,6 +106,15 @@ def cell_groups(mdata: MuData, groupby: str | None, names: Sequence[str]) -> pd.
     return groups.cat.remove_unused_categories()
 
 
+def group_members(groups: pd.Series) -> sparse.csr_matrix:
+    """Return which cells belong to each group of a categorical, groups x cells (float64, 1 or not stored)."""
+    codes = groups.cat.codes.to_numpy()
+    cells = np.flatnonzero(codes >= 0)
+    return sparse.csr_matrix(
+        (np.ones(cells.size), (codes[cells], cells)), shape=(len(groups.cat.categories), codes.size)
+    )
+
+
 def group_colors(mdata: MuData, groupby: str | None, names: Sequence[str]) -> list[str] | None:
     """Return the colours that scanpy keeps for a column in ``uns``, or None."""
     holders = (mdata, *(mdata.mod[name] for name in names))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import logging
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import check_number, check_option, check_path, listed
+from sctandem.genome._annotation import open_text
 from sctandem.genome._tags import tidy_tags
 
 logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def _counted(block: np.ndarray, *, by_length: bool) -> pd.DataFrame:
 def _table(file: Path, what: str) -> pd.DataFrame:
     """Read the rows of a file of tab-separated columns, without headers."""
     skip = 0
-    with gzip.open(file, "rt") if file.suffix in {".gz", ".bgz"} else file.open() as lines:
+    with open_text(file) as lines:
         for line in lines:
             if line.strip() and not line.startswith(("#", "track", "browser")):
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -173,14 +173,106 @@ class LearnedWeights:
         return cls(**plain, state=PeakState(**state))
 
 
+class Material(NamedTuple):
+    """What weights are learned from, of chromatin alone: it is the same whatever expression is held against it.
+
+    Attributes
+    ----------
+    state
+        In which cells the peaks open.
+    design
+        Components of the cells and their standardised log number of open peaks, cells x (components + 1).
+    level
+        Mean and standard deviation of that number's log, (2,).
+    scales
+        See `activity_features`.
+    sums, outer
+        Sums over the windows: genes x components x features, and sides x genes x components.
+    near
+        Which genes have pairs, (genes,).
+    """
+
+    state: PeakState
+    design: np.ndarray
+    level: np.ndarray
+    scales: np.ndarray
+    sums: np.ndarray
+    outer: np.ndarray
+    near: np.ndarray
+
+
+# the systems are small: more threads only wait for each other where cores are shared
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def prepare(
+    counts: sparse.csr_matrix, pairs: WindowPairs, *, n_components: int = N_COMPONENTS, rng: RNG = 0
+) -> Material:
+    """Read chromatin: components of cells and peaks, and the sums over the windows of genes.
+
+    Parameters
+    ----------
+    counts, pairs, n_components, rng
+        As for :func:`learn`.
+
+    Returns
+    -------
+    What :func:`learn_prepared` and :func:`learn_crossed` learn from.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than 20 cells, or these do not differ in their peaks.
+    """
+    state = _fit_state(counts, n_components, rng)
+    level = np.log(_n_open(counts))
+    level = np.array([level.mean(), max(level.std(), 1e-9)])
+    design = np.column_stack([state.coordinates(counts), standard_level(counts, level)])
+    columns, scales = activity_features(pairs, state)
+    return Material(
+        state=state,
+        design=design,
+        level=level,
+        scales=scales,
+        sums=np.stack(list(window_sums(pairs, state, columns)), axis=2),
+        outer=np.stack(list(window_sums(pairs, state, list(sides(pairs))))),
+        near=np.bincount(pairs.gene, minlength=pairs.n_genes) > 0,
+    )
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def learn_prepared(
+    material: Material, expression: sparse.csr_matrix | np.ndarray, *, chromosome: np.ndarray
+) -> LearnedWeights:
+    """Learn weights as :func:`learn` does, from chromatin that was read before."""
+    target, shared = _targets(expression, material.design)
+    usable = material.near & (np.abs(target).sum(1) > 0)
+    if usable.sum() < MIN_GENES or len(np.unique(chromosome[usable])) < 2:
+        msg = (
+            f"only {int(usable.sum())} genes, on {len(np.unique(chromosome[usable]))} chromosomes, vary over the cells and have "
+            f"peaks in their windows: weights can be learned from at least {MIN_GENES}, on 2 or more."
+        )
+        raise ValueError(msg)
+    target, sums, outer = target[usable], material.sums[usable], material.outer[:, usable]
+    skill = held_out_skill(sums, outer, target, chromosome_folds(chromosome[usable], N_FOLDS))
+    best = skill.argmax(1)
+    base = fit_features(sums, target)
+    found, offset = fit_maps(base, sums, outer, target)
+    return LearnedWeights(
+        coefficients=base.coefficients,
+        components=base.components,
+        # a mean over ranks changes less with the genes than the best of them, and is as good
+        maps=np.mean([found[rank, choice] for rank, choice in enumerate(best)], axis=0),
+        offset=offset,
+        shared=shared,
+        level=material.level,
+        scales=material.scales,
+        state=material.state,
+        penalties=np.array(PENALTIES)[best],
+        skill=skill.max(1),
+    )
+
+
 def learn_crossed(
-    counts: sparse.csr_matrix,
-    expression: sparse.csr_matrix,
-    pairs: WindowPairs,
-    *,
-    chromosome: np.ndarray,
-    n_folds: int = N_FOLDS,
-    rng: RNG = 0,
+    material: Material, expression: sparse.csr_matrix, *, chromosome: np.ndarray, n_folds: int = N_FOLDS
 ) -> list[tuple[list[str], LearnedWeights]]:
     """Learn weights for the genes of some chromosomes from those of all others.
 
@@ -188,7 +280,9 @@ def learn_crossed(
 
     Parameters
     ----------
-    counts, expression, pairs, chromosome, rng
+    material
+        From :func:`prepare`.
+    expression, chromosome
         As for :func:`learn`.
     n_folds
         In how many parts the chromosomes fall.
@@ -208,14 +302,11 @@ def learn_crossed(
         # genes that do not vary are not learned from
         seen = sparse.csr_matrix(expression @ sparse.diags((fold != held).astype(float)))
         seen.eliminate_zeros()
-        weights = learn(counts, seen, pairs, chromosome=chromosome, rng=rng)
+        weights = learn_prepared(material, seen, chromosome=chromosome)
         found.append((sorted(set(chromosome[fold == held].tolist())), weights))
     return found
 
 
-@threadpool_limits.wrap(
-    limits=1, user_api="blas"
-)  # small systems: more threads only wait for each other where cores are shared
 def learn(
     counts: sparse.csr_matrix,
     expression: sparse.csr_matrix | np.ndarray,
@@ -258,39 +349,8 @@ def learn(
     predict these from the gene's window: no cell is visited after that. Time is that of the components: seconds for
     thousands of cells; memory is genes x components x features. The components have seen no expression.
     """
-    state = _fit_state(counts, n_components, rng)
-    cells = state.coordinates(counts)
-    level = np.log(_n_open(counts))
-    level = np.array([level.mean(), max(level.std(), 1e-9)])
-    target, shared = _targets(expression, np.column_stack([cells, standard_level(counts, level)]))
-    columns, scales = activity_features(pairs, state)
-    usable = (np.bincount(pairs.gene, minlength=pairs.n_genes) > 0) & (np.abs(target).sum(1) > 0)
-    if usable.sum() < MIN_GENES or len(np.unique(chromosome[usable])) < 2:
-        msg = (
-            f"only {int(usable.sum())} genes, on {len(np.unique(chromosome[usable]))} chromosomes, vary over the cells and have "
-            f"peaks in their windows: weights can be learned from at least {MIN_GENES}, on 2 or more."
-        )
-        raise ValueError(msg)
-    target = target[usable]
-    sums = np.stack([total[usable] for total in window_sums(pairs, state, columns)], axis=2)
-    outer = np.stack([total[usable] for total in window_sums(pairs, state, list(sides(pairs)))])
-    skill = held_out_skill(sums, outer, target, chromosome_folds(chromosome[usable], N_FOLDS))
-    best = skill.argmax(1)
-    base = fit_features(sums, target)
-    found, offset = fit_maps(base, sums, outer, target)
-    return LearnedWeights(
-        coefficients=base.coefficients,
-        components=base.components,
-        # a mean over ranks changes less with the genes than the best of them, and is as good
-        maps=np.mean([found[rank, choice] for rank, choice in enumerate(best)], axis=0),
-        offset=offset,
-        shared=shared,
-        level=level,
-        scales=scales,
-        state=state,
-        penalties=np.array(PENALTIES)[best],
-        skill=skill.max(1),
-    )
+    material = prepare(counts, pairs, n_components=n_components, rng=rng)
+    return learn_prepared(material, expression, chromosome=chromosome)
 
 
 def _fit_state(counts: sparse.csr_matrix, n_components: int, rng: RNG) -> PeakState:

@@ -300,6 +300,15 @@ def _neighbourhood(found: np.ndarray, width: int) -> np.ndarray:
 
 
 @cached_njit(nogil=True)
+def _run_end(motif, first, end):  # type: ignore[no-untyped-def]
+    """Return where the hits of one motif that begin at `first` end."""
+    last = first
+    while last < end and motif[last] == motif[first]:
+        last += 1
+    return last
+
+
+@cached_njit(nogil=True)
 def _count_pairs(peaks, first, motif, start, quality, width):  # type: ignore[no-untyped-def]
     """Count peaks with two motifs apart from each other, those where a motif loses its only place to the other, and with each."""
     n = width.size
@@ -308,16 +317,12 @@ def _count_pairs(peaks, first, motif, start, quality, width):  # type: ignore[no
         i = first[peak]
         end = first[peak + 1]
         while i < end:
-            i_end = i
-            while i_end < end and motif[i_end] == motif[i]:
-                i_end += 1
+            i_end = _run_end(motif, i, end)
             a = motif[i]
             alone[a] += 1
             j = i_end
             while j < end:
-                j_end = j
-                while j_end < end and motif[j_end] == motif[j]:
-                    j_end += 1
+                j_end = _run_end(motif, j, end)
                 b = motif[j]
                 apart, best_a, best_b = False, 0.0, 0.0
                 for x in range(i, i_end):
@@ -348,15 +353,11 @@ def _count_orders(peaks, first, motif, start, strand, width):  # type: ignore[no
         i = first[peak]
         end = first[peak + 1]
         while i < end:
-            i_end = i
-            while i_end < end and motif[i_end] == motif[i]:
-                i_end += 1
+            i_end = _run_end(motif, i, end)
             a = motif[i]
             j = first[peak]
             while j < end:
-                j_end = j
-                while j_end < end and motif[j_end] == motif[j]:
-                    j_end += 1
+                j_end = _run_end(motif, j, end)
                 b = motif[j]
                 nearest, side = np.int64(1 << 60), 0
                 if b != a:

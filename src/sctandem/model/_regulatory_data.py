@@ -12,7 +12,7 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
-from sctandem._blocks import as_dense
+from sctandem._blocks import as_csr, as_dense
 from sctandem._checks import (
     check_adata,
     check_layer,
@@ -299,6 +299,6 @@ def _nearness(uns: Mapping[str, Any], genes: pd.Index, peaks: pd.Index) -> spars
 def accessibility_of(atac: AnnData, name: str) -> sparse.csr_matrix:
     """Read accessibility as counts per 10,000, cells x sites, CSR float32."""
     matrix = check_layer(atac, None, f"mdata[{name!r}].X")
-    matrix = sparse.csr_matrix(matrix if sparse.issparse(matrix) else as_dense(matrix), dtype=np.float32)
+    matrix = sparse.csr_matrix(as_csr(matrix), dtype=np.float32)
     size = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
     return sparse.csr_matrix(sparse.diags((1e4 / size).astype(np.float32)) @ matrix)

@@ -19,6 +19,7 @@ from sctandem._checks import (
 from sctandem._regulation_keys import ChipexoKeys
 from sctandem.genome import call_chipexo_sites, match_chromosomes, peak_coordinates, read_sites
 from sctandem.genome._chipexo import ChipexoSites, profile_of
+from sctandem.genome._overlaps import peaks_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,8 +222,6 @@ def _given(sites: pd.DataFrame, tags: pd.DataFrame | Sequence[pd.DataFrame] | No
 
 def _on_peaks(sites: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Name chromosomes as in the peaks; return the sites, the first peak of each (-1 for none) and the evidence of each peak."""
-    import bioframe
-
     known = match_chromosomes(sites["chrom"].unique(), peaks["chrom"].unique())
     if len(sites) and not known:
         msg = (
@@ -237,15 +236,9 @@ def _on_peaks(sites: pd.DataFrame, peaks: pd.DataFrame) -> tuple[pd.DataFrame, n
     columns = ["position", "left", "right", "score", *_RATES, *_COUNTS]
     table = pd.concat([chrom.rename("chrom"), sites[columns]], axis=1).reset_index(drop=True)
     table["score"] = table["score"].astype(np.float32)
-    first, evidence = np.full(len(table), -1), np.zeros(len(peaks), dtype=np.float32)
-    if len(table):
-        points = pd.DataFrame({"chrom": chrom.to_numpy(), "start": table["position"], "end": table["position"] + 1})
-        places = peaks.reset_index(drop=True).astype({"chrom": object})
-        pairs = bioframe.overlap(points, places, how="inner", return_index=True, return_input=False)
-        site, peak = (pairs[column].to_numpy(np.int64) for column in ("index", "index_"))
-        np.maximum.at(evidence, peak, table["score"].to_numpy()[site])
-        order = np.lexsort((peak, site))[::-1]  # of several peaks the first is written last
-        first[site[order]] = peak[order]
+    evidence = np.zeros(len(peaks), dtype=np.float32)
+    site, peak, first = peaks_over(peaks, chrom.to_numpy(), table["position"].to_numpy())
+    np.maximum.at(evidence, peak, table["score"].to_numpy()[site])
     return table, first, evidence
 
 

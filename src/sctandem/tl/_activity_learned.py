@@ -18,7 +18,7 @@ from sctandem._open_chromatin import cell_numbers
 from sctandem.genome import window_pairs
 from sctandem.kernels._activity_features import WindowPairs, starts_between
 from sctandem.kernels._gene_activity import Intervals, Pairs, overlaps
-from sctandem.kernels._learned_activity import LearnedWeights, learn, learn_crossed
+from sctandem.kernels._learned_activity import LearnedWeights, learn_crossed, learn_prepared, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,10 +180,10 @@ def learn_from(
     measured = loci[loci.index.isin(rna.var_names)]
     pairs = window_features(measured, peaks, loci)
     values = expression(mdata, named["rna"], measured.index, size_factor_key)
-    chromatin, chromosome = _numbers(counts), measured["chrom"].to_numpy(str)
-    weights = learn(chromatin, values, pairs, chromosome=chromosome)
+    chromosome, material = measured["chrom"].to_numpy(str), prepare(_numbers(counts), pairs)
+    weights = learn_prepared(material, values, chromosome=chromosome)
     try:
-        parts = tuple(learn_crossed(chromatin, values, pairs, chromosome=chromosome)) if crossed else ()
+        parts = tuple(learn_crossed(material, values, chromosome=chromosome)) if crossed else ()
     except ValueError:
         parts = ()
         logger.warning(

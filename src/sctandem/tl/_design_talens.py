@@ -12,6 +12,7 @@ from sctandem._checks import check_layer, check_option, check_positive, check_ta
 from sctandem._talen_keys import TalenKeys
 from sctandem.genome import match_chromosomes
 from sctandem.genome._locus_bases import locus_bases
+from sctandem.genome._overlaps import peaks_over
 from sctandem.genome._talen_design import read_variants, rvds_for, talen_pairs, touches_variant
 from sctandem.genome._talens import check_range, parse_rvds
 from sctandem.tl._talen_data import (
@@ -20,7 +21,6 @@ from sctandem.tl._talen_data import (
     find_peaks,
     gene_table,
     open_shares,
-    overlapped_peaks,
     peak_table,
 )
 from sctandem.tl._talen_targets import find_loci, surroundings
@@ -189,9 +189,7 @@ def design_talens(  # noqa: PLR0913
         n_pairs += len(table)
         table = _allowed(table, str(target), str(locus["chrom"]), variants, further["guidelines"])
         table["expected_places"] = _expected_places(table, further["guanine"])
-        peak = overlapped_peaks(
-            peaks, np.full(len(table), locus["chrom"], dtype=object), table["cut"].to_numpy(np.int64)
-        )
+        peak = peaks_over(peaks, np.full(len(table), locus["chrom"]), table["cut"].to_numpy(np.int64))[2]
         table["peak"] = np.append(peaks.index.to_numpy(object), "")[peak]
         table["accessibility"] = np.nan if openness is None else np.append(openness, 0.0)[peak]
         middle = (locus["start"] + locus["end"]) / 2

@@ -216,6 +216,7 @@ def gene_function(
 class _Inputs:
     """What is read from the object: counts of the cells that have some in both modalities, and the windows."""
 
+    seen: np.ndarray
     rna: sparse.csr_matrix
     atac: sparse.csr_matrix
     library: np.ndarray
@@ -282,6 +283,7 @@ def _read(
     places = windows[slots.genes]
     chromosome = places[slots.chrom].astype(str).reindex(rna.var_names).fillna("").to_numpy(str)
     return _Inputs(
+        seen=seen,
         rna=expression,
         atac=accessibility,
         library=np.asarray(expression.sum(1), dtype=np.float64).ravel() if library is None else library[seen],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from sctandem._checks import (
     check_modalities,
@@ -15,14 +14,13 @@ from sctandem._checks import (
     check_target,
     check_type,
     listed,
-    nonempty,
     working_copy,
 )
 from sctandem._keys import VERDICTS, PredictionKeys
 from sctandem._random import as_generator, draw_seed
 from sctandem._talen_keys import KNOCKOUT_REASONS, KNOCKOUT_VERDICTS, KnockoutKeys
 from sctandem.get._select import close_names
-from sctandem.get._values import cell_groups
+from sctandem.get._values import cell_groups, group_members
 from sctandem.tl._gene_function import _Inputs, _read
 from sctandem.tl._knockout_genes import gene_changes
 from sctandem.tl._knockout_motif import motif_loss
@@ -257,7 +255,8 @@ def _peak_changes(
         raise ValueError(msg)
     if alone:
         logger.warning("%d peaks are in the window of no gene and have no rows, such as %s", len(alone), alone[0])
-    groups, member = _groups(mdata, groupby, named)
+    labels = cell_groups(mdata, groupby, [named["rna"], named["atac"]])
+    groups, member = [str(name) for name in labels.cat.categories], group_members(labels)[:, inputs.seen]
     counts = GroupCounts.of(inputs.atac, member)
     lost, suffix = None, ""
     if motif is not None:
@@ -293,17 +292,6 @@ def _peak_changes(
         table[name] = np.where(table["reason"] == "", part.ravel(), np.nan)
     order = {f"{name}{suffix}": at for at, name in enumerate(wanted)}
     return table.assign(order=table["element"].map(order))
-
-
-def _groups(mdata: MuData, groupby: str | None, named: dict[str, str]) -> tuple[list[str], sparse.csr_matrix]:
-    """Return the names of the groups, and which of the cells with counts belong to each, groups x cells."""
-    seen = np.ones(mdata.mod[named["rna"]].n_obs, dtype=bool)
-    for name in (named["rna"], named["atac"]):
-        seen &= nonempty(mdata.mod[name].X, f"mdata[{name!r}].X")[0]
-    labels = cell_groups(mdata, groupby, [named["rna"], named["atac"]])
-    codes, names = labels.cat.codes.to_numpy()[seen], [str(name) for name in labels.cat.categories]
-    has = np.flatnonzero(codes >= 0)
-    return names, sparse.csr_matrix((np.ones(has.size), (codes[has], has)), shape=(len(names), codes.size))
 
 
 def _told(model: TAPE, mdata: MuData, named: dict[str, str], inputs: _Inputs) -> np.ndarray:

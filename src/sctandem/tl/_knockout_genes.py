@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from sctandem._checks import check_counts, check_slot, listed
 from sctandem._keys import TABLE
 from sctandem._talen_keys import KNOCKOUT_REASONS
-from sctandem.get._values import cell_groups
+from sctandem.get._values import cell_groups, group_members
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -57,9 +57,7 @@ def gene_changes(
     edges = edges.drop_duplicates(["tf", "target"])
     check_counts(adata.X, f"mdata[{names['rna']!r}].X")
     labels = cell_groups(mdata, groupby, [names["rna"]])
-    groups, codes = [str(name) for name in labels.cat.categories], labels.cat.codes.to_numpy()
-    has = np.flatnonzero(codes >= 0)
-    member = sparse.csr_matrix((np.ones(has.size), (codes[has], has)), shape=(len(groups), codes.size))
+    groups, member = [str(name) for name in labels.cat.categories], group_members(labels)
     counts = np.asarray((member @ sparse.csr_matrix(adata.X)).todense(), dtype=np.float64)
     usable = np.asarray(member.sum(axis=1)).ravel() >= LEAST_CELLS
     depth = np.maximum(counts.sum(axis=1), 1.0)

@@ -13,8 +13,8 @@ from scipy import sparse
 from sctandem._blocks import matrix_blocks
 from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
 from sctandem.genome import peak_coordinates, read_genes
-from sctandem.genome._coordinates import find_columns
-from sctandem.get._values import cell_groups
+from sctandem.genome._place import annotation, has_places
+from sctandem.get._values import cell_groups, group_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +55,7 @@ def gene_table(data: AnnData | MuData, genes: str | Path | pd.DataFrame | None) 
     if not isinstance(data, MuData) or "rna" not in data.mod:
         return None
     var = data.mod["rna"].var
-    if find_columns(var) is None and "interval" not in var.columns:
-        return None
-    return read_genes(var.drop(columns=["name", "gene", "gene_name"], errors="ignore"))
+    return annotation(var, None, "mdata['rna'].var")[1] if has_places(var) else None
 
 
 def cell_labels(data: AnnData | MuData, atac: AnnData, groupby: str | None) -> pd.Series:
@@ -74,10 +72,7 @@ def cell_labels(data: AnnData | MuData, atac: AnnData, groupby: str | None) -> p
 
 def open_shares(matrix: Any, groups: pd.Series) -> pd.DataFrame:
     """Return the share of the cells of each group in which each peak has a count, peaks x groups (float64)."""
-    codes, categories = groups.cat.codes.to_numpy(), [str(group) for group in groups.cat.categories]
-    grouped = np.flatnonzero(codes >= 0)
-    shape = (len(categories), len(codes))
-    members = sparse.csr_matrix((np.ones(len(grouped)), (codes[grouped], grouped)), shape=shape)
+    categories, members = [str(group) for group in groups.cat.categories], group_members(groups)
     counts = np.zeros((matrix.shape[1], len(categories)))
     for where, block in matrix_blocks(matrix):
         held = (sparse.csr_matrix(block) != 0).astype(np.float64)
@@ -98,36 +93,3 @@ def chosen_group(groups: pd.Series, group: str | None, groupby: str | None) -> s
         msg = f"group={group!r} is no group of {groupby!r}; it has {listed(names, 20)}."
         raise ValueError(msg)
     return str(group)
-
-
-def overlapped_peaks(peaks: pd.DataFrame, chrom: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Find the peak over each position (the first where several are), as its row; -1 where there is none.
-
-    Parameters
-    ----------
-    peaks
-        ``chrom``, ``start``, ``end``.
-    chrom, position
-        Where to look, with chromosomes named as in `peaks`.
-
-    Returns
-    -------
-    Rows of `peaks`, (positions,).
-    """
-    import bioframe
-
-    found = np.full(len(position), -1, dtype=np.int64)
-    if not len(position) or not len(peaks):
-        return found
-    points = pd.DataFrame({"chrom": chrom.astype(object), "start": position, "end": position + 1})
-    over = bioframe.overlap(
-        points,
-        peaks.reset_index(drop=True).astype({"chrom": object}),
-        how="inner",
-        return_index=True,
-        return_input=False,
-    )
-    at, row = over["index"].to_numpy(np.int64), over["index_"].to_numpy(np.int64)
-    order = np.lexsort((row, at))[::-1]
-    found[at[order]] = row[order]
-    return found

@@ -12,7 +12,8 @@ from sctandem._checks import check_layer, check_positive, check_slot, check_targ
 from sctandem._talen_keys import TalenKeys
 from sctandem.genome import match_chromosomes, scan_talens
 from sctandem.genome._exons import read_exons
-from sctandem.tl._talen_data import cell_labels, find_peaks, gene_table, open_shares, overlapped_peaks, peak_table
+from sctandem.genome._overlaps import peaks_over
+from sctandem.tl._talen_data import cell_labels, find_peaks, gene_table, open_shares, peak_table
 from sctandem.tl._talen_places import annotate_genes, describe_places, safety_table
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _with_peaks(
     """Add the peak over each cut, and in what share of each group it is open."""
     known = match_chromosomes(pd.unique(chrom), peaks["chrom"].unique())
     named = np.array([known.get(name, name) for name in chrom], dtype=object)
-    row = overlapped_peaks(peaks, named, places[keys.cut].to_numpy(np.int64))
+    row = peaks_over(peaks, named, places[keys.cut].to_numpy(np.int64))[2]
     columns = {keys.peak: np.append(peaks.index.to_numpy(object), "")[row]}
     for group in openness:
         columns[keys.open_in(str(group))] = np.append(openness[group].to_numpy(), 0.0)[row]

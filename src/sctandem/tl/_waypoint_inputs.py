@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from sctandem._blocks import as_dense
 from sctandem._checks import check_key, check_layer, check_n_cells, check_type, listed
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | 
             raise KeyError(msg)
         table = adata.obsm[activity]
         names = list(map(str, table.columns)) if isinstance(table, pd.DataFrame) else None
-        values = _dense(table.to_numpy() if isinstance(table, pd.DataFrame) else table)
+        values = as_dense(table.to_numpy() if isinstance(table, pd.DataFrame) else table).astype(np.float64)
         names = names or [str(i) for i in range(values.shape[1])]
     else:
         names, slot = [str(gene) for gene in activity], "adata.X"
@@ -107,7 +107,7 @@ def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | 
         if missing or not names:
             msg = f"activity: {listed(missing) if missing else 'no genes at all'}; not in adata.var_names ({listed(adata.var_names, 3)})."
             raise KeyError(msg)
-        values = _dense(adata[:, names].X)
+        values = as_dense(adata[:, names].X).astype(np.float64)
     if not np.isfinite(values).all():
         msg = f"{slot} has NaN or infinite values; leave those factors out."
         raise ValueError(msg)
@@ -119,19 +119,13 @@ def predicted_change(adata: AnnData, change: Any) -> tuple[np.ndarray, np.ndarra
     if change is None:
         return None
     check_type(change, str, "change", hint="It names a layer.")
-    ahead = _dense(check_layer(adata, change, "adata"))
+    ahead = as_dense(check_layer(adata, change, "adata")).astype(np.float64)
     known = np.isfinite(ahead).all(axis=0)
     if not known.any() or not ahead[:, known].any():
         msg = f"adata.layers[{change!r}] predicts no change at all: all genes are 0, or NaN in some cell."
         raise ValueError(msg)
-    now = _dense(adata.X)[:, known]
+    now = as_dense(adata.X).astype(np.float64)[:, known]
     if not np.isfinite(now).all():
         msg = "adata.X has NaN or infinite values."
         raise ValueError(msg)
     return now, ahead[:, known]
-
-
-def _dense(matrix: Any) -> np.ndarray:
-    """Give a matrix as a dense array in double precision."""
-    values = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
-    return values.astype(np.float64)
