@@ -1,20 +1,34 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from mudata import MuData
 from regulation import TFS, multiome, true_edges
 
-from sctandem.model._regulatory_graph import RegulatoryGraph
-from sctandem.module._regulatory_graph import GENE, TF, GraphInputs, fit_graph
+from sctandem.model import RegulatoryGraph
+from sctandem.model._regulatory_fit import fit_graph, read_graph
+from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
+from sctandem.module._regulatory_graph import GENE, TF, GraphInputs
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def made(data: AnnData | MuData, tfs, **settings) -> RegulatoryGraph:
+    """Set an object up, and make a model of it."""
+    (RegulatoryGraph.setup_mudata if isinstance(data, MuData) else RegulatoryGraph.setup_anndata)(data)
+    return RegulatoryGraph(data, tfs, **{"rng": 0, **settings})
 
 
 @pytest.fixture(scope="module")
 def trained() -> RegulatoryGraph:
-    model = RegulatoryGraph(multiome(), TFS, rng=0)
-    model.train(n_epochs=100)
+    model = made(multiome(), TFS)
+    model.train(100)
     return model
 
 
@@ -62,20 +76,21 @@ def test_held_out_states_do_not_reach_the_network():
             nodes=nodes, edges={(TF, GENE): (pairs, weights)}, pairs=pairs, evidence=np.zeros((6, 1), dtype="float32"),
             shared=signals, paths=None, expression=expression, training=training,
         )  # fmt: skip
-        return fit_graph(inputs, n_epochs=5, rng=0)
+        torch.manual_seed(0)
+        module = RegulatoryGraphModule({TF: 2, GENE: 3}, [(TF, GENE)], n_evidence=1, n_channels=1)
+        losses = fit_graph(module, inputs, n_epochs=5)
+        return read_graph(module, inputs).weights, losses
 
-    first = fit(signals, expression)
+    first, losses = fit(signals, expression)
     signals[:, :, 15:], expression[15:] = 9, 9
-    assert (fit(signals, expression).weights == first.weights).all()
-    assert first.loss[-1] < first.loss[0]
+    assert (fit(signals, expression)[0] == first).all()
+    assert losses[-1] < losses[0]
     expression[0] = 9
-    assert (fit(signals, expression).weights != first.weights).any()
+    assert (fit(signals, expression)[0] != first).any()
 
 
 def test_prediction_is_the_sum_of_weighted_signals(trained):
-    from sctandem.model._regulatory_pairs import graph_inputs
-
-    result, inputs = trained._result, graph_inputs(trained._data, trained._pairs, trained._training)
+    result, inputs = trained._trained(), trained._inputs
     naive = np.zeros_like(result.predicted)
     for pair, gene in enumerate(inputs.pairs[1]):
         tf = inputs.pairs[0, pair]
@@ -99,8 +114,8 @@ def test_activity_follows_the_factor(trained):
 
 
 def test_same_seed_same_result(trained):
-    again = RegulatoryGraph(multiome(), TFS, rng=0)
-    again.train(n_epochs=100)
+    again = made(multiome(), TFS)
+    again.train(100)
     pd.testing.assert_frame_equal(again.get_edges(), trained.get_edges())
     pd.testing.assert_frame_equal(trained.get_edges(), trained.get_edges())
 
@@ -108,9 +123,9 @@ def test_same_seed_same_result(trained):
 def test_without_prior_all_pairs_are_scored_and_this_is_said(caplog):
     rna = multiome()["rna"]
     with caplog.at_level(logging.WARNING):
-        model = RegulatoryGraph(rna, TFS, rng=0)
+        model = made(rna, TFS)
     assert "expression alone" in caplog.text
-    model.train(n_epochs=20)
+    model.train(20)
     edges = model.get_edges()
     assert len(edges) == 4 * 23
     assert not (edges["tf"].astype(str) == edges["target"].astype(str)).any()
@@ -128,8 +143,8 @@ def test_shuffled_expression_has_no_edges():
         values[:, column] = values[rng.permutation(len(values)), column]
     mdata["rna"].X = values
     for data, prior in ((mdata, "auto"), (mdata["rna"], None)):
-        model = RegulatoryGraph(data, TFS, prior=prior, rng=1)
-        model.train(n_epochs=5)
+        model = made(data, TFS, prior=prior, rng=1)
+        model.train(5)
         assert (model.get_edges()["fdr"] <= 0.05).mean() <= 0.05
 
 
@@ -140,9 +155,9 @@ def test_table_chipexo_and_links_count_as_evidence():
     chipexo[0] = 3
     mdata["atac"].varm["chipexo"] = pd.DataFrame(chipexo, index=mdata["atac"].var_names, columns=["t0"])
     mdata.uns["tape_links"] = {"table": pd.DataFrame({"peak": ["p1"], "gene": ["G1"], "fdr": [0.01]})}
-    model = RegulatoryGraph(mdata, TFS, prior=table, rng=0)
+    model = made(mdata, TFS, prior=table)
     assert model.prior == ["motif", "chipexo", "table"]
-    model.train(n_epochs=5)
+    model.train(5)
     edges = model.get_edges().set_index(["tf", "target"])
     assert edges.loc[("T0", "G0"), "evidence"] == "motif+chipexo"
     assert edges.loc[("T0", "G19"), "evidence"] == "table"
@@ -165,46 +180,85 @@ def test_absent_and_constant_names(caplog):
     rna.X = rna.X.toarray()
     rna.X[:, 1] = 0
     with caplog.at_level(logging.WARNING):
-        model = RegulatoryGraph(rna, ["T0", "T1", "t2", "NOPE"], prior=None, rng=0)
+        model = made(rna, ["T0", "T1", "t2", "NOPE"], prior=None)
     assert model.regulators.names == ["T0"]
     assert "t2 as T2" in caplog.text
     assert "constant" in caplog.text
     with pytest.raises(ValueError, match="no regulator is left.*In another case 1 are there"):
-        RegulatoryGraph(rna, ["t0"], rng=0)
+        made(rna, ["t0"])
     with pytest.raises(ValueError, match="synonyms and identifiers are not resolved"):
-        RegulatoryGraph(rna, ["PU.1"], rng=0)
+        made(rna, ["PU.1"])
     with pytest.raises(ValueError, match="1 are constant"):
-        RegulatoryGraph(rna, ["T1"], rng=0)
+        made(rna, ["T1"])
     with pytest.raises(ValueError, match="more than once"):
-        RegulatoryGraph(rna, ["T0", "T0"], rng=0)
+        made(rna, ["T0", "T0"])
     with pytest.raises(TypeError, match="give a list of gene names"):
-        RegulatoryGraph(rna, "T0", rng=0)
+        made(rna, "T0")
 
 
 def test_priors_that_match_nothing():
     mdata = multiome()
     with pytest.raises(ValueError, match="no prior edge is left: of 1 rows"):
-        RegulatoryGraph(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["t0"], "target": ["g1"]}), rng=0)
+        made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["t0"], "target": ["g1"]}))
     with pytest.raises(KeyError, match="prior has no column 'target'"):
-        RegulatoryGraph(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["T0"]}), rng=0)
+        made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["T0"]}))
     with pytest.raises(ValueError, match="prior='all' is not known"):
-        RegulatoryGraph(mdata["rna"], TFS, prior="all", rng=0)
+        made(mdata["rna"], TFS, prior="all")
     mdata["atac"].uns["motifs"]["names"] = list("ABCD")
     with pytest.raises(ValueError, match="no site of the 4 regulators"):
-        RegulatoryGraph(mdata, TFS, rng=0)
+        made(mdata, TFS)
 
 
 def test_bad_values_and_untrained(caplog):
     rna = multiome()["rna"]
-    model = RegulatoryGraph(rna, TFS, rng=0)
+    model = made(rna, TFS)
     with pytest.raises(RuntimeError, match="has not been trained"):
         model.get_edges()
     rna.X = rna.X.toarray()
     rna.X[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 values that are not finite"):
-        RegulatoryGraph(rna, TFS, rng=0)
+        made(rna, TFS)
     mdata = multiome()
     del mdata.uns["gene_windows"]
     with caplog.at_level(logging.WARNING):
-        assert RegulatoryGraph(mdata, TFS, rng=0).prior == []
+        assert made(mdata, TFS).prior == []
     assert "run pp.gene_windows first" in caplog.text
+
+
+def test_a_loaded_model_gives_the_same_edges_and_says_when_evidence_is_missing(tmp_path):
+    table = pd.DataFrame({"tf": ["T0"], "target": ["G19"]})
+    mdata = multiome(n=200)
+    model = made(
+        mdata, {name: name for name in TFS}, prior=table, n_states=20, config=RegulatoryGraphConfig(n_layers=1)
+    )
+    model.train(5)
+    model.save(tmp_path / "m")
+    found = RegulatoryGraph.load(tmp_path / "m", multiome(n=200))
+    pd.testing.assert_frame_equal(found.get_edges(), model.get_edges())
+    pd.testing.assert_frame_equal(found.get_tf_activity(), model.get_tf_activity())
+    assert found.module.config.n_layers == 1
+    bare = multiome(n=200)
+    del bare["atac"].varm["motifs"]
+    with pytest.raises(
+        ValueError, match=r"trained with the prior edges \['motif', 'table'\], and these data hold \['table'\]"
+    ):
+        RegulatoryGraph.load(tmp_path / "m", bare)
+
+
+def test_interrupted_training_leaves_what_was_learned(monkeypatch, caplog):
+    model = made(multiome(n=200), TFS, n_states=20)
+    whole = made(multiome(n=200), TFS, n_states=20)
+    whole.train(3)
+    loss, calls = RegulatoryGraphModule.loss, []
+
+    def stopped(self, *args):
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return loss(self, *args)
+
+    monkeypatch.setattr(RegulatoryGraphModule, "loss", stopped)
+    with caplog.at_level(logging.WARNING):
+        model.train(50)
+    assert "interrupted after 3 of 50" in caplog.text
+    pd.testing.assert_frame_equal(model.get_edges(), whole.get_edges())

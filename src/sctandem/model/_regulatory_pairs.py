@@ -202,6 +202,8 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
     shown, active = data.expression[training], data.state_activity[training]
     own = data.expression[:, data.regulators]
     directions = np.linalg.svd(np.concatenate([shown, active], axis=1), full_matrices=False)[0][:, :N_FEATURES].T
+    # few states have fewer directions: the network keeps its width, so that it can be loaded with other cells
+    directions = np.pad(directions, ((0, N_FEATURES - len(directions)), (0, 0)))
     nodes = {
         TF: np.concatenate([directions @ active, directions @ own[training]]).T,
         GENE: (directions @ shown).T,
