@@ -262,3 +262,19 @@ def test_interrupted_training_leaves_what_was_learned(monkeypatch, caplog):
         model.train(50)
     assert "interrupted after 3 of 50" in caplog.text
     pd.testing.assert_frame_equal(model.get_edges(), whole.get_edges())
+
+
+def test_a_prior_with_one_regulator_a_gene_is_scored():
+    """The graph then falls into one component a gene: nothing is passed between them, and nothing fails."""
+    table = pd.DataFrame({"tf": ["T0", "T1", "T2", "T3"], "target": ["G0", "G5", "G10", "G15"]})
+    model = made(multiome()["rna"], TFS, prior=table)
+    model.train(20)
+    edges = model.get_edges()
+    assert set(zip(edges["tf"].astype(str), edges["target"].astype(str), strict=True)) == set(
+        table.itertuples(index=False, name=None)
+    )
+    assert (edges["fdr"] < 0.05).all()
+    skill = model.get_skill()
+    assert skill.loc[table["target"], "r2"].min() > 0
+    others = [gene for gene in model.genes if gene not in set(table["target"])]
+    assert (model.get_expression()["predicted"][:, model.genes.get_indexer(others)] == 0).all()
