@@ -136,6 +136,30 @@ def test_ends_do_not_share_points():
     assert region.tolist()[:8] == [0, 0, 1, 1, 1, 1, -1, -1]
 
 
+def test_the_share_of_the_way():
+    """Between points of a tree: exact on a chain; on a Y the way to the farther end counts as far as it leads past the point."""
+    distance = tree_distance(chain(101))
+    found = lineages.share_of_the_way(distance[0], distance, distance[0])
+    assert found[0] == 0
+    assert found[100] == 1
+    np.testing.assert_allclose(found, np.arange(101) / 100, atol=0.02)
+    assert (np.diff(found) > 0).all()
+    # a short arm that leaves the trunk at 30 ends at 50, the long one at 100
+    weights = np.zeros((121, 121))
+    for way in (range(101), [30, *range(101, 121)]):
+        way = list(way)
+        weights[way[:-1], way[1:]] = weights[way[1:], way[:-1]] = 1
+    distance = tree_distance(weights)
+    forked = lineages.share_of_the_way(distance[0], distance, distance[0])
+    np.testing.assert_allclose(forked[:101], np.arange(101) / 100, atol=0.02)
+    ahead = np.sort((np.arange(1, 51) * np.exp(-20 / (0.3 * distance[0].max()))))[-2:].mean()
+    assert forked[120] == pytest.approx(50 / (50 + ahead), abs=0.02)
+    assert 1.15 * distance[0, 120] / 100 < forked[120] < 1  # further than its distance alone would say
+    np.testing.assert_allclose(  # the unit of distances does not matter
+        lineages.share_of_the_way(7 * distance[0], 7 * distance, 7 * distance[0]), forked, atol=1e-12
+    )
+
+
 def test_waypoints_cover_every_component():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(500, 2)) * [10, 1]

@@ -144,7 +144,8 @@ def test_a_single_lineage():
     assert adata.obs["waypoints_branch"].nunique() == 1
     assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.98
     td.tl.waypoints(adata, "0", ["199"], rng=0)
-    assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.98
+    assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.97
+    assert spearmanr(adata.obs["waypoints_pseudotime"], x)[0] > 0.99
 
 
 def test_groups_as_root_and_ends():

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
     from sctandem.kernels._waypoints import Diffusion
 
-#: Neighbours of a cell, and of a waypoint.
+#: Neighbours of a cell; of a waypoint this part of the waypoints, and so many at least.
 N_NEIGHBORS = 30
+SHARE, FEWEST = 1 / 8, 10
+#: Cells whose distances from all waypoints are held at a time.
+BLOCK = 10_000
 #: How much the predicted change directs the edges.
 STRENGTH = 2.0
 
@@ -176,7 +179,7 @@ def waypoints(
         time = progress(found.walk.affinity, region, fates)
         when = np.clip(mixture @ time, 0, 1)
     else:
-        when = found.away / found.away.max()
+        when = found.gone
         time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
     keys = WaypointKeys(key_added)
@@ -242,8 +245,21 @@ def _manifold(
     else:
         found, lengths = find_terminals(commute, start)
         lengths = lengths / lengths[0]
-    away = np.linalg.norm(diffusion.time - diffusion.time[root], axis=1)
-    return Manifold(cells, waypoint_walk(diffusion.walk, cells, N_NEIGHBORS), commute, away, start, found, lengths)
+    walk = waypoint_walk(diffusion.walk, cells, max(round(SHARE * len(cells)), FEWEST))
+    return Manifold(cells, walk, commute, _gone(diffusion.tree, cells, root), start, found, lengths)
+
+
+def _gone(tree: np.ndarray, waypoints: np.ndarray, root: int) -> np.ndarray:
+    """Give for each cell the part of its way that it has gone."""
+    from sctandem.kernels._lineages import share_of_the_way
+    from sctandem.kernels._waypoints import commute_times
+
+    points, origin = tree[waypoints], tree[[root]]
+    from_root = commute_times(origin, points)[0]
+    blocks = (tree[start : start + BLOCK] for start in range(0, len(tree), BLOCK))
+    return np.concatenate(
+        [share_of_the_way(commute_times(b, origin)[:, 0], commute_times(b, points), from_root) for b in blocks]
+    )
 
 
 def _middle(diffusion: Diffusion, cells: np.ndarray) -> int:
