@@ -237,7 +237,7 @@ def broken(change: str) -> AnnData:
         ("", "root", {"activity": "tfs"}, KeyError, "adata.obsm has no 'tfs'"),
         ("", "root", {"activity": ["G0", "MYC"]}, KeyError, "'MYC'.*not in adata.var_names"),
         ("", "root", {"activity": []}, KeyError, "no genes at all"),
-        ("", "root", {"change": "velocity"}, KeyError, "adata.layers has no 'velocity'"),
+        ("", "root", {"change": "velocity"}, KeyError, "neither adata.layers nor adata.uns has 'velocity'"),
         ("", "root", {"key_added": "a/b"}, ValueError, "a/b"),
         ("still", "root", {"change": "change"}, ValueError, "predicts no change at all"),
         (

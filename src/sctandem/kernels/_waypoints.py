@@ -211,28 +211,6 @@ def commute_times(coordinates: np.ndarray, others: np.ndarray | None = None) -> 
     return _squared(coordinates, coordinates if others is None else others)
 
 
-def directed(affinity: np.ndarray, state: np.ndarray, change: np.ndarray, strength: float) -> np.ndarray:
-    """Favour edges that lead where the change of a state points.
-
-    Parameters
-    ----------
-    affinity
-        Waypoints x waypoints.
-    state, change
-        Of each waypoint, and what it is predicted to change by, waypoints x features.
-    strength
-        Edges are multiplied by the exponential of this times the cosine of the change with the way to the other waypoint.
-
-    Returns
-    -------
-    Affinities that need not be symmetric.
-    """
-    along = change @ state.T - np.einsum("ij,ij->i", change, state)[:, None]
-    length = np.sqrt(_squared(state, state)) * np.linalg.norm(change, axis=1)[:, None]
-    cosine = np.divide(along, length, out=np.zeros_like(along), where=length > 0)
-    return affinity * np.exp(strength * np.clip(cosine, -1, 1))
-
-
 def waypoint_means(mixture: sparse.csr_matrix, values: np.ndarray | sparse.csr_matrix) -> np.ndarray:
     """Average what is known of cells over the cells that each waypoint stands for.
 

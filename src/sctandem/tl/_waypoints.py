@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,15 @@ import pandas as pd
 from sctandem._checks import check_adata, check_number, check_target, check_unique, working_copy
 from sctandem._random import draw_seed
 from sctandem._regulation_keys import WaypointKeys
-from sctandem.tl._waypoint_inputs import activities, find_cells, predicted_change, representation, terminal_names
+from sctandem.tl._waypoint_inputs import (
+    GRAPH,
+    activities,
+    find_cells,
+    graph_activity,
+    predicted_change,
+    representation,
+    terminal_names,
+)
 from sctandem.tl._waypoint_tables import Manifold, edge_table, tables_of
 
 if TYPE_CHECKING:
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
     from sctandem._random import RNG
     from sctandem.kernels._waypoints import Diffusion
+
+logger = logging.getLogger(__name__)
 
 #: Neighbours of a cell; of a waypoint this part of the waypoints, and so many at least.
 N_NEIGHBORS = 30
@@ -37,7 +48,7 @@ def waypoints(
     use_rep: str = "X_pca",
     n_waypoints: int = 500,
     activity: str | Sequence[str] | None = None,
-    change: str | None = None,
+    change: str | Mapping[str, Any] | None = None,
     key_added: str = "waypoints",
     rng: RNG = None,
     copy: bool = False,
@@ -162,22 +173,20 @@ def waypoints(
     named = terminal_names(terminal)
     starts = find_cells(adata, root, "root")
     ends = {name: find_cells(adata, what, "terminal") for name, what in (named or {}).items()}
-    factors, moved = activities(adata, activity), predicted_change(adata, change)
+    moved = predicted_change(adata, change)
+    activity = graph_activity(adata, change) if activity is None else activity
+    factors = activities(adata, activity)
     seed = draw_seed(rng)
     # imported here: nothing else of the package needs it
     from sctandem.kernels._lineages import conditioned, end_regions, lineage_probabilities, progress
-    from sctandem.kernels._waypoints import directed, waypoint_means
 
     found = _manifold(adata, points, starts, ends, n_waypoints=int(n_waypoints), seed=seed)
-    affinity, mixture = found.walk.affinity, found.walk.mixture
-    if moved is not None:
-        now, ahead_of_now = (waypoint_means(mixture, values) for values in moved)
-        affinity = directed(affinity, now, ahead_of_now, STRENGTH)
+    affinity, agreed = (found.walk.affinity, None) if moved is None else _directed(found, *moved)
     region = end_regions(found.commute, [found.root, *found.tips])
     fates, ahead = lineage_probabilities(affinity, region)
     if named:
         time = progress(found.walk.affinity, region, fates)
-        when = np.clip(mixture @ time, 0, 1)
+        when = np.clip(found.walk.mixture @ time, 0, 1)
     else:
         when = found.gone
         time = when[found.cells]
@@ -202,7 +211,8 @@ def waypoints(
         "seed": seed,
     }
     params |= {"activity": activity if isinstance(activity, str) else list(activity)} if activity is not None else {}
-    params |= {"change": change} if change is not None else {}
+    if agreed is not None:
+        params |= {"change": change if isinstance(change, str) else GRAPH.key, "agreement": agreed}
     result = working_copy(adata, copy=copy)
     result.obs[keys.pseudotime], result.obs[keys.entropy] = per_cell.time, per_cell.entropy
     result.obs[keys.segment] = per_cell.segment
@@ -247,6 +257,18 @@ def _manifold(
         lengths = lengths / lengths[0]
     walk = waypoint_walk(diffusion.walk, cells, max(round(SHARE * len(cells)), FEWEST))
     return Manifold(cells, walk, commute, _gone(diffusion.tree, cells, root), start, found, lengths)
+
+
+def _directed(found: Manifold, now: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, float]:
+    """Direct the edges by a predicted change, the more the better it agrees with pseudotime; return how well it does, too."""
+    from sctandem.kernels._waypoint_change import agreement, cosines, directed
+    from sctandem.kernels._waypoints import waypoint_means
+
+    affinity = found.walk.affinity
+    cosine = cosines(*(waypoint_means(found.walk.mixture, values) for values in (now, ahead)))
+    agreed = agreement(affinity, cosine, found.gone[found.cells])
+    logger.info("the predicted change agrees with pseudotime by %.2f (1 everywhere, 0 not at all)", agreed)
+    return directed(affinity, cosine, STRENGTH * max(agreed, 0)), agreed
 
 
 def _gone(tree: np.ndarray, waypoints: np.ndarray, root: int) -> np.ndarray:
