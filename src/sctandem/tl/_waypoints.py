@@ -72,10 +72,11 @@ def waypoints(
         Waypoints, at most, at least 20. Time grows with the cube.
     activity
         Tests which factors part lineages at branch points: key of ``obsm``, such as ``"tf_activity"``, or a list of genes whose
-        expression in ``X`` is taken.
+        expression in ``X`` is taken. By default the activities that came with a regulatory graph given as `change`.
     change
-        Layer with the predicted change of each gene's expression in ``X`` (predicted minus measured, or a velocity), which
-        directs the edges between waypoints together with pseudotime. NaN leaves a gene out.
+        Predicted change of expression, which directs the edges between waypoints together with pseudotime: ``"regulatory_graph"``, what
+        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; of the same cells in the
+        same order), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
     key_added
         Name of the result.
     rng
@@ -90,7 +91,7 @@ def waypoints(
     `adata.obs["<key_added>_pseudotime"]` : :class:`pandas.Series` (dtype ``float64``)
         From 0 at the root to 1. With `terminal`, the probability that a random walk comes to a terminal cell before it comes to the
         root, averaged over lineages by their probabilities: 1 at every terminal cell. Without, the
-        diffusion distance from the root, divided by the longest.
+        way from the root, divided by itself and the way that is still ahead.
     `adata.obs["<key_added>_branch"]` : :class:`pandas.Series` (dtype ``category``)
         Lineages that are open to the cell, joined by ``" | "``.
     `adata.obs["<key_added>_entropy"]` : :class:`pandas.Series` (dtype ``float64``)
@@ -110,7 +111,8 @@ def waypoints(
         With `activity`: ``branch``, ``tf``, ``effect`` (activity on the left minus on the right, at the same pseudotime), ``correlation``,
         ``n_waypoints``, ``p_value``, ``fdr``, by rising p-value within the branch; else empty.
     `adata.uns[key_added]["params"]` : :class:`dict`
-        What the result was made with.
+        What the result was made with; with `change` also ``agreement``, how far it agrees with pseudotime: 1 where it never leads back along an
+        edge, 0 where it says nothing, below 0 where it leads to the root.
 
     Raises
     ------
@@ -124,14 +126,18 @@ def waypoints(
 
     Notes
     -----
-    A diffusion map of the graph of 30 nearest neighbours gives coordinates in which waypoints are drawn by max-min distance (as in
-    Palantir). Waypoints form a random walk. Lineage probabilities are those of absorption at the terminal cells for walks that do not
-    come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 1 % of the waypoints. With `change`, an edge is
-    first multiplied by :math:`e^{2\cos}` of the change and the difference in expression; where the
-    predicted change is mostly noise, so are the probabilities.
+    A diffusion map of the graph of 30 nearest neighbours gives coordinates, components weighted by :math:`(\lambda / (1 - \lambda))^{3/4}`, in which
+    waypoints are drawn by max-min distance (as in Palantir). Waypoints, each with an eighth of the others, form a random walk. Lineage probabilities are those of absorption at the
+    terminal cells for walks that do not come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 2 % of the waypoints.
 
-    The diffusion distance of pseudotime weights components by :math:`(\lambda / (1 - \lambda))^{3/4}`, between commute times (1/2) and
-    diffusion pseudotime (1). Commute times add up along a tree. Terminal cells are found as its tips: that farthest from the root, then again and again the
+    *Change.* An edge is multiplied by :math:`e^{2 a \cos}` of the change and the difference in expression, with :math:`a` the agreement of the change with
+    pseudotime, or 0 below that: a change that says nothing directs nothing. That of a regulatory graph is
+    predicted less measured expression of its states without what is linear in the measured (regression to the mean). It has a direction where expression lags behind its regulators;
+    where each cell is in balance there is none.
+
+    *Pseudotime* without terminal cells rests on commute times, which add up along a tree. Ahead of a cell are the waypoints farther from the root (the mean of the 2 % farthest); one
+    to which the way leads past the cell at a distance counts e times less for each 0.3 of the longest way. Ends of short and long lineages are thereby late
+    alike. Terminal cells are found as tips of the tree: that farthest from the root, then again and again the
     point farthest from the tree spanned so far, while it adds at least 15 % of the longest branch. Of a short lineage, or one that few
     cells enter, the tip is missed; outliers are taken for tips. Each tip that is wrong takes part of the probabilities.
 
