@@ -127,7 +127,7 @@ def test_an_index_of_another_file_is_found_out(tmp_path):
         ("", "holds no sequence"),
         ("\n\n", "holds no sequence"),
         ("ACGT\n", "is no FASTA file"),
-        ("@read\nACGT\n+\nIIII\n", "is no FASTA file"),
+        ("@read\nACGT\n+\nIIII\n", "is no FASTA file.*looks like FASTQ"),
         (">a\nACGT\nACGTACGT\nAC\n", "cannot be indexed.*Lines of a sequence must have one length"),
         (">a\nACGT\n>a\nACGT\n", "Are names of sequences repeated"),
     ],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sctandem.genome._chromosomes import match_chromosomes
+from sctandem.genome._sequence_stream import not_fasta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,8 +139,7 @@ def _check_start(source: Path, path: Path, *, packed: bool) -> None:
             if line.startswith(b">"):
                 return
             if line.strip() and not line.startswith(b";"):
-                msg = f"{path} is no FASTA file: it does not start with '>'."
-                raise ValueError(msg)
+                raise not_fasta(path, line)
     msg = f"{path} holds no sequence."
     raise ValueError(msg)
 
