@@ -14,6 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib as mpl
+import scvi
+from matplotlib import pyplot as plt
+
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "_static"
 STORY = ROOT / "tutorials" / "00_from_multiome_to_edit.ipynb"
@@ -34,10 +38,6 @@ def story_picture(notebook: Path = STORY) -> bytes:
 
 def draw_links() -> None:
     """Run the first example of the README and keep the last figure."""
-    import matplotlib as mpl
-    import scvi
-    from matplotlib import pyplot as plt
-
     mpl.use("Agg")
     scvi.settings.seed = 0
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL).group(1)

@@ -231,7 +231,7 @@ def scan_talens(
     check_option(accelerator, ["cpu", "gpu", "auto"], "accelerator")
     device = None
     if accelerator != "cpu":
-        from sctandem.genome._talens_torch import find_device
+        from sctandem.nn._talens_torch import find_device
 
         device = find_device(accelerator)
     tables = pair_tables(*arrays, float(cutoff))
@@ -278,7 +278,7 @@ class _Search:
 
         self.scan: Callable[..., tuple[np.ndarray, np.ndarray, int]] = scan_pairs
         if device is not None:
-            from sctandem.genome._talens_torch import scan_pairs_torch
+            from sctandem.nn._talens_torch import scan_pairs_torch
 
             self.scan = partial(scan_pairs_torch, device=device)
         self.tables, self.spacer, self.upstream, self.dimers, self.n_best = tables, spacer, upstream, dimers, n_best

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def talen_offtargets(  # noqa: PLR0913 - those of the search beside those of the object
+def talen_offtargets(
     data: AnnData | MuData,
     fasta: str | Path,
     genes: str | Path | pd.DataFrame | None = None,
@@ -34,7 +34,6 @@ def talen_offtargets(  # noqa: PLR0913 - those of the search beside those of the
     n_pairs: int = 1,
     spacer: tuple[int, int] = (15, 30),
     cutoff: float = 3.0,
-    accelerator: str = "cpu",
     modalities: Mapping[str, str] | None = None,
     key: str = "talens",
     copy: bool = False,
@@ -58,7 +57,7 @@ def talen_offtargets(  # noqa: PLR0913 - those of the search beside those of the
         Column of ``obs`` that groups the cells, such as ``"cell_type"``; by default all together.
     n_pairs
         How many pairs to look at, the first of the table. Each takes one pass through the genome.
-    spacer, cutoff, accelerator
+    spacer, cutoff
         See :func:`sctandem.genome.scan_talens`.
     modalities
         From the role ``"atac"`` to the name of the modality in a MuData. By default the same.
@@ -93,8 +92,6 @@ def talen_offtargets(  # noqa: PLR0913 - those of the search beside those of the
         When there is no such file.
     KeyError
         When there are no pairs, or a modality or column is missing.
-    RuntimeError
-        When a GPU is asked for and there is none.
     ValueError
         When the genome is no FASTA file, or a range is reversed. Nothing is written then.
 
@@ -137,7 +134,7 @@ def talen_offtargets(  # noqa: PLR0913 - those of the search beside those of the
     tables, summaries = [], []
     for _, pair in pairs.iterrows():
         arrays = (str(pair[keys.left_rvds]), str(pair[keys.right_rvds]))
-        found = scan_talens(fasta, arrays, spacer=spacer, cutoff=cutoff, accelerator=accelerator)
+        found = scan_talens(fasta, arrays, spacer=spacer, cutoff=cutoff)
         n_found = found.attrs["n_found"]
         places = describe_places(found, arrays)
         places[keys.on_target] = _is_target(places, pair, keys)

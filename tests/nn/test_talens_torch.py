@@ -7,7 +7,7 @@ import torch
 from tests.genome.test_talens import PAIR, random_sequence, write
 
 import sctandem.genome._talens as talens_module
-import sctandem.genome._talens_torch as torch_module
+import sctandem.nn._talens_torch as torch_module
 from sctandem.genome import scan_talens
 from sctandem.kernels._talens import pair_tables, scan_pairs
 
