@@ -72,6 +72,11 @@ def test_bases_in_any_case_and_order(tmp_path, kind, indexed):
     assert sorted(tmp_path.iterdir()) == before  # nothing is left beside the genome
 
 
+def test_a_plain_file_that_is_named_as_a_compressed_one(tmp_path):
+    path = write(tmp_path / "genome.fa.gz")
+    assert texts(read_sequences(where(*PEAKS), path)) == EXPECTED
+
+
 def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
     path = squeezed(write(tmp_path / "g.fa"), "gzip")
     folder = tmp_path / "temporary"

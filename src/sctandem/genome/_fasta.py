@@ -113,6 +113,9 @@ def _opened(path: Path) -> Iterator[Faidx]:
         if packed and not (known and path.suffix in {".gz", ".bgz"}):
             # without its indices a compressed file has to be read whole, and unpacking takes a third of indexing it
             source, known = _unpacked(path, Path(folder, "genome.fa")), False
+        elif not packed and path.suffix in {".gz", ".bgz"}:  # pyfaidx goes by the name
+            source, known = Path(folder, "genome.fa"), False
+            source.symlink_to(path.resolve())
         _check_start(source, path, packed=packed and source == path)
         genome = _index(source, path, indices[0] if known else Path(folder, "genome.fa.fai"))
         try:
