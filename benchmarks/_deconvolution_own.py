@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks._deconvolution_data import DONOR, SIMULATED, TYPE
+from benchmarks._deconvolution_data import DONOR, TYPE
+from benchmarks._deconvolution_sets import SIMULATED
 
 if TYPE_CHECKING:
     from anndata import AnnData

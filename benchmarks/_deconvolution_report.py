@@ -6,8 +6,8 @@ from statistics import mean, median, pstdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import _deconvolution_targets as judged
-from benchmarks._deconvolution_data import REAL, SETS, SIMULATED
 from benchmarks._deconvolution_methods import OWN, TITLES
+from benchmarks._deconvolution_sets import REAL, SETS, SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks._deconvolution_data import REAL, SETS, SIMULATED
 from benchmarks._deconvolution_methods import DRIVERS, OWN, TITLES
+from benchmarks._deconvolution_sets import REAL, SETS, SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
