@@ -183,17 +183,18 @@ def _flow(name: str, bulk: AnnData, reference: AnnData, shares: pd.DataFrame) ->
     return Mixtures(name, bulk, reference.copy(), truth, "tpm", (1 - known).rename("other"), published(types))
 
 
-def gse107011(columns: Mapping[str, str]) -> Mixtures:
-    """Twelve samples of blood mononuclear cells with flow cytometry (Monaco 2019)."""
+def gse107011(columns: Mapping[str, str], reference: AnnData | None = None) -> Mixtures:
+    """Twelve samples of blood mononuclear cells with flow cytometry (Monaco 2019); the reference is that of Zheng, unless another is given."""
     flow = pd.read_csv(file(GSE_FLOW), index_col=0)
     shares = pd.DataFrame({kind: flow[column] / 100 for kind, column in columns.items()})
-    return _flow(f"gse107011_{len(columns)}", table(GSE), zheng(len(columns)), shares)
+    cells_of = zheng(len(columns)) if reference is None else reference
+    return _flow(f"gse107011_{len(columns)}", table(GSE), cells_of, shares)
 
 
-def hoek() -> Mixtures:
+def hoek(reference: AnnData | None = None) -> Mixtures:
     """Eight samples of two donors after vaccination, with flow cytometry (Hoek 2015); dendritic cells are not in the reference."""
     flow = pd.read_csv(file(HOEK_FLOW), index_col=0)
-    return _flow("hoek", table(HOEK), zheng(4), flow[["B", "Mono", "NK", "T"]])
+    return _flow("hoek", table(HOEK), zheng(4) if reference is None else reference, flow[["B", "Mono", "NK", "T"]])
 
 
 def rnamix() -> Mixtures:

@@ -27,6 +27,7 @@ NAME = "deconvolution"
 #: Sets of each part, when none are asked for.
 PARTS = {
     "fractions": (*sets.REAL, *sets.SIMULATED),
+    "pairs": sets.PAIRS,
     "missing": ("symphony_3pv2_5p", "kang_sim", "zheng_sim"),
     "expression": ("kang_expression",),
     "drivers": (),
@@ -84,7 +85,7 @@ def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[lis
     have = {_key(row) for row in _read().get(part, [])}
 
     def asked(name: str, method: str, hidden: str | None = None) -> bool:
-        told = True if part == "fractions" else None
+        told = True if part in {"fractions", "pairs"} else None
         return options.again or (name, method, told, hidden, seed) not in have
 
     chosen = [one for one in runs.METHODS[part] if one in options.methods and (one != methods.OWN or own.available())]
@@ -101,7 +102,7 @@ def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[lis
             draws = method == methods.OWN or (method in methods.PEERS and methods.PEERS[method].draws)
             if seed and not draws and not sets.SETS[name].drawn:
                 continue  # nothing is drawn: it would be the same row
-            if part == "fractions" and asked(name, method):
+            if part in {"fractions", "pairs"} and asked(name, method):
                 yield runs.fractions(_set(name, seed), method, seed)
             elif part == "expression" and asked(name, method):
                 yield [runs.expression(_set(name, seed), method, seed)]

@@ -25,6 +25,23 @@ real = pytest.mark.skipif(
 )
 
 
+@real
+def test_pairs_are_of_two_studies_and_no_set_of_the_targets():
+    assert len(sets.PAIRS) == 22
+    assert not set(sets.PAIRS) & {*sets.REAL, *sets.SIMULATED}
+    blood = sets.load("hoek_by_3pv1")
+    pd.testing.assert_frame_equal(blood.truth, sets.load("hoek").truth)
+    chemistry = data.read(data.SYMPHONY).obs.loc[blood.reference.obs_names, "batch"]
+    assert set(chemistry) == {"3pv1"}
+    mixed = sets.load("zheng_by_kang", 1)
+    assert list(mixed.bulk.var_names) == list(data.zheng(5).var_names)
+    assert mixed.reference.obs[data.DONOR].nunique() == 8
+    # two types that are one: as many cells as both
+    whole = sets.load("5p_by_kang").reference.obs[data.TYPE].value_counts()
+    parts = data.read(data.KANG).obs[data.TYPE].value_counts()
+    assert whole["Mono"] == parts["CD14+ Monocytes"] + parts["FCGR3A+ Monocytes"]
+
+
 def test_technical_genes():
     yes = ["RPL13A", "RPS4X", "RPLP1", "RPSA", "MT-CO1", "HBB", "HBA1", "MALAT1", "RPS27A", "RPL22L1"]
     no = ["RPS6KA1", "RPS6KB2", "HBEGF", "HBP1", "MTOR", "RPA1", "RPN1", "RPP25", "RPRD1A", "ENSG00000000003", "CD3D"]
@@ -58,7 +75,7 @@ def test_every_set_is_whole(name):
         assert part.obs_names.is_unique
     values = found.reference.X.data
     np.testing.assert_array_equal(values, np.round(values))
-    assert len(found.bulk.var_names.intersection(found.reference.var_names)) > 1000
+    assert len(found.bulk.var_names.intersection(found.reference.var_names)) > (200 if name in sets.PAIRS else 1000)
     if found.kind == "counts":
         np.testing.assert_array_equal(found.bulk.X, np.round(found.bulk.X))
     assert found.other.between(0, 0.3).all()
@@ -144,7 +161,7 @@ def test_simulated_bulk_has_the_rna_that_the_truth_and_the_contents_give():
     rng = np.random.default_rng(0)
     source = data.zheng(5)
     truth = simulated.shares(sorted(source.obs[data.TYPE].cat.categories), rng)
-    level = simulated._levels(source, simulated.chosen(source, truth, rng), data.published(list(truth.columns)))
+    level = simulated.levels(source, simulated.chosen(source, truth, rng), data.published(list(truth.columns)))
     kept = ~data.technical(source.var_names)
     rna = pd.DataFrame({kind: values[:, kept].sum(axis=1) for kind, values in level.items()}, index=truth.index)
     expected = truth * pd.Series(data.published(list(truth.columns))) * simulated.N_CELLS

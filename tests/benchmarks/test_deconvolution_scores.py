@@ -137,7 +137,7 @@ def test_small_cohorts_do_not_hide_false_drivers_of_large_ones():
     own = {"method": judged.DRIVERS, "level": "genes"}
     found = [own | {"set": size, "fdp": fdp} for size, fdp in [("10 v 10", 0.0), ("20 v 20", 0.06), ("20 v 20", 0.12)]]
     genes, types = judged.drivers([*found, own | {"set": "20 v 20", "fdp": 0.01, "level": "types"}])
-    assert (genes["met"], genes["found"]) == ("no", "worst 0.090 (20 v 20, 2 cohorts)")
+    assert (genes["met"], genes["found"]) == ("no", "worst 0.090 ± 0.030 (20 v 20, 2 cohorts)")
     assert types["met"] == "yes"
 
 
