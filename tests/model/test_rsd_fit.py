@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from mixtures import bulk, compositions, profiles
@@ -78,6 +80,22 @@ def test_intervals_of_exact_mixtures_have_the_systematic_part_alone():
     rna = 0.1 + 0.7 * compositions(8)
     found = parts_of(bulk(shares, rna).X, shares, lambda *_: rna)
     np.testing.assert_allclose(half_width(found), REACH, rtol=0.02)
+
+
+def test_the_bar_of_the_fit_is_full_at_the_end(monkeypatch):
+    totals, done = [], []
+
+    @contextmanager
+    def counted(total, what, *, unit):
+        totals.append((total, what, unit))
+        yield done.append
+
+    monkeypatch.setattr(_rsd_fit, "progress_bar", counted)
+    monkeypatch.setattr(_rsd_fit, "N_DRAWS", 2)
+    rna = compositions(3)
+    parts_of(bulk(profiles(), rna).X, profiles(), lambda *_: rna)
+    assert totals == [(6, "Fitting samples", "fit")]  # both panels of genes, once and with two draws
+    assert done == [1] * 6
 
 
 @pytest.mark.parametrize("seed", range(3))
