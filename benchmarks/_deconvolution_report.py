@@ -54,7 +54,7 @@ MISSING = (
 )
 PAIRED = (
     "Pairs of reference and bulk by which no setting was chosen: cells of symphony (a chemistry at a time) and kang for GSE107011 and Hoek, chemistries the other way round, and sums of cells of one study by another, with the contents "
-    "that are published. They were looked at once, with the draws of another seed, to decide whether markers are read."
+    "that are published. They were looked at once, with the draws of another seed, to decide whether markers are read. One draw; pairs that RSD does not have here have not been measured again since."
 )
 DRIVEN = (
     "Two groups of unlike composition; 7 % of the genes change by a factor of 2 in one type. Calls at a q-value of 0.05; FDR and power are means over cohorts, ± the standard error. All methods see the shares that RSD estimates, told that all types hold the same RNA, as is true there. Genes are "
