@@ -60,7 +60,7 @@ def talen_offtargets(
     spacer, cutoff
         See :func:`sctandem.genome.scan_talens`.
     modalities
-        From the role ``"atac"`` to the name of the modality in a MuData. By default the same.
+        From the roles ``"atac"`` and ``"rna"`` (for the coordinates of genes) to the names of the modalities in a MuData. By default the same.
     key
         The `key_added` of :func:`sctandem.tl.design_talens`.
     copy
@@ -125,7 +125,7 @@ def talen_offtargets(
     keys = TalenKeys(key)
     result = check_slot(data.uns, key, "uns", "sctandem.tl.design_talens(data, targets, fasta)")
     pairs = result[keys.table].head(n_pairs)
-    annotation = gene_table(data, genes)
+    annotation = gene_table(data, genes, modalities)
     exons = None if genes is None else read_exons(genes)
     peaks = peak_table(atac)
     openness = None

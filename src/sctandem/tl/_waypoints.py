@@ -13,6 +13,7 @@ from sctandem._regulation_keys import WaypointKeys
 from sctandem.tl._waypoint_inputs import (
     GRAPH,
     activities,
+    check_lineages,
     find_cells,
     graph_activity,
     predicted_change,
@@ -75,8 +76,8 @@ def waypoints(
         expression in ``X`` is taken. By default the activities that came with a regulatory graph given as `change`.
     change
         Predicted change of expression, which directs the edges between waypoints together with pseudotime: ``"regulatory_graph"``, what
-        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; of the same cells in the
-        same order), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
+        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; it has to
+        know these cells by their names), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
     key_added
         Name of the result.
     rng
@@ -197,6 +198,7 @@ def waypoints(
         when = found.gone
         time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
+    check_lineages(names)
     keys = WaypointKeys(key_added)
     tables, per_cell = tables_of(
         found,

@@ -171,7 +171,11 @@ class FilesMixin:
         for key, value in attributes.items():
             setattr(model, key, value)
         model.module.on_load(model, pyro_param_store=None)
-        model.module.load_state_dict(state)
+        try:
+            model.module.load_state_dict(state)
+        except RuntimeError as error:
+            msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
+            raise ValueError(msg) from error
         model.to_device(torch_device(accelerator, device))
         model.module.eval()
         model._validate_anndata(adata)
