@@ -8,6 +8,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anndata import AnnData
+from mudata import MuData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
 
 
 def listed(names: Any, limit: int = 10) -> str:
-    """Write the first names of a collection, quoted, and how many more there are."""
-    names = [str(name) for name in names]
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
+    """Write the first names of a collection, quoted, and how many more there are; `None` is no name, and stays unquoted."""
+    names = list(names)
+    first = ", ".join("None" if name is None else repr(str(name)) for name in names[:limit])
+    return f"{first} and {len(names) - limit} more" if len(names) > limit else first or "none"
+
+
+def shown(value: Any) -> str:
+    """Write a value on one line, cut where it is long: tables and objects have many lines."""
+    return " ".join(f"{value!r:.160}".split())[:80]
 
 
 def article(noun: str) -> str:
@@ -155,7 +162,7 @@ def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None
         Names it, what was given, and `hint`: what to do.
     """
     if not isinstance(value, expected):
-        msg = f"{name} must be {article(expected.__name__)}, got {type(value).__name__}: {value!r:.80}"
+        msg = f"{name} must be {article(expected.__name__)}, got {type(value).__name__}: {shown(value)}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
 
 
@@ -216,4 +223,24 @@ def check_key_added(key_added: Any) -> None:
     check_type(key_added, str, "key_added")
     if not key_added or "/" in key_added:
         msg = f"key_added={key_added!r} must be a name without a slash: files could not give it back."
+        raise ValueError(msg)
+
+
+def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
+    """Check where a result is to go, before it is computed: the object, the name of the slot, and whether a copy can be made.
+
+    Raises
+    ------
+    TypeError
+        When `data` is no AnnData or MuData, or `key_added` no text.
+    ValueError
+        When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
+    """
+    if not isinstance(data, AnnData | MuData):
+        msg = f"an AnnData or a MuData comes first, got {article(type(data).__name__)}: {shown(data)}"
+        raise TypeError(msg)
+    check_key_added(key_added)
+    if data.isbacked and (copy or data.is_view):
+        what = "copy=True" if copy else "writing to a view"
+        msg = f"{what} needs the data in memory, but they are backed by a file: read them without `backed`."
         raise ValueError(msg)

@@ -21,6 +21,7 @@ from sctandem._check_arguments import (
     check_positive,
     check_roles,
     check_slot_names,
+    check_target,
     check_type,
     listed,
     select_cells,
@@ -373,23 +374,6 @@ def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -
         msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(named)}."
         raise KeyError(msg)
     return mapping[key]
-
-
-def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
-    """Check where a result is to go, before it is computed: the name of the slot, and whether the object can be copied.
-
-    Raises
-    ------
-    TypeError
-        When `key_added` is not text.
-    ValueError
-        When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
-    """
-    check_key_added(key_added)
-    if data.isbacked and (copy or data.is_view):
-        what = "copy=True" if copy else "writing to a view"
-        msg = f"{what} needs the data in memory, but they are backed by a file: read them without `backed`."
-        raise ValueError(msg)
 
 
 def working_copy(data: Any, *, copy: bool) -> Any:

@@ -11,7 +11,7 @@ from mudata import MuData
 
 from sctandem._blocks import canonical_csr
 from sctandem._checks import check_counts, check_layer, check_modalities, check_type, layer_slot, listed
-from sctandem._keys import MODALITIES
+from sctandem._keys import MODALITIES, GeneColumns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,16 +95,17 @@ def check_peaks_object(data: Any, modalities: Mapping[str, str] | None) -> None:
 
 
 def check_no_genes(var: pd.DataFrame, slot: str) -> None:
-    """Check that variables are no genes, as far as the reader of the file has written down what they are.
+    """Check that variables are no genes, as far as their table says what they are.
 
     Raises
     ------
     ValueError
         Says how to take the peaks out of an object with both, or to name the modality.
     """
-    if _TYPES not in var.columns:
-        return
-    is_gene = (var[_TYPES].astype(str) == _GENE).to_numpy()
+    if _TYPES in var.columns:
+        is_gene = (var[_TYPES].astype(str) == _GENE).to_numpy()
+    else:  # only genes start to be transcribed
+        is_gene = np.full(len(var), GeneColumns().tss in var.columns)
     if not is_gene.any():
         return
     first = str(var.index[int(np.argmax(is_gene))])

@@ -88,6 +88,9 @@ def write_talens(table: pd.DataFrame, path: str | Path) -> None:
     else:
         msg = f"path={str(path)!r} ends in {target.suffix!r}; write .csv for a table or .fasta for half sites."
         raise ValueError(msg)
+    if not target.parent.is_dir():
+        msg = f"path={str(path)!r}: there is no folder {str(target.parent)!r}; make it first."
+        raise FileNotFoundError(msg)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w") as out:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_number, check_positive, check_slot, listed
+from sctandem._checks import check_number, check_positive, check_slot, check_type, listed
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.get._select import close_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,11 +71,13 @@ def regulatory_graph(
     for column, wanted, name in ((keys.tf, tf, "tf"), (keys.target, target, "target")):
         if wanted is None:
             continue
+        check_type(wanted, Iterable, name, hint="It names one gene or several; fdr=<number> is a threshold.")
         asked = [wanted] if isinstance(wanted, str) else [str(each) for each in wanted]
-        there = set(table[column].astype(str))
+        there = table[column].astype(str).unique()
         absent = [each for each in asked if each not in there]
         if absent:
-            msg = f"{name}: {listed(absent)} have no edges; those with the strongest are {listed(table[column].astype(str).unique(), 5)}."
+            near = close_names(absent[0], there, otherwise=False)
+            msg = f"{name}: {listed(absent)} have no edges; those with the strongest are {listed(there, 5)}{near}"
             raise ValueError(msg)
         table = table[table[column].astype(str).isin(asked)]
     if fdr is not None:

@@ -40,8 +40,8 @@ def rows_of_genes(table: pd.DataFrame, column: str, gene: str | Sequence[str] | 
     return table[table[column].isin(genes)]
 
 
-def close_names(name: object, known: Sequence[str], *, n: int = 3) -> str:
-    """Write, for the end of a message, which of the known names come close to one that is not, or else the first of them."""
+def close_names(name: object, known: Sequence[str], *, n: int = 3, otherwise: bool = True) -> str:
+    """Write, for the end of a message, which of the known names come close to one that is not, or else (where asked) the first."""
     by_lower: dict[str, str] = {}
     for each in known:
         by_lower.setdefault(str(each).lower(), str(each))
@@ -49,4 +49,4 @@ def close_names(name: object, known: Sequence[str], *, n: int = 3) -> str:
     if close:
         return f". Is it {' or '.join(map(repr, close))}?"
     first = ", ".join(repr(str(each)) for each in known[:n])
-    return f": {first}, ..." if first else "."
+    return f": {first}, ..." if first and otherwise else "."

@@ -100,10 +100,24 @@ def cell_groups(mdata: MuData, groupby: str | None, names: Sequence[str]) -> pd.
         return pd.Series(pd.Categorical(["all cells"] * len(cells)), index=cells)
     tables = {"mdata.obs": mdata.obs, **{f"mdata[{name!r}].obs": mdata.mod[name].obs for name in names}}
     slot, table = next(((s, t) for s, t in tables.items() if groupby in t.columns), ("mdata.obs", mdata.obs))
-    groups = check_key(table, groupby, slot).reindex(cells)
-    if not isinstance(groups.dtype, pd.CategoricalDtype):
-        groups = groups.astype("category")
-    return groups.cat.remove_unused_categories()
+    return as_groups(check_key(table, groupby, slot), f"{slot}[{groupby!r}]").reindex(cells)
+
+
+def as_groups(values: pd.Series, slot: str) -> pd.Series:
+    """Return a column of ``obs`` as a categorical without unused categories.
+
+    Raises
+    ------
+    ValueError
+        When the column holds numbers that are not whole: a measurement, of which nearly every cell would be a group.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.remove_unused_categories()
+    if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
+        example = values.dropna()[values.dropna() % 1 != 0].iloc[0]
+        msg = f"{slot} holds numbers (for example {example:.3g}), not groups of cells: cut it into groups first, such as pd.qcut({slot}, 4)."
+        raise ValueError(msg)
+    return values.astype("category")
 
 
 def group_members(groups: pd.Series) -> sparse.csr_matrix:

@@ -93,7 +93,13 @@ def read_chipexo(
     file = _existing(path, "path")
     if minus is not None:
         check_path(minus, "minus")
-        return _collapsed(_bedgraphs(file, _existing(minus, "minus")), duplicates)
+        other = _existing(minus, "minus")
+        if other.samefile(file):
+            msg = (
+                f"path and minus are the same file, {str(minus)!r}: give the bedGraph files of the + and the - strand."
+            )
+            raise ValueError(msg)
+        return _collapsed(_bedgraphs(file, other), duplicates)
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in {".bam", ".sam", ".cram"}:
         return _alignments(file, mapping_quality, duplicates)

@@ -14,6 +14,8 @@ from sctandem._linear import check_linear
 from sctandem.genome._match import strip_version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
 #: Genes that must be found in both.
@@ -190,10 +192,21 @@ def _match(bulk: pd.DataFrame, reference: pd.DataFrame) -> tuple[np.ndarray, np.
         msg = (
             f"bulk and reference have {len(best[0])} genes in common; at least {LEAST_GENES}, and {LEAST_PART:.0%} of the smaller "
             f"({smaller} genes), are needed. "
-            f"The bulk has {shown[0]}, ...; the reference has {shown[1]}, ... Use the same kind of names, of the same species."
+            f"The bulk has {shown[0]}, ...; the reference has {shown[1]}, ... {_remedy(ours, theirs)}"
         )
         raise ValueError(msg)
     return best
+
+
+def _remedy(ours: Mapping[str, pd.Series], theirs: Mapping[str, pd.Series]) -> str:
+    """Say what may bring the names of genes together."""
+    upper = [{name.upper() for values in side.values() for name in values.astype(str)} for side in (ours, theirs)]
+    if len(upper[0] & upper[1]) >= LEAST_GENES:
+        return (
+            "Without regard to case they would fit: write them alike, such as bulk.var_names = bulk.var_names.str.upper(), if they are "
+            "of the same species (mouse genes are written Cd19, human ones CD19)."
+        )
+    return "Use the same kind of names, of the same species."
 
 
 def technical_genes(var: pd.DataFrame) -> np.ndarray:

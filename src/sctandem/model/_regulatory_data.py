@@ -13,7 +13,7 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import as_csr, as_dense
-from sctandem._check_arguments import check_present
+from sctandem._check_arguments import article, check_present, shown
 from sctandem._checks import (
     check_adata,
     check_layer,
@@ -155,9 +155,12 @@ def read_names(tfs: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     ValueError
         When a name is given twice.
     """
-    if isinstance(tfs, str) or not hasattr(tfs, "__iter__"):
-        msg = f"tfs={tfs!r}: give a list of gene names, or a mapping from gene to the name of its motif."
+    if isinstance(tfs, str | pd.DataFrame) or not hasattr(tfs, "__iter__"):
+        msg = f"tfs must be a list of gene names, or a mapping from gene to the name of its motif, got {article(type(tfs).__name__)}: {shown(tfs)}"
         raise TypeError(msg)
+    if not list(tfs):
+        msg = "tfs is empty: name at least one regulator."
+        raise ValueError(msg)
     if isinstance(tfs, Mapping):
         return {str(name): str(motif) for name, motif in tfs.items()}
     names = pd.Series([str(name) for name in tfs], dtype=object)
@@ -181,9 +184,14 @@ def find_regulators(named: Mapping[str, str], genes: pd.Index, varying: np.ndarr
     hint = _case_hint(absent, genes)
     left = [name for name in named if name in place and varying[place[name]]]
     if not left:
-        msg = f"no regulator is left: {len(absent)} of tfs ({listed(absent)}) are not among the genes ({listed(genes, 5)})"
-        msg += f" and {len(constant)} are constant." if constant else "."
-        raise ValueError(msg + hint)
+        why = (
+            [f"{len(absent)} of tfs ({listed(absent)}) are not among the genes ({listed(genes, 5)})"] if absent else []
+        )
+        why += [f"{len(constant)} ({listed(constant)}) are the same in all cells"] if constant else []
+        if any(motif in place for motif in named.values()):
+            hint = " A mapping leads from the gene to its motif; this one is the other way round."
+        msg = f"no regulator is left: {' and '.join(why)}.{hint}"
+        raise ValueError(msg)
     if absent:
         logger.warning(
             "%d of %d tfs are not among the genes and left out: %s.%s", len(absent), len(named), listed(absent), hint
@@ -218,7 +226,8 @@ def gather_evidence(
         return Evidence()
     if not isinstance(prior, (str, pd.DataFrame)) or (isinstance(prior, str) and prior != "auto"):
         msg = (
-            f"prior={prior!r} is not known; give 'auto', a table with the columns tf and target, or None for no prior."
+            f"prior={shown(prior)} is not known; give 'auto', a table with the columns tf and target (pandas reads it from a file), or "
+            "None for no prior."
         )
         raise ValueError(msg)
     table = _target_table(prior, genes, regulators) if isinstance(prior, pd.DataFrame) else None
@@ -244,7 +253,8 @@ def gather_evidence(
             return Evidence(table=table)
         msg = (
             f"no prior edge is left: no site of the {len(regulators.names)} regulators ({listed(regulators.motifs, 5)}) lies in the "
-            "window of a gene. Do the names of the motifs match (tfs={gene: motif}), or give prior=None."
+            f"window of a gene. The sites are of {listed(_site_names(atac), 5)}: where these are the regulators under other names, give "
+            "tfs={gene: name of its motif}; prior=None uses expression alone."
         )
         raise ValueError(msg)
     return Evidence(binding=sparse.csr_matrix(binding), near=near, kinds=kinds, table=table)
@@ -304,6 +314,13 @@ def _binding(atac: AnnData, regulators: Regulators) -> sparse.csr_matrix | None:
         names = [{str(name).upper()} for name in sites.columns]
         found = found + 2 * _columns(sparse.csc_matrix(sites.to_numpy() > 0), names, regulators)
     return sparse.csr_matrix(found) if given else None
+
+
+def _site_names(atac: AnnData) -> list[str]:
+    """Return what the motifs and the ChIP-exo experiments of the peaks are called."""
+    motifs, chipexo = MotifKeys(), ChipexoKeys()
+    searched = _motif_names(atac.uns[motifs.key], motifs) if motifs.key in atac.uns else []
+    return [*searched, *map(str, atac.varm.get(chipexo.key, ()))]
 
 
 def _motif_names(kept: Mapping[str, Any], keys: MotifKeys) -> list[str]:

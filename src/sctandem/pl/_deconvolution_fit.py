@@ -186,7 +186,7 @@ def _draw_factors(ax: Axes, found: _Expression) -> None:
     ax.set_xscale("log")
     ax.axhline(0, color=ACTIVATING, linewidth=0.8)
     spread = np.median(np.abs(found.factors))
-    ax.set_title(f"{len(level):,} genes, half within {2**spread:.2g}-fold", fontsize=TEXT, color=INK, loc="left")
+    ax.set_title(f"{len(level):,} genes, half within {2**spread:.3g}-fold", fontsize=TEXT, color=INK, loc="left")
     ax.margins(x=0.12)
     order = np.argsort(-np.abs(found.factors), kind="stable")[:_CANDIDATES]
     name_points(ax, found.genes[order], level[order], found.factors[order], _N_GENES)

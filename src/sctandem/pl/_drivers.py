@@ -80,7 +80,7 @@ def drivers(
     check_one(table, keys.group, "group", key)
     shown = table[table[keys.q_value] <= max_q].head(n_genes)
     if not len(shown):
-        msg = f"no gene of adata.uns[{key!r}] has a q-value of at most {max_q}."
+        msg = f"no gene of adata.uns[{key!r}] has a q-value of at most {max_q}; raise max_q, or look at td.get.drivers(adata)."
         raise ValueError(msg)
     order = {pattern: i for i, pattern in enumerate(dict.fromkeys(shown[keys.pattern]))}
     shown = shown.iloc[np.argsort(shown[keys.pattern].map(order).to_numpy(), kind="stable")]

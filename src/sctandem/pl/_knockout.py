@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 
-from sctandem._checks import check_positive
+from sctandem._checks import check_positive, listed
 from sctandem._talen_keys import KNOCKOUT_VERDICTS, KnockoutKeys
 from sctandem.get import knockout as read_changes
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, plain
@@ -67,7 +67,13 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
     told = table[table[keys.log2fc].notna()]
     if told.empty:
         reasons = ", ".join(sorted(set(table[keys.reason].astype(str))))
-        msg = f"nothing is predicted for {element!r}: {reasons}."
+        others = read_changes(mdata, key=key).dropna(subset=[keys.log2fc])[keys.element].astype(str).unique()
+        more = (
+            f" Something is for {listed(others, 3)}: name one with element=."
+            if len(others)
+            else " Close other elements."
+        )
+        msg = f"nothing is predicted for {element!r}: {reasons}.{more}"
         raise ValueError(msg)
     genes = list(dict.fromkeys(told[keys.gene].astype(str)))[:n_genes]
     groups = [

@@ -12,7 +12,7 @@ from sctandem._checks import check_key, check_modalities, check_positive, check_
 from sctandem._keys import MODALITIES
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.get import regulatory_graph as read_edges
-from sctandem.get._values import cell_groups
+from sctandem.get._values import as_groups, cell_groups
 from sctandem.pl._regulatory_graph import strongest_factors
 from sctandem.pl._style import INK, SMALL
 
@@ -91,7 +91,7 @@ def regulator_dotplot(
     if isinstance(data, MuData):
         groups = cell_groups(data, groupby, [name])
     else:
-        groups = check_key(rna.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
+        groups = as_groups(check_key(rna.obs, groupby, f"{slot}.obs"), f"{slot}.obs[{groupby!r}]")
     member = pd.Categorical(groups)
     names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else [str(name) for name in tfs]
     absent = [name for name in names if name not in activity.columns]

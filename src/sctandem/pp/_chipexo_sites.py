@@ -16,6 +16,7 @@ from sctandem._checks import (
     listed,
     working_copy,
 )
+from sctandem._open_chromatin import check_no_genes
 from sctandem._regulation_keys import ChipexoKeys
 from sctandem.genome import call_chipexo_sites, match_chromosomes, peak_coordinates, read_sites
 from sctandem.genome._chipexo import ChipexoSites, profile_of
@@ -146,7 +147,9 @@ def chipexo_sites(
     else:
         found = _given(read_sites(sites), tags)
     table, first, evidence = _on_peaks(found.sites, peaks)
-    if not (first >= 0).any():
+    if not len(table):
+        logger.warning("there is no site of %s: none of the pairs of borders passes fdr=%s", tf, fdr)
+    elif not (first >= 0).any():
         logger.warning("none of the %d sites of %s lies in a peak", len(table), tf)
     params = found.params | {
         keys.n_sites: len(found.sites),
@@ -174,6 +177,7 @@ def _accessibility(data: AnnData | MuData, modalities: Mapping[str, str] | None)
     if not atac.n_vars:
         msg = f"{slot} has no peaks."
         raise ValueError(msg)
+    check_no_genes(atac.var, slot)
     check_unique(atac.var_names, f"{slot}.var_names")
     return atac, name
 

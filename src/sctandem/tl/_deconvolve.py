@@ -156,6 +156,7 @@ def _model(reference: Any, cell_type: str | None, donor_key: str | None, seed: i
         return reference
     if not isinstance(reference, AnnData):
         msg = f"reference must be an AnnData of single cells or a trained RSD, got {type(reference).__name__}."
+        msg += " Name its expression: mdata['rna']." if hasattr(reference, "mod") else ""
         raise TypeError(msg)
     return train_rsd(reference, str(cell_type), donor_key=donor_key, seed=seed)
 

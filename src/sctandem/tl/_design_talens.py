@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_layer, check_option, check_positive, check_target, check_type, working_copy
+from sctandem._checks import check_layer, check_option, check_positive, check_target, check_type, listed, working_copy
 from sctandem._talen_keys import TalenKeys
 from sctandem.genome import match_chromosomes
 from sctandem.genome._locus_bases import locus_bases
@@ -227,7 +227,9 @@ def _rules(rules: Mapping[str, Any] | None) -> dict[str, Any]:
     if rules is not None:
         check_type(rules, Mapping, "rules", hint="Such as {'guanine': 'NH'}.")
         for name in rules:
-            check_option(name, list(defaults), "a key of rules")
+            if name not in defaults:
+                msg = f"rules has {name!r}, which is none of {listed(defaults)}."
+                raise ValueError(msg)
     further = defaults | dict(rules or {})
     check_option(further["guanine"], ["NN", "NH"], "rules['guanine']")
     check_option(further["guidelines"], [None, *_GUIDELINES], "rules['guidelines']")

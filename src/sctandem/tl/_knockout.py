@@ -195,7 +195,7 @@ def knockout(
 def _settings(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Check settings, and fill in defaults."""
     if given is not None:
-        check_type(given, Mapping, "settings")
+        check_type(given, Mapping, "settings", hint="Such as {'batch_key': 'batch'}.")
     unknown = [name for name in given or {} if name not in SETTINGS]
     if unknown:
         msg = f"settings has {unknown[0]!r}, which is none of {listed(list(SETTINGS), 20)}."

@@ -15,7 +15,7 @@ from sctandem._chromatin_keys import MotifKeys
 from sctandem._compat import new_mudata
 from sctandem._keys import MODALITIES, GeneWindowKeys, LinkKeys
 from sctandem._regulation_keys import ChipexoKeys, RegulatoryGraphKeys
-from sctandem.get._values import cell_groups
+from sctandem.get._values import as_groups, cell_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,4 +199,4 @@ def _groups(data: AnnData | MuData, name: str | None, groupby: str) -> pd.Series
     """Read the groups of the cells, from the expression or the whole object."""
     if isinstance(data, MuData) and name is not None:
         return cell_groups(data, groupby, [name])
-    return check_key(data.obs, groupby, "adata.obs")
+    return as_groups(check_key(data.obs, groupby, "adata.obs"), f"adata.obs[{groupby!r}]")

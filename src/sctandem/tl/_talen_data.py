@@ -14,9 +14,10 @@ from scipy import sparse
 from sctandem._blocks import matrix_blocks
 from sctandem._check_arguments import check_present
 from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
+from sctandem._open_chromatin import check_no_genes
 from sctandem.genome import peak_coordinates, read_genes
 from sctandem.genome._place import annotation, has_places
-from sctandem.get._values import cell_groups, group_members
+from sctandem.get._values import as_groups, cell_groups, group_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ def find_peaks(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> 
         check_adata(data)
         check_roles(modalities)
         atac, slot = data, "adata"
+    check_no_genes(atac.var, slot)
     check_unique(atac.var_names, f"{slot}.var_names")
     check_present(atac.X, f"{slot}.X")
     return atac, slot
@@ -79,9 +81,7 @@ def cell_labels(data: AnnData | MuData, atac: AnnData, groupby: str | None) -> p
         return cell_groups(data, groupby, [name])
     if groupby is None:
         return pd.Series(pd.Categorical([ALL] * atac.n_obs), index=atac.obs_names)
-    groups = check_key(atac.obs, groupby, "adata.obs")
-    groups = groups if isinstance(groups.dtype, pd.CategoricalDtype) else groups.astype("category")
-    return groups.cat.remove_unused_categories()
+    return as_groups(check_key(atac.obs, groupby, "adata.obs"), f"adata.obs[{groupby!r}]")
 
 
 def open_shares(matrix: Any, groups: pd.Series) -> pd.DataFrame:

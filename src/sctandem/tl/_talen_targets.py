@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -44,6 +45,8 @@ def find_loci(targets: str | Sequence[str], peaks: pd.DataFrame, genes: pd.DataF
             known = [*peaks.index[:1000], *([] if starts is None else starts.index)]
             lacking = " There is no annotation of genes: give genes=<a BED or GTF file>." if starts is None else ""
             msg = f"The target {name!r} is no peak, no region like 'chr2:1000-1500' and no gene among those known{close_names(name, known)}{lacking}"
+            if Path(name).is_file():
+                msg = f"The target {name!r} is a file: targets come before the genome, design_talens(data, targets, fasta)."
             raise ValueError(msg)
         if not 0 <= rows[name][1] < rows[name][2] <= rows[name][1] + LONGEST:
             msg = f"The target {name!r} is no region: it must end after its start, and have at most {LONGEST} bp."

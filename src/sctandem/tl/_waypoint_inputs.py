@@ -68,10 +68,13 @@ def find_cells(adata: AnnData, what: Any, name: str) -> np.ndarray:
     return at
 
 
-def terminal_names(terminal: Any) -> dict[str, Any] | None:
-    """Return the lineages and what ends them, or `None` where they are to be found."""
+def terminal_names(terminal: Any, columns: pd.Index) -> dict[str, Any] | None:
+    """Return the lineages and what ends them, or `None` where they are to be found. `columns` are those of `obs`."""
     if terminal is None:
         return None
+    if isinstance(terminal, tuple) and len(terminal) == 2 and terminal[0] in columns:
+        msg = f"terminal={terminal!r} is one group; ends go into a list: terminal=[{terminal!r}, ...]."
+        raise TypeError(msg)
     if isinstance(terminal, str) or not isinstance(terminal, Mapping | Sequence):
         msg = f"terminal={terminal!r} is neither a list of cells or (column, value), nor leads from lineages to them."
         raise TypeError(msg)

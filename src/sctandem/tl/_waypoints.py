@@ -177,7 +177,7 @@ def waypoints(
     check_number(n_waypoints, "n_waypoints", low=20, whole=True)
     check_unique(adata.obs_names, "adata.obs_names")
     points = representation(adata, use_rep)
-    named = terminal_names(terminal)
+    named = terminal_names(terminal, adata.obs.columns)
     starts = find_cells(adata, root, "root")
     ends = {name: find_cells(adata, what, "terminal") for name, what in (named or {}).items()}
     moved = predicted_change(adata, change)
