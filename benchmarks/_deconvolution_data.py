@@ -1,6 +1,6 @@
-"""Bulk samples whose composition is known, with a single-cell reference for each: the data of `benchmarks/deconvolution.py`.
+"""Bulk samples whose composition is known, with a single-cell reference for each: real bulk, and what all sets share.
 
-`load(name)` gives a `Mixtures`. The truth is given over the types of the reference, adding up to 1 in each sample; `other` is the share of all
+`_deconvolution_sets.load(name)` gives a `Mixtures`. The truth is given over the types of the reference, adding up to 1 in each sample; `other` is the share of all
 cells that belongs to none of them (dendritic cells and granulocytes in blood, for one), as far as it was measured.
 
 The ten sorted populations of the zheng reference are mapped to the coarse types of the truths as in `POPULATIONS`, fixed before anything was run:
@@ -24,7 +24,7 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 TYPE, DONOR = "cell_type", "donor"
 #: Messenger RNA of a cell, relative: Racle 2017 (EPIC), T cells, B cells, NK cells and monocytes.
@@ -53,6 +53,7 @@ TECHNICAL = re.compile(
 )
 ZHENG, CELL_LINES = "rna/zheng_pbmc_facs10.h5ad", "rna/sc_mixology_cell_lines.h5ad"
 RNAMIX, GENES = "rna/sc_mixology_RNAmix.h5ad", "genome/hg38_genes_gencode43.bed"
+KANG, SYMPHONY = "rna/kang_ctrl_8donors_1287genes.h5ad", "rna/symphony_pbmc_3tech.h5ad"
 GSE, GSE_FLOW = "bulk/ABIS_GSE107011_PBMC_tpm.csv.gz", "bulk/ABIS_GSE107011_truth_flow_all_types.csv.gz"
 HOEK, HOEK_FLOW = "bulk/hoek_pbmc_expr.csv.gz", "bulk/hoek_pbmc_truth_flow.csv.gz"
 
@@ -182,17 +183,18 @@ def _flow(name: str, bulk: AnnData, reference: AnnData, shares: pd.DataFrame) ->
     return Mixtures(name, bulk, reference.copy(), truth, "tpm", (1 - known).rename("other"), published(types))
 
 
-def gse107011(columns: Mapping[str, str]) -> Mixtures:
-    """Twelve samples of blood mononuclear cells with flow cytometry (Monaco 2019)."""
+def gse107011(columns: Mapping[str, str], reference: AnnData | None = None) -> Mixtures:
+    """Twelve samples of blood mononuclear cells with flow cytometry (Monaco 2019); the reference is that of Zheng, unless another is given."""
     flow = pd.read_csv(file(GSE_FLOW), index_col=0)
     shares = pd.DataFrame({kind: flow[column] / 100 for kind, column in columns.items()})
-    return _flow(f"gse107011_{len(columns)}", table(GSE), zheng(len(columns)), shares)
+    cells_of = zheng(len(columns)) if reference is None else reference
+    return _flow(f"gse107011_{len(columns)}", table(GSE), cells_of, shares)
 
 
-def hoek() -> Mixtures:
+def hoek(reference: AnnData | None = None) -> Mixtures:
     """Eight samples of two donors after vaccination, with flow cytometry (Hoek 2015); dendritic cells are not in the reference."""
     flow = pd.read_csv(file(HOEK_FLOW), index_col=0)
-    return _flow("hoek", table(HOEK), zheng(4), flow[["B", "Mono", "NK", "T"]])
+    return _flow("hoek", table(HOEK), zheng(4) if reference is None else reference, flow[["B", "Mono", "NK", "T"]])
 
 
 def rnamix() -> Mixtures:
@@ -227,67 +229,3 @@ def _symbols() -> dict[str, str]:
     found["Ensembl_ID"] = found["Ensembl_ID"].str.replace(r"\..*$", "", regex=True)
     alone = ~found["name"].duplicated(keep=False) & ~found["Ensembl_ID"].duplicated(keep=False)
     return dict(zip(found.loc[alone, "Ensembl_ID"], found.loc[alone, "name"], strict=True))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How a set is made, which files it needs, whether it is drawn with a seed, and which sets are averaged as one."""
-
-    title: str
-    make: Callable[[int], Mixtures]
-    files: tuple[str, ...]
-    drawn: bool = False
-    group: str | None = None
-
-
-def _simulated(function: str, *arguments: str | float) -> Callable[[int], Mixtures]:
-    """Give what draws a set, found when it is drawn: its module imports this one."""
-
-    def make(seed: int) -> Mixtures:
-        from benchmarks import _deconvolution_simulated as simulated
-
-        return getattr(simulated, function)(*arguments, seed)
-
-    return make
-
-
-#: Spread of the log of the factor of a gene between platforms.
-PLATFORM = 0.6
-KANG, SYMPHONY = "rna/kang_ctrl_8donors_1287genes.h5ad", "rna/symphony_pbmc_3tech.h5ad"
-SETS = {
-    "gse107011_5": Entry(
-        "GSE107011, five types", lambda _: gse107011(FLOW_5), (GSE, GSE_FLOW, ZHENG), group="GSE107011"
-    ),
-    "gse107011_4": Entry(
-        "GSE107011, four types", lambda _: gse107011(FLOW_4), (GSE, GSE_FLOW, ZHENG), group="GSE107011"
-    ),
-    "hoek": Entry("Hoek", lambda _: hoek(), (HOEK, HOEK_FLOW, ZHENG), group="Hoek"),
-    "rnamix": Entry("RNAmix", lambda _: rnamix(), (RNAMIX, CELL_LINES, GENES), group="RNAmix"),
-    **{
-        f"symphony_{one}_{two}": Entry(
-            f"symphony, {two} by {one}", _simulated("symphony", one, two), (SYMPHONY,), drawn=True, group="symphony"
-        )
-        for one, two in (("3pv1", "5p"), ("3pv2", "5p"), ("5p", "3pv2"))
-    },
-    "kang_sim": Entry("kang, simulated", _simulated("kang", 0.0), (KANG,), drawn=True),
-    "kang_platform": Entry("kang, simulated, platform", _simulated("kang", PLATFORM), (KANG,), drawn=True),
-    "zheng_sim": Entry("zheng, simulated", _simulated("zheng_halves", 0.0), (ZHENG,), drawn=True),
-    "zheng_platform": Entry(
-        "zheng, simulated, platform",
-        _simulated("zheng_halves", PLATFORM),
-        (ZHENG,),
-        drawn=True,
-    ),
-    "kang_expression": Entry("kang, simulated, expression varies", _simulated("kang_varying"), (KANG,), drawn=True),
-}
-#: Sets of the targets on CCC and RMSE; those of a group count as one.
-REAL = tuple(name for name, entry in SETS.items() if entry.group is not None)
-SIMULATED = tuple(name for name in SETS if name.endswith(("_sim", "_platform")))
-
-
-def load(name: str, seed: int = 0) -> Mixtures:
-    """Give a set; the seed is that of the draw, and changes nothing where nothing is drawn."""
-    if name not in SETS:
-        msg = f"unknown set {name!r}; there are {list(SETS)}"
-        raise ValueError(msg)
-    return SETS[name].make(seed)

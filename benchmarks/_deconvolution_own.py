@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks._deconvolution_data import DONOR, SIMULATED, TYPE
+from benchmarks._deconvolution_data import DONOR, TYPE
+from benchmarks._deconvolution_sets import ACROSS, SIMULATED
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,7 +50,7 @@ def _deconvolved(mixtures: Mixtures, seed: int, **asked: bool) -> AnnData:
     bulk = mixtures.bulk.copy()
     donor = DONOR if DONOR in mixtures.reference.obs else None
     # simulated bulk is mixed with the contents that would be looked up: no share changes, but they are exact, and intervals know it
-    contents = dict(mixtures.contents) if mixtures.name in SIMULATED else None
+    contents = dict(mixtures.contents) if mixtures.name in (*SIMULATED, *ACROSS) else None
     td.tl.deconvolve(
         bulk,
         mixtures.reference.copy(),

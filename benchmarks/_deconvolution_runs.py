@@ -25,6 +25,7 @@ PEERS = tuple(methods.PEERS)
 #: What each part can measure.
 METHODS = {
     "fractions": (OWN, *PEERS),
+    "pairs": (OWN, *(name for name in PEERS if name not in methods.SLOW)),
     "missing": (OWN, *(name for name in PEERS if name not in methods.SLOW)),
     "expression": (OWN, "em", "bulk"),
     "drivers": (OWN,),

@@ -96,9 +96,9 @@ def kang(platform: float, seed: int) -> Mixtures:
     rng = np.random.default_rng([seed, 2])
     known, other, donors = _donors(rng)
     truth = shares(sorted(KANG_TYPES.values()), rng)
-    level = _levels(other, chosen(other, truth, rng, donors), published(list(truth.columns)))
+    level = levels(other, chosen(other, truth, rng, donors), published(list(truth.columns)))
     name = "kang_platform" if platform else "kang_sim"
-    return _mixtures(name, _counted(sum(level.values()), platform, rng), known, truth)
+    return _mixtures(name, counted(sum(level.values()), platform, rng), known, truth)
 
 
 def zheng_halves(platform: float, seed: int) -> Mixtures:
@@ -111,9 +111,9 @@ def zheng_halves(platform: float, seed: int) -> Mixtures:
         half[rows[: len(rows) // 2]] = True
     known, other = found[half].copy(), found[~half].copy()
     truth = shares(sorted(found.obs[TYPE].cat.categories), rng)
-    level = _levels(other, chosen(other, truth, rng), published(list(truth.columns)))
+    level = levels(other, chosen(other, truth, rng), published(list(truth.columns)))
     name = "zheng_platform" if platform else "zheng_sim"
-    return _mixtures(name, _counted(sum(level.values()), platform, rng), known, truth)
+    return _mixtures(name, counted(sum(level.values()), platform, rng), known, truth)
 
 
 def kang_varying(seed: int) -> Mixtures:
@@ -136,7 +136,7 @@ def kang_varying(seed: int) -> Mixtures:
         profile /= profile[:, ~technical(other.var_names)].sum(axis=1, keepdims=True)
         expression[kind] = pd.DataFrame(profile, index=truth.index, columns=other.var_names)
         level = level + profile * truth[[kind]].to_numpy() * contents[kind]
-    found = _mixtures("kang_expression", _counted(level, 0.0, rng), known, truth)
+    found = _mixtures("kang_expression", counted(level, 0.0, rng), known, truth)
     return replace(found, expression=expression)
 
 
@@ -149,7 +149,7 @@ def _donors(rng: np.random.Generator) -> tuple[AnnData, AnnData, np.ndarray]:
     return found[~mixed].copy(), found[mixed].copy(), np.resize(names[:N_DONORS], N_SAMPLES)
 
 
-def _levels(source: AnnData, picks: list, contents: Mapping[str, float]) -> dict[str, np.ndarray]:
+def levels(source: AnnData, picks: list, contents: Mapping[str, float]) -> dict[str, np.ndarray]:
     """Add up cells, samples x genes a type; a cell of a type holds on average the RNA that is published for it.
 
     Technical genes are not counted in this RNA: their share differs between types, and methods leave them out.
@@ -164,7 +164,7 @@ def _levels(source: AnnData, picks: list, contents: Mapping[str, float]) -> dict
     return found
 
 
-def _counted(level: np.ndarray, platform: float, rng: np.random.Generator) -> np.ndarray:
+def counted(level: np.ndarray, platform: float, rng: np.random.Generator) -> np.ndarray:
     """Draw the counts of a million reads a sample; each gene is seen more or less well than in the reference, as far as `platform` says."""
     level = level * np.exp(platform * rng.standard_t(HEAVY, level.shape[1]))
     level = level / level.sum(axis=1, keepdims=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Any
 
-from benchmarks._deconvolution_data import REAL, SETS, SIMULATED
 from benchmarks._deconvolution_methods import DRIVERS, OWN, TITLES
+from benchmarks._deconvolution_sets import REAL, SETS, SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -234,9 +234,15 @@ def drivers(rows: list[Row]) -> list[Row]:
         found = {size: mean(values) for size, values in sizes.items()}
         worst = max(found, key=found.__getitem__, default="")
         met = found[worst] <= FALSE if found else None
-        text = f"worst {found[worst]:.3f} ({worst}, {len(sizes[worst])} cohorts)" if found else None
+        text = f"worst {with_error(sizes[worst])} ({worst}, {len(sizes[worst])} cohorts)" if found else None
         table.append(_row(f"drivers, {level}: realised FDR at 0.05", f"at most {FALSE}", text, met=met))
     return table
+
+
+def with_error(values: list[float]) -> str:
+    """Give the mean of cohorts, and its standard error where there are several."""
+    error = f" ± {stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{error}"
 
 
 def costs(rows: list[Row]) -> list[Row]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import _deconvolution_data as data
 from benchmarks import _deconvolution_report as report
+from benchmarks import _deconvolution_sets as sets
 from benchmarks import _results
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 NAME = "deconvolution"
 #: Sets of each part, when none are asked for.
 PARTS = {
-    "fractions": (*data.REAL, *data.SIMULATED),
+    "fractions": (*sets.REAL, *sets.SIMULATED),
+    "pairs": sets.PAIRS,
     "missing": ("symphony_3pv2_5p", "kang_sim", "zheng_sim"),
     "expression": ("kang_expression",),
     "drivers": (),
@@ -62,7 +64,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks deconvolution", description=__doc__)
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
-    parser.add_argument("--sets", nargs="+", choices=list(data.SETS), default=list(data.SETS))
+    parser.add_argument("--sets", nargs="+", choices=list(sets.SETS), default=list(sets.SETS))
     parser.add_argument("--methods", nargs="+", choices=[*TITLES, "bulk"], default=[*TITLES, "bulk"])
     parser.add_argument("--again", action="store_true", help="measure rows again that are there")
     parser.add_argument("--take", nargs="+", type=Path, default=[], metavar="FILE", help="only add the rows of FILE")
@@ -71,7 +73,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 @lru_cache(maxsize=2)
 def _set(name: str, seed: int) -> data.Mixtures:
-    return data.load(name, seed)
+    return sets.load(name, seed)
 
 
 def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[list[Row]]:
@@ -83,7 +85,7 @@ def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[lis
     have = {_key(row) for row in _read().get(part, [])}
 
     def asked(name: str, method: str, hidden: str | None = None) -> bool:
-        told = True if part == "fractions" else None
+        told = True if part in {"fractions", "pairs"} else None
         return options.again or (name, method, told, hidden, seed) not in have
 
     chosen = [one for one in runs.METHODS[part] if one in options.methods and (one != methods.OWN or own.available())]
@@ -98,9 +100,9 @@ def _measured(part: str, seed: int, options: argparse.Namespace) -> Iterator[lis
     for name in [name for name in PARTS[part] if name in options.sets]:
         for method in chosen:
             draws = method == methods.OWN or (method in methods.PEERS and methods.PEERS[method].draws)
-            if seed and not draws and not data.SETS[name].drawn:
+            if seed and not draws and not sets.SETS[name].drawn:
                 continue  # nothing is drawn: it would be the same row
-            if part == "fractions" and asked(name, method):
+            if part in {"fractions", "pairs"} and asked(name, method):
                 yield runs.fractions(_set(name, seed), method, seed)
             elif part == "expression" and asked(name, method):
                 yield [runs.expression(_set(name, seed), method, seed)]
@@ -127,5 +129,5 @@ def _keep(part: str, *rows: Row) -> None:
         measured = _read()
         measured[part] = _results.with_rows(measured.get(part, []), rows, _key)
         seeds = sorted({row["seed"] for part_rows in measured.values() for row in part_rows})
-        files = dict.fromkeys(name for entry in data.SETS.values() for name in entry.files)
+        files = dict.fromkeys(name for entry in sets.SETS.values() for name in entry.files)
         _results.write(NAME, report.document(measured), seeds=seeds, data=[data.file(name) for name in files])

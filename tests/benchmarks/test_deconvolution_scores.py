@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import _deconvolution_report as report
 from benchmarks import _deconvolution_scores as scores
 from benchmarks import _deconvolution_targets as judged
 from scipy.stats import spearmanr
@@ -137,8 +138,29 @@ def test_small_cohorts_do_not_hide_false_drivers_of_large_ones():
     own = {"method": judged.DRIVERS, "level": "genes"}
     found = [own | {"set": size, "fdp": fdp} for size, fdp in [("10 v 10", 0.0), ("20 v 20", 0.06), ("20 v 20", 0.12)]]
     genes, types = judged.drivers([*found, own | {"set": "20 v 20", "fdp": 0.01, "level": "types"}])
-    assert (genes["met"], genes["found"]) == ("no", "worst 0.090 (20 v 20, 2 cohorts)")
+    assert (genes["met"], genes["found"]) == ("no", "worst 0.090 ± 0.030 (20 v 20, 2 cohorts)")
     assert types["met"] == "yes"
+
+
+def test_methods_are_compared_on_the_pairs_that_rsd_has():
+    own = {"method": "rsd", "contents": True, "rmse": 0.1}
+    peer = {"method": "plain", "contents": True, "rmse": 0.2}
+    found = [own | {"set": "a", "ccc": 0.9}, own | {"set": "b", "ccc": 0.5}]
+    found += [peer | {"set": name, "ccc": ccc} for name, ccc in (("b", 0.7), ("c", 0.0), ("a", 0.8))]
+    found += [peer | {"set": "a", "ccc": 0.1, "contents": False}]  # lacks b
+    first, second = report.over_pairs(found)
+    assert first == {
+        "method": "RSD",
+        "contents": "its own",
+        "mean CCC": "0.700",
+        "lowest CCC": "0.500",
+        "mean RMSE": "0.100",
+        "pairs": 2,
+        "CCC above RSD": "-",
+    }
+    assert (second["mean CCC"], second["lowest CCC"], second["mean RMSE"]) == ("0.750", "0.700", "0.200")
+    assert second["CCC above RSD"] == 1
+    assert report.over_pairs(found[2:]) == []
 
 
 def test_groups_count_once():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mixtures import profiles
-from scipy import sparse
+from scipy import sparse, stats
 
 from sctandem.kernels._signature import (
     _SPREAD_WEIGHT,
@@ -11,6 +11,7 @@ from sctandem.kernels._signature import (
     PRIOR_MOLECULES,
     Signature,
     common_genes,
+    marker_genes,
     signature,
     telling_genes,
 )
@@ -119,7 +120,7 @@ def test_spread_is_that_of_the_prior_where_donors_say_nothing():
 
 def known(shares: np.ndarray, molecules: float = 1e6) -> Signature:
     shares = shares / shares.sum(1, keepdims=True)
-    return Signature(shares * molecules, shares, np.full(shares.shape, 0.3))
+    return Signature(shares * molecules, shares, np.full(shares.shape, 0.3), np.zeros(shares.shape))
 
 
 def test_genes_that_related_types_share_are_chosen():
@@ -138,7 +139,7 @@ def test_genes_that_related_types_share_are_chosen():
 def test_scarce_genes_are_chosen_only_where_needed():
     shares = np.ones((2, 1000)) / 1000
     shares[0, :300] *= 4
-    found = Signature(shares, shares, shares)
+    found = Signature(shares, shares, shares, shares)
     molecules = np.full((2, 1000), 1000.0)
     molecules[:, 150:300] = 60  # below 100
     np.testing.assert_array_equal(telling_genes(found._replace(molecules=molecules)), np.arange(150))
@@ -154,7 +155,7 @@ def test_genes_below_thirty_per_million_are_left_out():
     shares = np.full((2, 1000), 1e-3)
     shares[:, :20] = [[32e-6], [5e-6]]
     shares[:, 20:40] = [[28e-6], [5e-6]]
-    found = Signature(1e9 * shares, shares, np.ones_like(shares))
+    found = Signature(1e9 * shares, shares, np.ones_like(shares), np.zeros_like(shares))
     np.testing.assert_array_equal(telling_genes(found), np.arange(20))
 
 
@@ -178,9 +179,44 @@ def test_some_genes_of_a_signature():
     np.testing.assert_array_equal(part.molecules, found.molecules[:, [4, 7, 9]])
 
 
+def test_clarity_is_the_least_t_of_log_normalised_cells():
+    counts, types, donors = cells()
+    found = signature(counts, types, donors).clarity
+    dense = counts.toarray().astype(float)
+    logs = np.log1p(1e4 * dense / dense.sum(1, keepdims=True))
+    for kind in range(3):
+        others = [
+            stats.ttest_ind(logs[types == kind], logs[types == k], equal_var=False) for k in range(3) if k != kind
+        ]
+        np.testing.assert_allclose(found[kind], np.min([one.statistic for one in others], axis=0), rtol=1e-6)
+
+
+def test_markers_are_clear_ranked_by_ratio_and_of_one_type():
+    shares = np.full((3, 300), 1e-3)
+    shares[0, :60] = np.linspace(9e-3, 2e-3, 60)  # of one type, falling
+    shares[1:, 60:100] = 5e-3  # shared by two: marks none
+    shares[1, 100:110] = 4e-3
+    shares[2, 110:120] = 4e-3
+    clarity = np.zeros((3, 300))
+    clarity[0, :60], clarity[1, 100:110], clarity[2, 110:120] = 4, 3.5, 2  # the last are not clear
+    clarity[0, 0] = -1
+    found = known(shares)._replace(clarity=clarity)
+    every = np.ones(300, dtype=bool)
+    np.testing.assert_array_equal(marker_genes(found, usable=every, most=20), np.r_[1:21, 100:110, 110:120])
+    odd = np.arange(300) % 2 == 1
+    np.testing.assert_array_equal(marker_genes(found, usable=odd, most=20), np.r_[1:41:2, 101:110:2, 111:120:2])
+    # where the last type has a clear gene, those that are not have no place; nor have genes that are scarce
+    clarity[2, 110] = 3
+    np.testing.assert_array_equal(marker_genes(found, usable=every, most=20), np.r_[1:21, 100:110, 110])
+    scarce = found._replace(
+        shares=np.where(np.isin(np.arange(300), range(1, 11)), 1e-5 * np.eye(3)[0][:, None], found.shares)
+    )
+    np.testing.assert_array_equal(marker_genes(scarce, usable=every, most=20), np.r_[11:31, 100:110, 110])
+
+
 def test_the_genes_that_tell_most_are_kept_where_there_are_many():
     shares = profiles(n_genes=400, change=2.0)
-    known_ = Signature(1e6 * shares, shares, np.ones_like(shares))
+    known_ = Signature(1e6 * shares, shares, np.ones_like(shares), np.zeros_like(shares))
     every, few = telling_genes(known_, most=400), telling_genes(known_, most=20)
     assert len(every) > 100
     assert len(few) == 20

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from mixtures import bulk, compositions, profiles
 
 from sctandem.kernels._deconvolution import bulk_logs, fit_composition
-from sctandem.kernels._signature import Signature
+from sctandem.kernels._signature import Signature, marker_genes
 from sctandem.model import _rsd_fit
 from sctandem.model._rsd_fit import Parts, take_apart
 
@@ -17,8 +19,8 @@ REACH, FAINT = 1.645 * 0.05, 0.01
 
 
 def signature_of(shares: np.ndarray) -> Signature:
-    """A signature that rests on many molecules."""
-    return Signature(1e7 * shares, shares, np.full(shares.shape, 0.3))
+    """A signature that rests on many molecules, in which every difference is clear."""
+    return Signature(1e7 * shares, shares, np.full(shares.shape, 0.3), np.full(shares.shape, 10.0))
 
 
 def parts_of(values: np.ndarray, shares: np.ndarray, read, *, contents: np.ndarray = EVEN, sd: float = 0.0) -> Parts:
@@ -30,7 +32,7 @@ def half_width(found: Parts) -> np.ndarray:
     return (np.arcsin(np.sqrt(found.high - FAINT)) - np.arcsin(np.sqrt(found.low + FAINT))) / 2
 
 
-def test_shares_are_the_mean_of_likelihood_and_network_without_factors():
+def test_shares_are_the_mean_of_two_likelihoods_and_the_network_without_factors():
     shares, rna = profiles(), compositions(8)
     samples = bulk(shares, rna, platform=0.8, noise=0.02)
     said, asked = np.full((8, 3), [0.7, 0.2, 0.1]), []
@@ -42,7 +44,10 @@ def test_shares_are_the_mean_of_likelihood_and_network_without_factors():
     found = parts_of(samples.X, shares, read)
     logs = bulk_logs(samples.X, counts=False).at(found.genes)
     fitted = fit_composition(logs, shares[:, found.genes], n_genes=300)
-    np.testing.assert_allclose(found.rna, (fitted.rna + said) / 2)
+    panel = marker_genes(signature_of(shares), usable=np.ones(300, dtype=bool))
+    assert set(panel) != set(found.genes)
+    again = fit_composition(bulk_logs(samples.X, counts=False).at(panel), shares[:, panel], n_genes=300)
+    np.testing.assert_allclose(found.rna, (fitted.rna + said + again.rna) / 3)
     given, genes = asked[0]
     np.testing.assert_array_equal(genes, found.genes)
     np.testing.assert_allclose(given, logs.values - fitted.platform)
@@ -75,6 +80,22 @@ def test_intervals_of_exact_mixtures_have_the_systematic_part_alone():
     rna = 0.1 + 0.7 * compositions(8)
     found = parts_of(bulk(shares, rna).X, shares, lambda *_: rna)
     np.testing.assert_allclose(half_width(found), REACH, rtol=0.02)
+
+
+def test_the_bar_of_the_fit_is_full_at_the_end(monkeypatch):
+    totals, done = [], []
+
+    @contextmanager
+    def counted(total, what, *, unit):
+        totals.append((total, what, unit))
+        yield done.append
+
+    monkeypatch.setattr(_rsd_fit, "progress_bar", counted)
+    monkeypatch.setattr(_rsd_fit, "N_DRAWS", 2)
+    rna = compositions(3)
+    parts_of(bulk(profiles(), rna).X, profiles(), lambda *_: rna)
+    assert totals == [(6, "Fitting samples", "fit")]  # both panels of genes, once and with two draws
+    assert done == [1] * 6
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,7 +14,9 @@ EXACT = MixtureConfig(absent=0.0, unknown=0.0, platform=0.0, noise=0.0, unmeasur
 def module(config: RSDConfig | None = None, n_read: int = 80) -> RSDModule:
     shares = profiles(n_genes=N_GENES)
     torch.manual_seed(0)
-    return RSDModule(shares, shares * 1e5, np.full(shares.shape, 0.3), np.arange(n_read), config).eval()
+    return RSDModule(
+        shares, shares * 1e5, np.full(shares.shape, 0.3), np.zeros(shares.shape), genes=np.arange(n_read), config=config
+    ).eval()
 
 
 def tensors(n_types: int = 3, spread: float = 0.0):

@@ -15,7 +15,9 @@ CONFIG = RSDConfig(n_hidden=32, mixtures=MixtureConfig(platform=0.3))
 def network() -> RSDModule:
     shares = profiles(n_genes=100)
     torch.manual_seed(0)
-    return RSDModule(shares, shares * 1e5, np.full(shares.shape, 0.3), np.arange(100), CONFIG)
+    return RSDModule(
+        shares, shares * 1e5, np.full(shares.shape, 0.3), np.zeros(shares.shape), genes=np.arange(100), config=CONFIG
+    )
 
 
 def train(module: RSDModule, n_epochs: int = 3, seed: int = 0) -> list[float]:

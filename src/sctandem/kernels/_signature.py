@@ -12,6 +12,10 @@ PRIOR_MOLECULES = 300.0
 #: Standard deviation between donors, natural log, where one sample gives no information; and molecules that outweigh it.
 DONOR_SPREAD = 0.3
 _SPREAD_WEIGHT = 4.0
+#: Counts to which cells are scaled before the logarithm by which they are compared.
+_CELL_COUNTS = 1e4
+#: Counts per million that are added before markers are ranked by ratio: below it a ratio is chance.
+_RANKED_ABOVE = 10.0
 
 
 class Signature(NamedTuple):
@@ -25,16 +29,24 @@ class Signature(NamedTuple):
         Expected share of a gene in the molecules of a type, types x genes; rows add up to 1.
     spread
         Standard deviation of the log expression between samples (donors), types x genes.
+    clarity
+        How clearly a type has more of a gene than every other: the least t of log-normalised cells, types x genes.
     """
 
     molecules: np.ndarray
     shares: np.ndarray
     spread: np.ndarray
+    clarity: np.ndarray
 
     def at(self, genes: np.ndarray) -> Signature:
         """Keep some genes; shares add up to 1 again."""
         shares = self.shares[:, genes]
-        return Signature(self.molecules[:, genes], shares / shares.sum(1, keepdims=True), self.spread[:, genes])
+        return self._replace(
+            molecules=self.molecules[:, genes],
+            shares=shares / shares.sum(1, keepdims=True),
+            spread=self.spread[:, genes],
+            clarity=self.clarity[:, genes],
+        )
 
 
 def signature(
@@ -55,7 +67,7 @@ def signature(
 
     Returns
     -------
-    Molecules, shares and spread.
+    Molecules, shares, spread and clarity.
 
     Notes
     -----
@@ -79,7 +91,7 @@ def signature(
             seen = each.sum(1) >= PRIOR_MOLECULES * 10
             if seen.sum() > 1:
                 spread[kind] = _spread(each[seen], shares[kind])
-    return Signature(molecules, shares, spread)
+    return Signature(molecules, shares, spread, _clarity(counts, types, n_types))
 
 
 def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
@@ -87,6 +99,23 @@ def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.nd
     n = len(groups)
     indicator = sparse.csr_matrix((np.ones(n), (groups, np.arange(n))), shape=(n_groups, n))
     return np.asarray((indicator @ counts).todense(), dtype=np.float64)
+
+
+def _clarity(counts: sparse.csr_matrix, types: np.ndarray, n_types: int) -> np.ndarray:
+    """Compare the log-normalised cells of each type with those of every other, and give the least t."""
+    depth = np.asarray(counts.sum(1), dtype=np.float64).ravel()
+    cells = sparse.csr_matrix(sparse.diags_array(_CELL_COUNTS / np.maximum(depth, 1)) @ counts, dtype=np.float64)
+    cells.data = np.log1p(cells.data)
+    numbers = np.bincount(types, minlength=n_types)[:, None]
+    mean = _sums(cells, types, n_types) / np.maximum(numbers, 1)
+    square = _sums(cells.multiply(cells).tocsr(), types, n_types) / np.maximum(numbers, 1)
+    error = np.maximum(square - mean**2, 0) / np.maximum(numbers - 1, 1)
+    found = np.full(mean.shape, np.inf)
+    for kind in range(n_types):
+        t = (mean - mean[kind]) / np.sqrt(error + error[kind] + 1e-12)
+        others = np.arange(n_types) != kind
+        found[others] = np.minimum(found[others], t[others])
+    return found
 
 
 def _spread(molecules: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -174,3 +203,43 @@ def common_genes(
     fit = among & (signature.molecules.sum(0) >= molecules) & (signature.shares.max(0) * 1e6 >= per_million)
     candidates = np.flatnonzero(fit)
     return np.sort(candidates[np.argsort(np.ptp(logs[:, candidates], axis=0), kind="stable")[:n_genes]])
+
+
+def marker_genes(
+    signature: Signature,
+    *,
+    usable: np.ndarray,
+    most: int = 50,
+    clarity: float = 3.0,
+    per_million: float = 20.0,
+) -> np.ndarray:
+    """Choose the genes that one type has more of than every other.
+
+    Parameters
+    ----------
+    signature
+        Expression of the types.
+    usable
+        Mask of the genes to choose from.
+    most
+        How many a type at most: those with the largest ratio to the next type.
+    clarity
+        Least t against every other type. Where a type has no such gene, those that it has most of stand in.
+    per_million
+        Molecules per million that the type must have.
+
+    Returns
+    -------
+    Positions of genes, ascending.
+    """
+    levels = signature.shares * 1e6
+    ranked = np.log(levels + _RANKED_ABOVE)
+    two = np.sort(ranked, axis=0)[-2:]
+    top, ratio = ranked.argmax(0), two[1] - two[0]
+    found = []
+    for kind in range(len(levels)):
+        own = usable & (top == kind) & (ratio > 0)
+        clear = own & (signature.clarity[kind] >= clarity) & (levels[kind] >= per_million)
+        candidates = np.flatnonzero(clear if clear.any() else own)
+        found.append(candidates[np.argsort(-ratio[candidates], kind="stable")[:most]])
+    return np.sort(np.concatenate(found))

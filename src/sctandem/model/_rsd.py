@@ -74,7 +74,7 @@ class RSD(FilesMixin, BaseModelClass):
     The signature of a type is a posterior mean over its molecules, with a spread between donors where there are several. A network learns on
     mixtures simulated from it (types missing, RNA that is of none of them, genes not measured, factors of the platform) to read shares of
     RNA. In :meth:`deconvolve` a likelihood finds shares and a factor of every gene that all samples share; the network reads the samples
-    again without the factors; the mean of both is the estimate.
+    again without the factors, and the likelihood once more on markers alone; the mean of the three is the estimate.
 
     Examples
     --------
@@ -103,7 +103,9 @@ class RSD(FilesMixin, BaseModelClass):
         super().__init__(adata)
         found, chosen = self._signature()
         with nullcontext() if rng is None else torch_seeded(rng):
-            self.module = self._module_cls(found.shares, found.molecules, found.spread, chosen, config)
+            self.module = self._module_cls(
+                found.shares, found.molecules, found.spread, found.clarity, genes=chosen, config=config
+            )
         self._model_summary_string = f"RSD of {len(self.cell_types)} types with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
@@ -180,7 +182,7 @@ class RSD(FilesMixin, BaseModelClass):
         n_types = len(self.cell_types)
         if self.adata_manager.is_transferred:  # a model that is being loaded: all of it is replaced by what was saved
             blank = np.ones((n_types, self.adata.n_vars))
-            return Signature(blank, blank, blank), np.zeros(1, dtype=np.int64)
+            return Signature(blank, blank, blank, blank), np.zeros(1, dtype=np.int64)
         read = self.adata_manager.get_from_registry
         types = np.asarray(read(REGISTRY_KEYS.LABELS_KEY)).ravel().astype(int)
         donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)

@@ -1,4 +1,4 @@
-"""Take bulk samples apart: likelihood, network, what is unknown, and how sure all of it is."""
+"""Take bulk samples apart: likelihoods, network, what is unknown, and how sure all of it is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sctandem._progress import progress_bar
 from sctandem.kernels._deconvolution import BulkLogs, Composition, bulk_logs, fit_composition
-from sctandem.kernels._signature import Signature, common_genes, telling_genes
+from sctandem.kernels._signature import Signature, common_genes, marker_genes, telling_genes
 from sctandem.kernels._unknown import unknown_share
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Genes that do not tell types apart, by which the scale of a sample is known.
 N_COMMON = 600
+#: Part of the samples in which a marker must be seen.
+SEEN = 0.5
 #: Draws of genes; and of contents with each, which cost nothing: with one each the width of intervals hung on the seed.
 N_DRAWS, N_CONTENTS = 20, 20
 #: Normal quantile of an interval of 90 %.
@@ -89,48 +92,71 @@ def take_apart(
 
     Notes
     -----
-    The likelihood finds shares and platform factors; the network reads shares again once the factors are taken out; the mean of both is the
-    estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
+    The likelihood finds shares and platform factors from all genes that tell types apart; the network reads shares again once the factors are taken out;
+    the likelihood does so once more from markers alone, genes of one type each. The mean of the three is the estimate. Intervals: genes are weighted at random (the Bayesian bootstrap), since the platform treats each its own way and all samples
     alike, and contents drawn. To their variance comes that of what moves many genes together, such as the state of a donor, which no choice of
     genes shows: its size is that of errors on mixtures of real cells of other donors; and one percent of cells, which cannot be told from none. The unknown share is 0 unless there is evidence of it,
     and takes its part from all types alike.
     """
     logs = bulk_logs(values, counts=counts)
     genes = telling_genes(signature)
-    telling, shares, n_genes = logs.at(genes), signature.shares[:, genes], values.shape[1]
-    fitted = fit_composition(telling, shares, n_genes=n_genes)
-    rna = _both(fitted, telling, genes, read)
-    draws = []
-    for _ in range(N_DRAWS):
-        again = fit_composition(
-            telling,
-            shares,
-            n_genes=n_genes,
-            weights=rng.exponential(size=len(genes)),
-            start=fitted,
-            n_rounds=1,
-            n_steps=40,
-        )
-        drawn = contents * np.exp(content_sd * rng.standard_normal((N_CONTENTS, len(contents))))
-        found = _both(again, telling, genes, read)
-        draws.append([_cells(found, one) for one in drawn])
+    seen = (values > 0).mean(0) >= SEEN
+    panels = (genes, marker_genes(signature, usable=seen if seen.any() else ~seen))
+    telling = logs.at(genes)
+    with progress_bar((1 + N_DRAWS) * len(panels), "Fitting samples", unit="fit") as tick:
+        fits = [_fit(logs, signature, panel, tick) for panel in panels]
+        rna = _mean(fits, telling, genes, read)
+        draws = []
+        for _ in range(N_DRAWS):
+            weights = rng.exponential(size=len(seen))
+            again = [
+                _fit(logs, signature, panel, tick, start=start, weights=weights)
+                for panel, start in zip(panels, fits, strict=True)
+            ]
+            drawn = contents * np.exp(content_sd * rng.standard_normal((N_CONTENTS, len(contents))))
+            found = _mean(again, telling, genes, read)
+            draws.append([_cells(found, one) for one in drawn])
+    fitted = fits[0]
     unknown_rna = _unknown(logs, signature, genes, fitted, rna)
     unknown = _unknown_cells(unknown_rna, rna, contents)
     cells = _cells(rna, contents)
     known = 1 - unknown[:, None]
     low, high = _interval(cells, np.array(draws))
-    expected = np.log(rna @ shares + fitted.floor / n_genes) + fitted.platform
+    expected = np.log(rna @ signature.shares[:, genes] + fitted.floor / values.shape[1]) + fitted.platform
     fit = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(telling.values, expected, strict=True)])
     return Parts(
         cells * known, low * known, high * known, rna * (1 - unknown_rna[:, None]), unknown, fit, genes, fitted
     )
 
 
-def _both(
-    fitted: Composition, logs: BulkLogs, genes: np.ndarray, read: Callable[[np.ndarray, np.ndarray], np.ndarray]
+def _fit(
+    logs: BulkLogs,
+    signature: Signature,
+    panel: np.ndarray,
+    tick: Callable[[int], None],
+    *,
+    start: Composition | None = None,
+    weights: np.ndarray | None = None,
+) -> Composition:
+    """Fit by likelihood on some genes; from a fit that is known, with other weights of the genes, a few steps do."""
+    found = fit_composition(
+        logs.at(panel),
+        signature.shares[:, panel],
+        n_genes=logs.values.shape[1],
+        weights=None if weights is None else weights[panel],
+        start=start,
+        n_rounds=4 if start is None else 1,
+        n_steps=150 if start is None else 40,
+    )
+    tick(1)
+    return found
+
+
+def _mean(
+    fits: list[Composition], telling: BulkLogs, genes: np.ndarray, read: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Average the shares of the likelihood and those that are read with its platform factors taken out."""
-    return (fitted.rna + read(logs.values - fitted.platform, genes)) / 2
+    """Average the shares of the likelihoods and those that are read with the platform factors of the first taken out."""
+    return np.mean([*(one.rna for one in fits), read(telling.values - fits[0].platform, genes)], axis=0)
 
 
 def _cells(rna: np.ndarray, contents: np.ndarray) -> np.ndarray:

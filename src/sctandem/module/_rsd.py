@@ -54,6 +54,8 @@ class RSDModule(BaseModuleClass):
         Molecules that the shares rest on, types x genes.
     spread
         Standard deviation of log expression between donors, types x genes.
+    clarity
+        How clearly a type has more of a gene than every other, types x genes.
     genes
         Positions of the genes that the network reads.
     config
@@ -63,6 +65,7 @@ class RSDModule(BaseModuleClass):
     shares: Tensor
     molecules: Tensor
     spread: Tensor
+    clarity: Tensor
     genes: Tensor
 
     def __init__(
@@ -70,12 +73,14 @@ class RSDModule(BaseModuleClass):
         shares: ArrayLike,
         molecules: ArrayLike,
         spread: ArrayLike,
+        clarity: ArrayLike,
+        *,
         genes: ArrayLike,
         config: RSDConfig | None = None,
     ) -> None:
         super().__init__()
         self.config = config or RSDConfig()
-        for name, values in (("shares", shares), ("molecules", molecules), ("spread", spread)):
+        for name, values in (("shares", shares), ("molecules", molecules), ("spread", spread), ("clarity", clarity)):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float64).clone())
         self.register_buffer("genes", torch.as_tensor(genes, dtype=torch.int64).clone())
         self.network = self._new_network()
