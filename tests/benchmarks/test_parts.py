@@ -13,7 +13,6 @@ PARTS = [
     (benchmark.BENCHMARK, part)
     for benchmark in (gene_activity, regulation, talen)
     for part in benchmark.BENCHMARK.parts
-    if part != "lineages"
 ]
 
 
