@@ -219,7 +219,7 @@ def _level(
 
 
 def _ranks(size: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Number groups by falling size."""
+    """Give the place of each group by falling size."""
     rank = np.empty(len(size), dtype=np.intp)
     rank[np.argsort(-size, kind="stable")] = np.arange(len(size))
     return rank

@@ -44,24 +44,33 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     #: Cells that were trained on and whose labels were not.
     _held_back: np.ndarray
 
-    def _calibrate(self, rng: np.random.Generator) -> None:
-        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not."""
+    def _calibrate(self, rng: np.random.Generator, sample_weight: np.ndarray | None = None) -> None:
+        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
+
+        Weights of the cells act on what tells the labels; cells of weight 0 are not there.
+        """
         self.calibration_ = self._reproducibility(rng)
         if not self.label_names:
             return
         code = self._label_codes()
-        known = np.flatnonzero(code >= 0)
+        known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
+        counted = None if sample_weight is None else sample_weight[known] / sample_weight[known].mean()
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
         regions = fit_regions(poses, target, held_out, n_labels)
         logs = self._logs(known)
-        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
+        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels, counted)
         self.module.set_direct(used.weights, used.intercepts)
         # capsules are longer in cells whose counts were trained on, with or without a label
         kinds = [kind for kind in (held_out, held_back) if kind.sum() >= FEWEST] or [held_out]
-        weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
+        weights = [
+            fit_expert_weights(
+                lengths[kind], judged.logits(logs[kind]), target[kind], None if counted is None else counted[kind]
+            )
+            for kind in kinds
+        ]
         self.calibration_ |= {
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},

@@ -1,0 +1,94 @@
+"""`train(sample_weight=...)`: one test over all models that train on cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from models import CASES
+
+from sctandem.model.base import TrainMixin
+from sctandem.train import TrainConfig
+
+USES = ("sampler", "loss", "unbiased")
+
+
+def options(model, use: str) -> dict:
+    """Give what says how weights are used; models that simulate what they learn from have one way."""
+    if isinstance(model, TrainMixin):
+        return {"config": replace(model._train_config, weight_use=use)}
+    return {}
+
+
+def trained(case, weights=None, use: str = "sampler", **given):
+    data = case.data()
+    if weights is not None:
+        data.obs["weight"] = weights(data)
+        given["sample_weight"] = "weight"
+    case.set_up(data)
+    model = case.make(data)
+    model.train(2, rng=0, progress=False, **options(model, use), **given)
+    return model
+
+
+def parameters(model) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy().astype(float) for name, value in model.module.state_dict().items()}
+
+
+@pytest.fixture(name="plain", scope="module", params=CASES)
+def fixture_plain(request):
+    return CASES[request.param], parameters(trained(CASES[request.param]))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_equal_weights_change_nothing(plain, use):
+    case, expected = plain
+    found = parameters(trained(case, lambda data: np.full(data.n_obs, 3.7), use))
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_weights_count(plain, use):
+    case, expected = plain
+    weights = lambda data: np.where(np.arange(data.n_obs) % 5 == 0, 8.0, 1.0)  # noqa: E731
+    found, again = (parameters(trained(case, weights, use)) for _ in range(2))
+    assert any(not np.allclose(found[name], value, rtol=1e-5) for name, value in expected.items())
+    for name, value in found.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if issubclass(case.cls, TrainMixin)])
+def test_cells_of_weight_zero_are_not_there(name):
+    model = trained(CASES[name], lambda data: (np.arange(data.n_obs) % 3 > 0).astype(float))
+    assert (np.asarray(model.train_indices) % 3 > 0).all()
+    assert (np.asarray(model.validation_indices) % 3 > 0).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        (lambda n: np.arange(n) - 1.0, r"adata\.obs\['weight'\] is -1\.0 in '\w+' and no finite number of at least 0 in 1 cells"),
+        (lambda n: np.full(n, np.nan), "is nan in"),
+        (np.zeros, "is 0 in all cells"),
+        (lambda n: np.full(n, "a"), "weights are numbers"),
+    ],
+)
+def test_bad_weights(name, weights, match):
+    case = CASES[name]
+    data = case.data()
+    data.obs["weight"] = weights(data.n_obs)
+    case.set_up(data)
+    model = case.make(data)
+    with pytest.raises(ValueError, match=match):
+        model.train(2, sample_weight="weight", rng=0)
+    with pytest.raises(KeyError, match="no column 'other'"):
+        model.train(2, sample_weight="other", rng=0)
+    assert not model.is_trained
+
+
+def test_unknown_use():
+    with pytest.raises(ValueError, match="weight_use='both' is not known; choose one of 'sampler', 'loss', 'unbiased'"):
+        TrainConfig(weight_use="both")
