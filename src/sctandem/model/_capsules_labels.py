@@ -74,6 +74,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         self.calibration_ |= {
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
+            "label_shift": _label_shift(counted, target, n_labels),
         }
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
@@ -196,6 +197,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         values = label_probabilities(lengths, logits, tuple(of_new))
         trained = self._trained_on(adata, indices)
         values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
+        values *= np.exp(self.calibration_["label_shift"])
+        values /= values.sum(axis=1, keepdims=True)
         cells = self._names(adata, indices)
         if soft:
             return pd.DataFrame(values, index=cells, columns=names)
@@ -252,6 +255,14 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             values[inside] *= labelled_share(poses[inside], labelled[inside])
             values = values[self._cells(adata, indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
+
+
+def _label_shift(weights: np.ndarray | None, target: np.ndarray, n_labels: int) -> np.ndarray:
+    """Give the logarithm of the mean weight of the cells with each label, which cells of weight 1 do not shift."""
+    if weights is None:
+        return np.zeros(n_labels)
+    size = np.bincount(target, minlength=n_labels)
+    return np.log(np.where(size > 0, np.bincount(target, weights, n_labels) / np.maximum(size, 1), 1.0))
 
 
 def _lead(presence: np.ndarray) -> np.ndarray:

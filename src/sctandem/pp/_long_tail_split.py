@@ -135,7 +135,7 @@ def long_tail_split(
             raise ValueError(msg)
         parts = split_groups(_counts(of, codes), shares, rng=draw)[of]
     keys = SplitKeys(key_added)
-    tables = _tables(keys, points, codes, list(clusters.cat.categories), parts, chance)
+    tables = _tables(keys, points, codes, list(clusters.cat.categories), parts, rng=chance)
     missing = sorted({name for names in tables[keys.parts][keys.missing] for name in names.split("; ") if name})
     if missing:
         what = f"clusters of adata.obs[{cluster_key!r}] that are not in each part, as fewer than three of {donor_key!r} have them: "
@@ -192,6 +192,7 @@ def _tables(
     codes: np.ndarray,
     names: list[str],
     parts: np.ndarray,
+    *,
     rng: np.random.Generator,
 ) -> dict[str, pd.DataFrame]:
     """Describe the parts."""
