@@ -19,8 +19,8 @@ Six tenths of the cells of each type are for training, of which as many are kept
 types are rare is drawn. The others are the test, as they are. Points of accuracy, macro F1, and macro F1 of the rarer half of the types; *as in training*: with test
 cells weighted to the composition of the training. Means ± standard deviations over seeds; genes are chosen on the training cells. Class-balanced loss: weights by effective numbers, 0.999 (Cui
 2019). Logit adjustment (Menon 2021), within the loss of the network, after the fit elsewhere. HCM: `pp.hierarchical_weights` with the labels at its
-defaults; CapsuleNet and the network draw their minibatches by them, or weigh the loss; the regression weighs the loss. CapsuleNet has three seeds, the others five. Nothing was
-chosen on the test cells."""
+defaults; CapsuleNet and the network draw their minibatches by them, or weigh the loss; the regression weighs the loss; the logit of
+a type then gains the logarithm of its mean weight, which CapsuleNet does itself. Draws of other seeds chose that and the levels; the draws shown chose nothing. CapsuleNet has three seeds, the others five."""
 SEEDS = (0, 1, 2, 3, 4)
 
 

@@ -12,7 +12,13 @@ from benchmarks._labelled_sets import LABEL
 if TYPE_CHECKING:
     from benchmarks._longtail_data import Tailed
 
-PLAIN, CLASS_BALANCED, INVERSE, ADJUSTED, HCM = "plain", "class-balanced loss", "inverse frequency", "logit adjustment", "HCM"
+PLAIN, CLASS_BALANCED, INVERSE, ADJUSTED, HCM = (
+    "plain",
+    "class-balanced loss",
+    "inverse frequency",
+    "logit adjustment",
+    "HCM",
+)
 HCM_LOSS = "HCM, as loss"
 #: Of the effective number of samples (Cui 2019); steps of the network and its rate.
 BETA, N_STEPS, RATE, BATCH, HIDDEN = 0.999, 1000, 1e-3, 128, 128
@@ -42,6 +48,12 @@ def log_prior(data: Tailed, classes: np.ndarray) -> np.ndarray:
     return np.log([(label == name).mean() for name in classes])
 
 
+def shift(data: Tailed, weights: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Give the logarithm of the mean weight of each type: what its logit gains where cells count by their weights."""
+    label = data.train.obs[LABEL].astype(str).to_numpy()
+    return np.log([weights[label == name].mean() for name in classes])
+
+
 def regression(data: Tailed, method: str, seed: int) -> np.ndarray:
     """scikit-learn's logistic regression at its defaults on log1p CP10k; logit adjustment after the fit (Menon 2021)."""
     from sklearn.linear_model import LogisticRegression
@@ -56,6 +68,8 @@ def regression(data: Tailed, method: str, seed: int) -> np.ndarray:
     logits = model.decision_function(data.test.layers["log"])
     if method == ADJUSTED:
         logits = logits - log_prior(data, model.classes_)
+    if method == HCM:
+        logits = logits + shift(data, cell_weights(data, method, seed), model.classes_)
     return model.classes_[logits.argmax(1)]
 
 
@@ -73,7 +87,9 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
     target = torch.from_numpy(codes)
     weights = cell_weights(data, method, seed)
     tilt = torch.from_numpy(log_prior(data, classes)).float() if method == ADJUSTED else torch.zeros(len(classes))
-    model = nn.Sequential(nn.Linear(inputs.shape[1], HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, len(classes)))
+    model = nn.Sequential(
+        nn.Linear(inputs.shape[1], HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, len(classes))
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=1e-5)
     step = 0
     while step < N_STEPS:
@@ -89,7 +105,10 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
             step += 1
     model.eval()
     with torch.inference_mode():
-        return classes[model(torch.from_numpy(data.test.layers["log"].toarray())).argmax(1).numpy()]
+        logits = model(torch.from_numpy(data.test.layers["log"].toarray())).numpy()
+    if method in {HCM, HCM_LOSS}:
+        logits = logits + shift(data, weights, classes)
+    return classes[logits.argmax(1)]
 
 
 def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:

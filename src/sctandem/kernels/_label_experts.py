@@ -39,11 +39,7 @@ class Regression(NamedTuple):
 
 
 def fit_regressions(
-    features: sparse.csr_matrix,
-    labels: NDArray[np.integer],
-    held_out: NDArray[np.bool_],
-    n_labels: int,
-    counted: NDArray[np.floating] | None = None,
+    features: sparse.csr_matrix, labels: NDArray[np.integer], held_out: NDArray[np.bool_], n_labels: int
 ) -> tuple[Regression, Regression]:
     """Fit labels by multinomial regression, with the penalty under which held-out cells are likeliest.
 
@@ -57,33 +53,24 @@ def fit_regressions(
         Cells that choose the penalty; where there are fewer than 20, it is 0.1.
     n_labels
         Number of labels.
-    counted
-        Weight of each cell, with mean 1; `None` for equal ones.
 
     Returns
     -------
     The regression without the held-out cells, by which it is judged, and the one with all, which is used.
     """
-    everything = np.ones(len(labels), dtype=bool)
-
-    def fit(cells: NDArray[np.bool_], penalties: tuple[float, ...]) -> list[Regression]:
-        return _fit(features[cells], labels[cells], n_labels, penalties, None if counted is None else counted[cells])
-
+    shown = ~held_out
     if held_out.sum() < FEWEST:
-        return fit(~held_out, (_DEFAULT_PENALTY,))[-1], fit(everything, (_DEFAULT_PENALTY,))[-1]
-    tried = fit(~held_out, _PENALTIES)
-    weights = None if counted is None else counted[held_out]
-    losses = [_loss(one.logits(features[held_out]), labels[held_out], weights) for one in tried]
+        return _fit(features[shown], labels[shown], n_labels, (_DEFAULT_PENALTY,))[-1], _fit(
+            features, labels, n_labels, (_DEFAULT_PENALTY,)
+        )[-1]
+    tried = _fit(features[shown], labels[shown], n_labels, _PENALTIES)
+    losses = [_loss(one.logits(features[held_out]), labels[held_out]) for one in tried]
     best = int(np.argmin(losses))
-    return tried[best], fit(everything, _PENALTIES[: best + 1])[-1]
+    return tried[best], _fit(features, labels, n_labels, _PENALTIES[: best + 1])[-1]
 
 
 def _fit(
-    features: sparse.csr_matrix,
-    labels: NDArray[np.integer],
-    n_labels: int,
-    penalties: tuple[float, ...],
-    counted: NDArray[np.floating] | None,
+    features: sparse.csr_matrix, labels: NDArray[np.integer], n_labels: int, penalties: tuple[float, ...]
 ) -> list[Regression]:
     """Fit with one penalty after the other."""
     fits = []
@@ -97,7 +84,7 @@ def _fit(
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # held-out cells say whether it will do
-                model.set_params(C=penalty).fit(features, labels, sample_weight=counted)
+                model.set_params(C=penalty).fit(features, labels)
             two = len(present) == 2  # scikit-learn gives one logit for two labels: that of the second
             where = present[1:] if two else present
             weights[:, where], intercepts[present] = model.coef_.T, 0 if two else model.intercept_
@@ -108,10 +95,7 @@ def _fit(
 
 
 def fit_expert_weights(
-    lengths: NDArray[np.floating],
-    logits: NDArray[np.floating],
-    target: NDArray[np.integer],
-    counted: NDArray[np.floating] | None = None,
+    lengths: NDArray[np.floating], logits: NDArray[np.floating], target: NDArray[np.integer]
 ) -> tuple[float, float]:
     """Find how much the log odds of capsules and the logits of a regression count, so that held-out labels are likeliest.
 
@@ -123,8 +107,6 @@ def fit_expert_weights(
         Logits of the regression, cells x labels.
     target
         Label of each cell.
-    counted
-        Weight of each cell; `None` for equal ones.
 
     Returns
     -------
@@ -149,8 +131,7 @@ def fit_expert_weights(
     def loss(weights: NDArray[np.float64]) -> float:
         logs = log_softmax(weights[0] * odds + weights[1] * logits, axis=1)
         return -float(
-            np.average(logs[np.arange(len(target)), target], weights=counted)
-            + FEWEST / len(target) * (before * logs).sum(1).mean()
+            logs[np.arange(len(target)), target].mean() + FEWEST / len(target) * (before * logs).sum(1).mean()
         )
 
     found = minimize(loss, _DEFAULT_WEIGHTS, method="L-BFGS-B", bounds=[(0, 20), (0, 20)]).x
@@ -176,9 +157,9 @@ def label_probabilities(
     return softmax(weights[0] * _log_odds(lengths) + weights[1] * logits, axis=1)
 
 
-def _loss(logits: NDArray[np.float64], target: NDArray[np.integer], counted: NDArray[np.floating] | None) -> float:
+def _loss(logits: NDArray[np.float64], target: NDArray[np.integer]) -> float:
     """Give the mean log loss."""
-    return -float(np.average(log_softmax(logits, axis=1)[np.arange(len(target)), target], weights=counted))
+    return -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean())
 
 
 def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -239,8 +239,9 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         train_size
             Part of the cells to train on.
         sample_weight
-            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules
-            and decoder as `weight_use` of `config` says, and unless that is `"unbiased"` on what tells the labels; not on the number of types.
+            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules and
+            decoder as `weight_use` of `config` says, not on the number of types. Probabilities of labels are then those of cells that
+            are composed as the weights say, unless `weight_use` is `"unbiased"`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng

@@ -47,34 +47,29 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     def _calibrate(self, rng: np.random.Generator, sample_weight: np.ndarray | None = None) -> None:
         """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
 
-        Weights of the cells act on what tells the labels; cells of weight 0 are not there.
+        Probabilities are learned from cells as they are, and then shifted to a composition in which cells count by their weights (Saerens, Latinne
+        & Decaestecker 2002; logit adjustment, Menon 2021); cells of weight 0 are not there.
         """
         self.calibration_ = self._reproducibility(rng)
         if not self.label_names:
             return
         code = self._label_codes()
         known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
-        counted = None if sample_weight is None else sample_weight[known] / sample_weight[known].mean()
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
         regions = fit_regions(poses, target, held_out, n_labels)
         logs = self._logs(known)
-        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels, counted)
+        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
         self.module.set_direct(used.weights, used.intercepts)
         # capsules are longer in cells whose counts were trained on, with or without a label
         kinds = [kind for kind in (held_out, held_back) if kind.sum() >= FEWEST] or [held_out]
-        weights = [
-            fit_expert_weights(
-                lengths[kind], judged.logits(logs[kind]), target[kind], None if counted is None else counted[kind]
-            )
-            for kind in kinds
-        ]
+        weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
         self.calibration_ |= {
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
-            "label_shift": _label_shift(counted, target, n_labels),
+            "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
         }
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
@@ -261,8 +256,8 @@ def _label_shift(weights: np.ndarray | None, target: np.ndarray, n_labels: int) 
     """Give the logarithm of the mean weight of the cells with each label, which cells of weight 1 do not shift."""
     if weights is None:
         return np.zeros(n_labels)
-    size = np.bincount(target, minlength=n_labels)
-    return np.log(np.where(size > 0, np.bincount(target, weights, n_labels) / np.maximum(size, 1), 1.0))
+    size, total = np.bincount(target, minlength=n_labels), np.bincount(target, weights / weights.mean(), n_labels)
+    return np.log(np.where(size > 0, total / np.maximum(size, 1), 1.0))
 
 
 def _lead(presence: np.ndarray) -> np.ndarray:

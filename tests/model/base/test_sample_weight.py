@@ -70,7 +70,10 @@ def test_cells_of_weight_zero_are_not_there(name):
 @pytest.mark.parametrize(
     ("weights", "match"),
     [
-        (lambda n: np.arange(n) - 1.0, r"adata\.obs\['weight'\] is -1\.0 in '\w+' and no finite number of at least 0 in 1 cells"),
+        (
+            lambda n: np.arange(n) - 1.0,
+            r"adata\.obs\['weight'\] is -1\.0 in '\w+' and no finite number of at least 0 in 1 cells",
+        ),
         (lambda n: np.full(n, np.nan), "is nan in"),
         (np.zeros, "is 0 in all cells"),
         (lambda n: np.full(n, "a"), "weights are numbers"),
