@@ -13,14 +13,15 @@ from benchmarks._longtail_methods import ADJUSTED, CLASS_BALANCED, CLASSIFIERS, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TITLE = "Labels from a long tail"
+TITLE = "Labels from a long tail: regression and network"
+PLAIN_CLASSIFIERS = ("logistic regression", "network")
 CAPTION = """\
 Six tenths of the cells of each type are for training, of which as many are kept as an exponential fall of the sizes from 100 to 1 allows (the smallest type has two to five cells); which
 types are rare is drawn. The others are the test, as they are. Points of accuracy, macro F1, and macro F1 of the rarer half of the types; *as in training*: with test
 cells weighted to the composition of the training. Means ± standard deviations over seeds; genes are chosen on the training cells. Class-balanced loss: weights by effective numbers, 0.999 (Cui
 2019). Logit adjustment (Menon 2021), within the loss of the network, after the fit elsewhere. HCM: `pp.hierarchical_weights` with the labels at its
 defaults; CapsuleNet and the network draw their minibatches by them, or weigh the loss; the regression weighs the loss; the logit of
-a type then gains the logarithm of its mean weight, which CapsuleNet does itself. Draws of other seeds chose that and the levels; the draws shown chose nothing. CapsuleNet has three seeds, the others five."""
+a type then gains the logarithm of its mean weight, which CapsuleNet does itself. Draws of other seeds chose that and the levels; the draws shown chose nothing. """
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -46,13 +47,17 @@ def scores(truth: np.ndarray, found: np.ndarray, types: list[str], train: np.nda
 
 
 def measure(seed: int) -> list[dict[str, Any]]:
+    return measure_classifiers(seed, PLAIN_CLASSIFIERS)
+
+
+def measure_classifiers(seed: int, classifiers: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Learn from the tails of all sets with some of the classifiers and all their methods."""
     rows = []
     for name in SETS:
         drawn = draw(name, seed)
         truth, train = (part.obs[LABEL].to_numpy().astype(str) for part in (drawn.test, drawn.train))
-        for classifier, (fit, methods, seeds) in CLASSIFIERS.items():
-            if seed not in seeds:
-                continue
+        for classifier in classifiers:
+            fit, methods = CLASSIFIERS[classifier]
             for method in methods:
                 found = fit(drawn, method, seed)
                 row = {"seed": seed, "set": name, "name": f"{classifier}: {method}", "n_train": len(train)}
@@ -68,7 +73,7 @@ def _mean(rows: list[dict[str, Any]], column: str) -> str:
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     out = []
     for name in SETS:
-        for classifier, (_, methods, _) in CLASSIFIERS.items():
+        for classifier, (_, methods) in CLASSIFIERS.items():
             for method in methods:
                 own = [row for row in rows if row["set"] == name and row["name"] == f"{classifier}: {method}"]
                 if own:
@@ -89,13 +94,18 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     out = []
-    for classifier in CLASSIFIERS:
+    for classifier in [name for name in CLASSIFIERS if any(row["name"].startswith(f"{name}: ") for row in rows)]:
         lines = {
             "macro F1 up by 5 points over plain training": ("macro_f1", 5.0, PLAIN),
             "at most 1 point of accuracy lost": ("accuracy", -1.0, PLAIN),
             "at most 1 point of accuracy lost, test composed as the training": ("accuracy_tailed", -1.0, PLAIN),
             "macro F1 not below that of class-balanced loss": ("macro_f1", 0.0, CLASS_BALANCED),
             "macro F1 not below that of logit adjustment": ("macro_f1", 0.0, ADJUSTED),
+            "macro F1 not below that of logit adjustment, test composed as the training": (
+                "macro_f1_tailed",
+                0.0,
+                ADJUSTED,
+            ),
         }
         for text, (column, least, other) in lines.items():
             gains = {name: _gain(rows, name, classifier, other, column) for name in SETS}

@@ -12,7 +12,7 @@ under weighted draws; and the time of a million cells."""
 BENCHMARK = Parts(
     name="longtail",
     prefix="longtail",
-    parts=("labels", "split", "expectations", "speed"),
+    parts=("labels", "capsules", "split", "expectations", "speed"),
     title="Long tails: weights, splits and their cost",
     text=TEXT,
 )

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from anndata import AnnData
 from models import CASES
 
-from sctandem.model.base import TrainMixin
+from sctandem.model.base import CountVAEModel, TrainMixin
+from sctandem.module.base import CountVAEConfig
 from sctandem.train import TrainConfig
 
 USES = ("sampler", "loss", "unbiased")
@@ -95,3 +97,28 @@ def test_bad_weights(name, weights, match):
 def test_unknown_use():
     with pytest.raises(ValueError, match="weight_use='both' is not known; choose one of 'sampler', 'loss', 'unbiased'"):
         TrainConfig(weight_use="both")
+
+
+@pytest.mark.parametrize("use", ["sampler", "loss"])
+def test_weights_teach_the_rare(use):
+    """A programme that five cells of 600 have is learned when these weigh as much as the others."""
+    rng = np.random.default_rng(0)
+    rare = np.arange(600) < 5
+    rates = np.where(rare[:, None] & (np.arange(40) < 8), 12.0, 1.0)
+    adata = AnnData(rng.poisson(rates).astype(np.float32))
+    adata.obs["weight"] = np.where(rare, 119.0, 1.0)
+    fresh = AnnData(rng.poisson(rates[rare.argsort()[-5:]]).astype(np.float32))
+    gains = {}
+    for weight in (None, "weight"):
+        CountVAEModel.setup_anndata(adata)
+        model = CountVAEModel(adata, config=CountVAEConfig(n_hidden=16, n_latent=3), rng=0)
+        model.train(
+            12,
+            train_size=1.0,
+            rng=0,
+            progress=False,
+            sample_weight=weight,
+            config=TrainConfig(weight_use=use, batch_size=64),
+        )
+        gains[weight] = model.get_elbo(fresh)
+    assert gains["weight"] > gains[None] + 3
