@@ -132,6 +132,8 @@ def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:
     classes = probabilities.columns.to_numpy().astype(str)
     if method == ADJUSTED:
         logits = logits - log_prior(data, classes)
+    elif method == CLASS_BALANCED:  # as it was proposed: in the loss alone
+        logits = logits - model.calibration_["label_shift"]
     return classes[logits.argmax(1)]
 
 

@@ -95,25 +95,24 @@ def cluster_tree(
     Campello, Moulavi & Sander, Density-based clustering based on hierarchical density estimates, PAKDD (2013).
     """
     codes = micro_clusters(points, rng=rng)
-    if labels is None:
-        labels = find_kinds(points, codes, min_points=min_points, rng=rng)
-    n_labels = int(labels.max()) + 1
-    codes = np.unique(codes * n_labels + labels, return_inverse=True)[1]
+    kinds = find_kinds(points, codes, min_points=min_points, rng=rng) if labels is None else labels.astype(np.intp)
+    n_labels = int(kinds.max()) + 1
+    codes = np.unique(codes * n_labels + kinds, return_inverse=True)[1]
     size = np.bincount(codes)
     wanted = (n_labels,) if n_clusters is None else tuple(n_clusters)
     if len(size) < 2:
         levels = np.zeros((len(wanted), len(points)), np.intp)
-        return ClusterTree(levels, np.array([-1]), np.zeros(1), size, np.zeros(1, np.intp), labels)
+        return ClusterTree(levels, np.array([-1]), np.zeros(1), size, np.zeros(1, np.intp), kinds)
     between = {"mann_whitney": mann_whitney, "kullback_leibler": kullback_leibler}.get(
-        distance, lambda points, codes: mahalanobis(points, codes, labels)
+        distance, lambda points, codes: mahalanobis(points, codes, kinds)
     )(points, codes)
     of_micro = np.zeros(len(size), dtype=np.intp)
-    of_micro[codes] = labels
+    of_micro[codes] = kinds
     apart = 2 * float(between.max()) + 1  # unites what is of one kind before anything else
     merges = linkage(squareform(between + apart * (of_micro[:, None] != of_micro), checks=False), "average")
     tree = _condense(merges, size, wanted, min_points=min_points, forced=n_labels - 1)
     height = np.where(tree.height >= apart, tree.height - apart, tree.height)
-    return tree._replace(levels=tree.levels[:, codes], height=height, kinds=labels)
+    return tree._replace(levels=tree.levels[:, codes], height=height, kinds=kinds)
 
 
 def find_kinds(
@@ -218,7 +217,7 @@ def _level(
     return _ranks(np.bincount(codes, size))[codes]
 
 
-def _ranks(size: NDArray[np.floating]) -> NDArray[np.intp]:
+def _ranks(size: NDArray[np.floating | np.integer]) -> NDArray[np.intp]:
     """Give the place of each group by falling size."""
     rank = np.empty(len(size), dtype=np.intp)
     rank[np.argsort(-size, kind="stable")] = np.arange(len(size))
