@@ -19,7 +19,7 @@ PLAIN, CLASS_BALANCED, INVERSE, ADJUSTED, HCM = (
     "logit adjustment",
     "HCM",
 )
-HCM_LOSS = "HCM, as loss"
+HCM_LOSS, BALANCED = "HCM, as loss", "HCM, without the root"
 #: Of the effective number of samples (Cui 2019); steps of the network and its rate.
 BETA, N_STEPS, RATE, BATCH, HIDDEN = 0.999, 600, 1e-3, 128, 64
 
@@ -32,10 +32,12 @@ def cell_weights(data: Tailed, method: str, seed: int) -> np.ndarray:
         found = (1 - BETA) / (1 - BETA**size)
     elif method == INVERSE:
         found = 1 / size
-    elif method in {HCM, HCM_LOSS}:
+    elif method in {HCM, HCM_LOSS, BALANCED}:
         import sctandem as td
 
-        done = td.pp.hierarchical_weights(data.train, labels=LABEL, rng=seed, copy=True)
+        done = td.pp.hierarchical_weights(
+            data.train, labels=LABEL, n_clusters=len(data.types) if method == BALANCED else None, rng=seed, copy=True
+        )
         found = done.obs["hcm_weight"].to_numpy()
     else:
         found = np.ones(len(size))
@@ -68,7 +70,7 @@ def regression(data: Tailed, method: str, seed: int) -> np.ndarray:
     logits = model.decision_function(data.test.layers["log"])
     if method == ADJUSTED:
         logits = logits - log_prior(data, model.classes_)
-    if method == HCM:
+    if method in {HCM, BALANCED}:
         logits = logits + shift(data, cell_weights(data, method, seed), model.classes_)
     return model.classes_[logits.argmax(1)]
 
@@ -93,11 +95,11 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=1e-5)
     step = 0
     while step < N_STEPS:
-        order = systematic_draw(weights, rng.random()) if method == HCM else np.arange(len(codes))
+        order = systematic_draw(weights, rng.random()) if method in {HCM, BALANCED} else np.arange(len(codes))
         order = rng.permutation(order)
         for batch in np.array_split(order, -(-len(order) // BATCH)):
             loss = nn.functional.cross_entropy(model(inputs[batch]) + tilt, target[batch], reduction="none")
-            if method != HCM:
+            if method not in {HCM, BALANCED}:
                 loss = loss * torch.from_numpy(weights[batch]).float()
             optimizer.zero_grad()
             loss.mean().backward()
@@ -106,7 +108,7 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
     model.eval()
     with torch.inference_mode():
         logits = model(torch.from_numpy(data.test.layers["log"].toarray())).numpy()
-    if method in {HCM, HCM_LOSS}:
+    if method in {HCM, HCM_LOSS, BALANCED}:
         logits = logits + shift(data, weights, classes)
     return classes[logits.argmax(1)]
 
@@ -124,7 +126,7 @@ def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:
     options: dict[str, Any] = {}
     if method not in {PLAIN, ADJUSTED}:
         train.obs["weight"] = cell_weights(data, method, seed)
-        use = "sampler" if method == HCM else "loss"
+        use = "sampler" if method in {HCM, BALANCED} else "loss"
         options = {"config": replace(CapsuleNet._train_config, sample_weight="weight", weight_use=use)}
     model.train(rng=seed, progress=False, accelerator="cpu", **options)
     probabilities = model.predict(test, soft=True)
@@ -138,7 +140,7 @@ def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:
 
 
 CLASSIFIERS = {
-    "logistic regression": (regression, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM)),
-    "network": (network, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS)),
-    "CapsuleNet": (capsules, (PLAIN, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS)),
+    "logistic regression": (regression, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, BALANCED)),
+    "network": (network, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
+    "CapsuleNet": (capsules, (PLAIN, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
 }

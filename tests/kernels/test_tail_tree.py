@@ -107,9 +107,10 @@ def test_kullback_leibler_has_its_closed_form():
 def test_kinds_are_found(distance, seed):
     points, kinds = tailed(seed)
     tree = cluster_tree(points, distance=distance, rng=rng(seed))
-    assert tree.levels.max() + 1 == len(SIZES)
-    assert adjusted_rand_score(kinds, tree.levels[0]) > 0.999
-    np.testing.assert_array_equal(np.bincount(tree.levels[0]), np.sort(np.bincount(tree.levels[0]))[::-1])
+    assert tree.levels[0].max() == 0
+    assert tree.levels[1].max() + 1 == len(SIZES)
+    assert adjusted_rand_score(kinds, tree.levels[1]) > 0.999
+    np.testing.assert_array_equal(np.bincount(tree.levels[1]), np.sort(np.bincount(tree.levels[1]))[::-1])
 
 
 def test_one_cloud_is_not_cut():
@@ -144,12 +145,12 @@ def test_tree_adds_up():
 def test_weights_have_their_closed_forms():
     levels = np.array([[0] * 6 + [1] * 2, [0] * 5 + [1, 2, 2]])
     n, k = 8, [np.array([6] * 6 + [2] * 2), np.array([5] * 5 + [1, 2, 2])]
-    inverse = (1 + n / 2 / k[0] + n / 3 / k[1]) / 3
+    inverse = (n / 2 / k[0] + n / 3 / k[1]) / 2
     np.testing.assert_allclose(tree_weights(levels, "inverse"), inverse)
-    share = (1 + k[0] / k[0].mean() + k[1] / k[1].mean()) / 3
+    share = (k[0] / k[0].mean() + k[1] / k[1].mean()) / 2
     np.testing.assert_allclose(tree_weights(levels, "share"), share)
     parts = [(1 - 0.9) / (1 - 0.9**size) for size in k]
-    effective = (1 + parts[0] / parts[0].mean() + parts[1] / parts[1].mean()) / 3
+    effective = (parts[0] / parts[0].mean() + parts[1] / parts[1].mean()) / 2
     np.testing.assert_allclose(tree_weights(levels, "effective", beta=0.9), effective)
     np.testing.assert_allclose(tree_weights(levels, strength=0), np.ones(n))
 
@@ -157,7 +158,7 @@ def test_weights_have_their_closed_forms():
 def test_weights_have_a_floor():
     points, kinds = tailed()
     for form in ("inverse", "effective", "share"):
-        weights = tree_weights(cluster_tree(points, (6, 12), labels=kinds, rng=rng()).levels, form)
+        weights = tree_weights(cluster_tree(points, (1, 6, 12), labels=kinds, rng=rng()).levels, form)
         assert weights.min() >= 1 / 3 - 1e-12
         assert weights.mean() == pytest.approx(1)
 

@@ -45,7 +45,7 @@ def test_slots(weighed):
     assert tree.loc[tree["cluster"] != "", "n_cells"].sum() == weighed.n_obs
     assert tree["parent"].tolist().count(-1) == 1
     params = weighed.uns["hcm"]["params"]
-    assert (params["form"], params["distance"], params["n_clusters"]) == ("inverse", "mahalanobis", [4])
+    assert (params["form"], params["distance"], params["n_clusters"]) == ("inverse", "mahalanobis", [1, 4])
 
 
 def test_forms_order_the_tail(weighed):

@@ -69,7 +69,7 @@ def cluster_tree(
     points
         Points x dimensions.
     n_clusters
-        Most clusters of each level, rising; `None` for one level, the kinds.
+        Most clusters of each level, rising; `None` for the root and the kinds.
     labels
         Kind of each point, 0, 1, ... without gaps; `None` finds kinds that valleys part. With as many clusters as kinds these are the kinds, with more each
         lies in one.
@@ -99,7 +99,7 @@ def cluster_tree(
     n_labels = int(kinds.max()) + 1
     codes = np.unique(codes * n_labels + kinds, return_inverse=True)[1]
     size = np.bincount(codes)
-    wanted = (n_labels,) if n_clusters is None else tuple(n_clusters)
+    wanted = (1, n_labels) if n_clusters is None else tuple(n_clusters)
     if len(size) < 2:
         levels = np.zeros((len(wanted), len(points)), np.intp)
         return ClusterTree(levels, np.array([-1]), np.zeros(1), size, np.zeros(1, np.intp), kinds)

@@ -35,9 +35,9 @@ def tree_weights(
 
     Notes
     -----
-    The mean over levels, the root being the first, on which all points weigh 1; at every level weights have mean 1. With `"inverse"` who draws a point draws
-    a level, a cluster of it (all alike), and a point of that. No weight is below 1 / (levels + 1), so that sums which are corrected by dividing by the weights
-    have at most as many times the variance (defensive mixtures), and a cluster of few outliers gets its part of one level only.
+    The mean over levels, at each of which weights have mean 1. With `"inverse"` who draws a point draws a level, a cluster of it (all alike), and a point of
+    that. Where the first level is the root, one cluster, no weight is below 1 / levels: sums that are corrected by dividing by the weights have at most as
+    many times the variance (defensive mixtures).
 
     References
     ----------
@@ -45,7 +45,7 @@ def tree_weights(
     mixture distributions, Technometrics 37 (1995).
     """
     n = levels.shape[1]
-    weights = np.ones(n)
+    weights = np.zeros(n)
     for codes in levels:
         size = np.maximum(np.bincount(codes), 1)
         value = {

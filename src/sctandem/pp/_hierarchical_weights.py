@@ -73,8 +73,8 @@ def hierarchical_weights(
           mean square over dimensions; for dimensions with a meaning of their own and any scale, such as gene programmes.
         - ``"kullback_leibler"``: also of variances, as normal in every dimension.
     n_clusters
-        Most clusters of each level, rising; the last is that of ``obs["<key_added>_cluster"]``. More than there are kinds also weigh rare states
-        within kinds, fewer put like kinds together. `None` for one level, the kinds.
+        Most clusters of each level, rising; the last is that of ``obs["<key_added>_cluster"]``. `None` for ``(1, kinds)``. Without the root, 1, rare cells weigh
+        more and common ones less; more clusters than kinds also weigh rare states within kinds, fewer put like kinds together.
     min_cells
         Cells that a cluster needs, at least 3; labels may have fewer.
     key_added
@@ -116,9 +116,9 @@ def hierarchical_weights(
     linkage, which does not ask for sizes. From the root down the highest branch is split; fewer than `min_cells` cells are no branch. Without labels,
     branches are united again as long as no valley of the density lies between (as in :func:`sctandem.tl.anneal`); what remains are the kinds.
 
-    The weight is the mean over levels, with mean 1 on each, the root being one, on which all weigh 1. With the kinds alone no cell weighs less than a half: corrected by its inverse
-    (``weight_use="unbiased"`` of :class:`~sctandem.train.TrainConfig`) an expectation has at most twice the variance, and a few outliers
-    cannot take over. Cost: a minute for 1,000,000 cells x 50 dimensions on one processor.
+    The weight is the mean over levels, on each of which it has mean 1. With the root, on which all weigh 1, and the kinds, no cell weighs less than a half: corrected by
+    its inverse (``weight_use="unbiased"`` of :class:`~sctandem.train.TrainConfig`) an expectation has at most twice the variance. Without the root it has
+    no such bound. Cost: a minute for 1,000,000 cells x 50 dimensions on one processor.
 
     References
     ----------
@@ -132,7 +132,7 @@ def hierarchical_weights(
     >>> rng = np.random.default_rng(0)
     >>> types = np.repeat([0, 1, 2], [900, 90, 20])
     >>> adata = AnnData(obsm={"X_pca": 8 * np.eye(3, 10)[types] + rng.normal(size=(1010, 10))})
-    >>> td.pp.hierarchical_weights(adata, n_clusters=3, rng=0)
+    >>> td.pp.hierarchical_weights(adata, rng=0)
     >>> adata.obs["hcm_cluster"].value_counts().tolist()
     [900, 90, 20]
     """
