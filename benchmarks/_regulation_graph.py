@@ -11,9 +11,9 @@ import pandas as pd
 from scipy import sparse
 
 import sctandem as td
-from benchmarks._regulation_unsupervised import simulation
+from benchmarks._regulation_unsupervised import set_up, simulation
+from sctandem.model import RegulatoryGraph
 from sctandem.model._regulatory_data import expression_of
-from sctandem.model._regulatory_graph import RegulatoryGraph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,9 @@ def shuffled(task: Task, seed: int, n: int = SHUFFLES) -> list[dict[str, Any]]:
         values = np.stack([rng.permutation(column) for column in true.T], axis=1)
         task.mdata["rna"].X = sparse.csr_matrix(values)
         for prior, given, names in (("auto", task.mdata, task.motifs), (None, task.mdata["rna"], task.tfs)):
+            set_up(given)
             model = RegulatoryGraph(given, names, prior=prior, rng=seed)
-            model.train(n_epochs=1)
+            model.train(1)
             fdr = model.get_edges()["fdr"]
             name = "shuffled, expression" if prior is None else "shuffled, prior"
             rows.append(

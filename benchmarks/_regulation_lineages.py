@@ -18,7 +18,7 @@ TITLE = "Lineages over waypoints"
 CAPTION = """\
 All methods have the same representation and the same root cell; means over the seeds (standard deviation). Simulation: `simulate_multiome`
 with 2,000 cells, 30 principal components of its log-normalised RNA; the root is the cell in the middle of the 20 earliest of the true pseudotime, doublets are left out
-of the scores. Settings of sctandem were chosen on simulations of other seeds (10 to 19). Paul 2015: 50 principal components of log-normalised counts, or of
+of the scores. Settings of sctandem were chosen on simulations of other seeds (10 to 19) and judged once on these (20 to 29). Paul 2015: 50 principal components of log-normalised counts, or of
 `recipe_zheng17`; the seed draws the root from cluster 7MEP. The order is that of the paper's clusters: 7MEP, 6Ery, ..., 1Ery, and from 9GMP and 10GMP (progenitors, one
 rank) to 14Mo and 15Mo, to 16Neu and 17Neu, to 12Baso and 13Baso, to 11DC and to 18Eos; the figure is the mean of the six rank correlations, that of erythroid cells stands beside
 it. Terminals found: end types of the four that have at least one of the terminal cells found, and terminal cells. With terminals: the four terminal cells (the middle of the 20 latest of each end
@@ -26,7 +26,8 @@ type) are given to every method. Brier score: mean over cells of the summed squa
 type of cells of end types, and equal shares of the end types below for the others (no such truth is observed: the simulation draws types, not fates of a cell); "by share":
 shares in proportion to the cells of the end types; "ends": cells of end types alone. Even: the same probability for every lineage. Nearest: that of the terminal cell nearest in the
 representation."""
-SEEDS = tuple(range(10))
+#: Seeds below 20 were looked at while the method was made.
+SEEDS = tuple(range(20, 30))
 PAUL = Path(os.environ.get("SCTANDEM_DATA", "data")) / "rna" / "paul15.h5ad"
 
 ENDS = ("A1", "A2", "B1", "B2")

@@ -108,7 +108,7 @@ def _network(parts: list[Part], seed: int, *, prior: bool, n_layers: int, n_netw
     """Average networks, each at the epoch that is best on the validation pairs."""
     from sklearn.metrics import roc_auc_score
 
-    from sctandem.module._regulatory_graph import GENE, TF, RegulatoryGraphModule
+    from sctandem.module._regulatory_graph import GENE, TF, RegulatoryGraphConfig, RegulatoryGraphModule
 
     cells, train = known.cells(), parts[0]
     raw = [_features(train, part, degree=True, prior=prior, factor=True) for part in parts]
@@ -123,9 +123,8 @@ def _network(parts: list[Part], seed: int, *, prior: bool, n_layers: int, n_netw
     for i in range(n_networks):
         torch.manual_seed(1000 * seed + i)
         size = {TF: gene.shape[1], GENE: gene.shape[1]}
-        network = RegulatoryGraphModule(
-            size, [(TF, GENE)], n_evidence=raw[0].shape[1], n_channels=1, n_hidden=16, n_layers=n_layers
-        )
+        config = RegulatoryGraphConfig(n_hidden=16, n_layers=n_layers)
+        network = RegulatoryGraphModule(size, [(TF, GENE)], n_evidence=raw[0].shape[1], n_channels=1, config=config)
         steps = torch.optim.Adam(network.parameters(), lr=5e-3, weight_decay=3e-3)
         best, chosen = -1.0, np.zeros(len(labels[2]))
         for epoch in range(n_epochs):

@@ -14,7 +14,8 @@ import pandas as pd
 
 import sctandem as td
 from benchmarks.peers import _regulation as peers
-from sctandem.model._regulatory_graph import RegulatoryGraph
+from sctandem.model import RegulatoryGraph
+from sctandem.module import RegulatoryGraphConfig
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -153,8 +154,9 @@ def of_task(task: Task, seed: int, *, slow: bool = True) -> list[dict[str, Any]]
 def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int = 2) -> dict[str, Any]:
     start = time.perf_counter()
     given, names = (task.adata, task.tfs) if prior is None else (task.mdata, task.motifs)
-    model = RegulatoryGraph(given, names, prior=prior, rng=seed)
-    model.train(n_layers=n_layers)
+    set_up(given)
+    model = RegulatoryGraph(given, names, prior=prior, config=RegulatoryGraphConfig(n_layers=n_layers), rng=seed)
+    model.train()
     edges = model.get_edges()
     seconds = time.perf_counter() - start
     skill = model.get_skill()["r2"].mean()
@@ -168,11 +170,16 @@ def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int
     return row | task.scores(task.of_edges(edges)) | {"seconds": seconds, "r2": float(skill)}
 
 
+def set_up(given: AnnData | MuData) -> None:
+    """Register an object with the model."""
+    (RegulatoryGraph.setup_mudata if hasattr(given, "mod") else RegulatoryGraph.setup_anndata)(given)
+
+
 def _prior_alone(task: Task, seed: int) -> dict[str, Any]:
     from sctandem.model._regulatory_data import find_regulators, gather_evidence
 
     rna = task.adata
-    found = find_regulators(task.motifs, rna.var_names, np.ones(rna.n_vars, dtype=bool))
+    found = find_regulators(dict(task.motifs), rna.var_names, np.ones(rna.n_vars, dtype=bool))
     prior = gather_evidence(task.mdata, task.mdata["atac"], genes=rna.var_names, regulators=found, prior="auto")
     strength = (prior.binding.T @ prior.near).toarray()
     row = {"seed": seed, "name": f"{task.name}: prior alone", "task": task.name, "method": "prior alone", "prior": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import matplotlib.figure
@@ -68,11 +69,19 @@ def readme_blocks() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-def test_readme_example_is_twelve_lines_and_has_its_picture():
+def test_readme_example_is_twelve_lines_and_has_its_pictures():
     block = readme_blocks()[0]
     assert len([line for line in block.splitlines() if line.strip()]) <= 12
-    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert (ROOT / picture).is_file()
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures == ["docs/_static/story.png", "docs/_static/links.png"]
+    assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_picture_of_the_story_is_that_of_its_notebook():
+    spec = spec_from_file_location("readme_picture", ROOT / "tools" / "readme_picture.py")
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert (ROOT / "docs" / "_static" / "story.png").read_bytes() == tool.story_picture()
 
 
 @pytest.mark.slow

@@ -72,6 +72,11 @@ def test_bases_in_any_case_and_order(tmp_path, kind, indexed):
     assert sorted(tmp_path.iterdir()) == before  # nothing is left beside the genome
 
 
+def test_a_plain_file_that_is_named_as_a_compressed_one(tmp_path):
+    path = write(tmp_path / "genome.fa.gz")
+    assert texts(read_sequences(where(*PEAKS), path)) == EXPECTED
+
+
 def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
     path = squeezed(write(tmp_path / "g.fa"), "gzip")
     folder = tmp_path / "temporary"
@@ -127,7 +132,7 @@ def test_an_index_of_another_file_is_found_out(tmp_path):
         ("", "holds no sequence"),
         ("\n\n", "holds no sequence"),
         ("ACGT\n", "is no FASTA file"),
-        ("@read\nACGT\n+\nIIII\n", "is no FASTA file"),
+        ("@read\nACGT\n+\nIIII\n", "is no FASTA file.*looks like FASTQ"),
         (">a\nACGT\nACGTACGT\nAC\n", "cannot be indexed.*Lines of a sequence must have one length"),
         (">a\nACGT\n>a\nACGT\n", "Are names of sequences repeated"),
     ],

@@ -1,5 +1,6 @@
 """The search for places of a TALEN pair, held against TALE-NT's own output and against a plain reading of its rules."""
 
+import bz2
 import gzip
 import math
 import os
@@ -311,6 +312,7 @@ def test_nothing_found(tmp_path):
     ("change", "error", "message"),
     [
         ({"pair": ("NI HD QQ" + " NN" * 10, PAIR[1])}, ValueError, "not known: 'QQ'"),
+        ({"pair": ("ACTGACTGACTGACTG", PAIR[1])}, ValueError, "these look like bases; write the repeats"),
         ({"pair": ("NI HD", PAIR[1])}, ValueError, "has 2 RVDs; an array has 10 to 40"),
         ({"pair": PAIR[0]}, ValueError, "must be two arrays"),
         ({"pair": (PAIR[0], 5)}, TypeError, "must be text such as"),
@@ -340,6 +342,8 @@ def test_bad_arguments(tmp_path, change, error, message):
         (b">p\nMKLVE\n", "the sequence 'p' holds 'L'"),
         (b">a\nACGT\n>a\nACGT\n", "two sequences named 'a'"),
         (gzip.compress(b">a\n" + b"ACGT" * 1000)[:-12], "cut short or damaged"),
+        (bz2.compress(b">a\n" + b"ACGT" * 1000), "looks like bzip2; unpack it"),
+        (b"\x43\x27\x41\x1a" + bytes(60), "looks like 2bit; convert it"),
     ],
 )
 def test_bad_files(tmp_path, content, message):

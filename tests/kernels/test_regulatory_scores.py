@@ -77,7 +77,15 @@ def test_pvalues_count_the_null_at_least_as_large():
     observed = np.array([0.0, 2.0, 2.1, 5.0, 6.0])
     naive = [(1 + sum(n >= o for n in null)) / 5 for o in observed]
     assert scores.pooled_pvalues(observed, null) == pytest.approx(naive)
-    assert scores.pooled_fdr(np.zeros(0), null).size == 0
+    assert scores.pooled_pvalues(np.zeros(0), null).size == 0
+
+
+def test_one_rate_for_all_pairs_whatever_their_null():
+    pvalues = np.array([0.001, np.nan, 0.02, 0.5, np.nan, 0.04])
+    order = np.sort([0.001, 0.02, 0.5, 0.04])
+    naive = [min(order[j] * 4 / (j + 1) for j in range(4) if order[j] >= p) if p == p else np.nan for p in pvalues]
+    assert scores.family_fdr(pvalues) == pytest.approx(naive, nan_ok=True)
+    assert np.isnan(scores.family_fdr(np.full(3, np.nan))).all()
 
 
 def test_squared_z_is_one_on_average_where_nothing_goes_together():
@@ -96,6 +104,6 @@ def test_fdr_holds_on_permuted_cells():
         tfs = np.arange(5)
         keep = ~scores.own_pairs(tfs, 40)
         null = [scores.squared_z(ranks[rng.permutation(80)][:, tfs], ranks)[keep] for _ in range(20)]
-        fdr = scores.pooled_fdr(scores.squared_z(ranks[:, tfs], ranks)[keep], np.concatenate(null))
-        called += (fdr <= 0.05).any()
+        pvalues = scores.pooled_pvalues(scores.squared_z(ranks[:, tfs], ranks)[keep], np.concatenate(null))
+        called += (scores.family_fdr(pvalues) <= 0.05).any()
     assert called <= 5  # binomial: more than 5 of 40 at 5 % has a chance of 1 %

@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse.csgraph import shortest_path
 
 from sctandem.kernels import _lineages as lineages
+from sctandem.kernels import _waypoint_change as changes
 from sctandem.kernels import _waypoints as walks
 from sctandem.kernels._branch_drivers import branch_drivers, smooth_bands
 
@@ -136,6 +137,29 @@ def test_ends_do_not_share_points():
     assert region.tolist()[:8] == [0, 0, 1, 1, 1, 1, -1, -1]
 
 
+def test_the_share_of_the_way():
+    """Between points of a tree: exact on a chain; on a Y the way to the farther end counts as far as it leads past the point."""
+    distance = tree_distance(chain(101))
+    found = lineages.share_of_the_way(distance[0], distance, distance[0])
+    assert found[0] == 0
+    assert found[100] == 1
+    np.testing.assert_allclose(found, np.arange(101) / 100, atol=0.02)
+    assert (np.diff(found) > 0).all()
+    # a short arm that leaves the trunk at 30 ends at 50, the long one at 100
+    weights = np.zeros((121, 121))
+    for way in (list(range(101)), [30, *range(101, 121)]):
+        weights[way[:-1], way[1:]] = weights[way[1:], way[:-1]] = 1
+    distance = tree_distance(weights)
+    forked = lineages.share_of_the_way(distance[0], distance, distance[0])
+    np.testing.assert_allclose(forked[:101], np.arange(101) / 100, atol=0.02)
+    ahead = np.sort(np.arange(1, 51) * np.exp(-20 / (0.3 * distance[0].max())))[-2:].mean()
+    assert forked[120] == pytest.approx(50 / (50 + ahead), abs=0.02)
+    assert 1.15 * distance[0, 120] / 100 < forked[120] < 1  # further than its distance alone would say
+    np.testing.assert_allclose(  # the unit of distances does not matter
+        lineages.share_of_the_way(7 * distance[0], 7 * distance, 7 * distance[0]), forked, atol=1e-12
+    )
+
+
 def test_waypoints_cover_every_component():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(500, 2)) * [10, 1]
@@ -202,11 +226,51 @@ def test_a_walk_whose_waypoints_fall_apart_is_bridged():
 def test_change_directs_the_edges():
     """On a line whose change points up, steps up are exp(2 * strength) times as likely as steps down."""
     state = np.arange(9.0)[:, None]
-    weights = walks.directed(chain(9), state, np.ones((9, 1)), 0.3)
+    weights = changes.directed(chain(9), changes.cosines(state, np.ones((9, 1))), 0.3)
     found = lineages.absorption(weights, region_of(9, 0, 8))[:, 1]
     r = np.exp(-0.6)
     np.testing.assert_allclose(found, (1 - r ** np.arange(9)) / (1 - r**8), atol=1e-12)
-    np.testing.assert_array_equal(walks.directed(chain(9), state, np.zeros((9, 1)), 0.3), chain(9))
+    still = changes.cosines(state, np.zeros((9, 1)))
+    np.testing.assert_array_equal(changes.directed(chain(9), still, 0.3), chain(9))
+    assert changes.agreement(chain(9), still, np.arange(9)) == 0
+
+
+def test_cosines_by_their_definition():
+    rng = np.random.default_rng(6)
+    state, change = rng.normal(size=(7, 4)), rng.normal(size=(7, 4))
+    found = changes.cosines(state, change)
+    for i in range(7):
+        for j in set(range(7)) - {i}:
+            way = state[j] - state[i]
+            assert found[i, j] == pytest.approx(way @ change[i] / np.linalg.norm(way) / np.linalg.norm(change[i]))
+
+
+def test_agreement_with_pseudotime():
+    state = np.arange(9.0)[:, None]
+    time = np.arange(9) / 8
+    up = np.ones((9, 1))
+    assert changes.agreement(chain(9), changes.cosines(state, up), time) == pytest.approx(1)
+    assert changes.agreement(chain(9), changes.cosines(state, -up), time) == pytest.approx(-1)
+    # up on half of the eight edges and down on the others, none on that between
+    half = np.where(np.arange(9)[:, None] < 4, 1.0, -1.0)
+    assert changes.agreement(chain(9), changes.cosines(state, half), time) == pytest.approx(0, abs=0.15)
+    # at random
+    rng = np.random.default_rng(7)
+    random = [changes.agreement(chain(9), changes.cosines(state, rng.normal(size=(9, 1))), time) for _ in range(400)]
+    assert np.mean(random) == pytest.approx(0, abs=0.1)
+
+
+def test_the_pull_is_free_of_regression_to_the_mean():
+    rng = np.random.default_rng(8)
+    aim, lag = rng.normal(size=(200, 5)), rng.normal(size=(200, 5))
+    measured = aim + 0.5 * rng.normal(size=(200, 5))
+    shrunk = 0.6 * measured + 3
+    np.testing.assert_allclose(changes.pull(measured, shrunk), 0, atol=1e-12)
+    found = changes.pull(measured, shrunk + lag)
+    np.testing.assert_allclose((found * (measured - measured.mean(axis=0))).sum(axis=0), 0, atol=1e-9)
+    assert np.corrcoef(found.ravel(), lag.ravel())[0, 1] > 0.95
+    shrunk[0, 2] = np.nan
+    assert np.isnan(changes.pull(measured, shrunk)).all(axis=0).tolist() == [False, False, True, False, False]
 
 
 def test_means_of_waypoints():

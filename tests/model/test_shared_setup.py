@@ -10,7 +10,7 @@ from tests.support.models import CASES
 
 def setup_of(name):
     cls = CASES[name].cls
-    return cls.setup_mudata if name == "TAPE" else cls.setup_anndata
+    return cls.setup_mudata if name in {"TAPE", "RegulatoryGraph"} else cls.setup_anndata
 
 
 NAMES = [

@@ -25,7 +25,7 @@ MAKERS = {"count_fragments"}
 LAYERS: dict[str, set[str]] = {
     "kernels": set(),
     "nn": {"kernels"},
-    "genome": {"kernels"},
+    "genome": {"kernels", "nn"},  # nn for the search on a GPU, imported when it is asked for
     "data": {"kernels", "nn"},
     "train": {"kernels", "nn", "data"},
     "get": set(),

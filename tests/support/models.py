@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import mixtures
 import numpy as np
+import regulation
 from anndata import AnnData
 from scipy import sparse
 
 import sctandem as td
-from sctandem.model import RSD, TAPE, CapsuleNet, DeepDE
+from sctandem.model import RSD, TAPE, CapsuleNet, DeepDE, RegulatoryGraph
 from sctandem.model.base import CountVAEModel
-from sctandem.module import CapsuleConfig, RSDConfig, TAPEConfig
+from sctandem.module import CapsuleConfig, RegulatoryGraphConfig, RSDConfig, TAPEConfig
 from sctandem.module.base import CountVAEConfig
 from sctandem.nn import WindowConfig
 
@@ -92,6 +93,15 @@ CASES = {
         set_up=lambda adata: RSD.setup_anndata(adata, "cell_type", donor_key="donor"),
         make=lambda adata: RSD(adata, config=RSDConfig(n_hidden=16), rng=0),
         output=lambda model: model.deconvolve(samples(), rng=0).fractions.to_numpy(),
+    ),
+    "RegulatoryGraph": Case(
+        cls=RegulatoryGraph,
+        data=lambda: regulation.multiome(n=200),
+        set_up=RegulatoryGraph.setup_mudata,
+        make=lambda mdata: RegulatoryGraph(
+            mdata, regulation.TFS, n_states=20, config=RegulatoryGraphConfig(n_hidden=8), rng=0
+        ),
+        output=lambda model: model.get_edges()["weight"].to_numpy(),
     ),
     "TAPE": Case(
         cls=TAPE,

@@ -230,7 +230,7 @@ def test_a_model_is_heard(simulated):
     [
         ({}, ValueError, "give one of"),
         ({"peaks": "a", "genes": "b"}, ValueError, "give one of"),
-        ({"peaks": "chr1:1-2"}, KeyError, "does not have"),
+        ({"peaks": "chr1:1-2"}, KeyError, "none of those of mdata"),
         ({"peaks": []}, ValueError, "is empty"),
         ({"peaks": "FIRST", "settings": {"member": 3}}, ValueError, "none of"),
         ({"peaks": "FIRST", "settings": {"level": 2}}, ValueError, "level"),

@@ -20,6 +20,7 @@ def done() -> mudata.MuData:
 def test_slots(done):
     result = done.uns["regulatory_graph"]
     table = result["table"]
+    assert not any(key.startswith("_scvi") for key in [*done.uns, *done["rna"].uns, *done["atac"].uns])
     columns = ["tf", "target", "site", "weight", "sign", "evidence", "fdr", "fdr_rewired", "state"]
     assert table.columns.tolist() == columns
     assert table["weight"].dtype == np.float32

@@ -214,7 +214,8 @@ def test_sites_of_a_real_genome(tmp_path):
         ({"targets": "chr1:900-800"}, ValueError, "must end after its start"),
         ({"targets": "chr3:100-300"}, ValueError, "no sequence 'chr3', where 'chr3:100-300' lies"),
         ({"targets": "chr1:3900-4100"}, ValueError, r"beyond the end of 'chr1' .*4000 bp"),
-        ({"targets": "chr1:0-10"}, ValueError, "No pair of TALENs cuts in 'chr1:0-10': 0 pairs"),
+        ({"targets": "chr1:0-10"}, ValueError, "No pair of TALENs cuts in 'chr1:0-10': both halves need a T"),
+        ({"targets": 5}, ValueError, "targets must be names of peaks or genes, .* got 5"),
         ({"array": (20, 15)}, ValueError, "reversed"),
         ({"array": (5, 15)}, ValueError, "between 10 and 35"),
         ({"spacer": (20, 15)}, ValueError, "reversed"),
@@ -236,10 +237,24 @@ def test_bad_designs_write_nothing(adata, fasta, change, error, message):
     assert not adata.uns
 
 
-def test_no_upstream_t_anywhere(adata, tmp_path):
-    path = write(tmp_path / "c.fa", {name: "ACG" * (n // 3 + 1) for name, n in CHROM.items()})
-    with pytest.raises(ValueError, match="Both halves need a T before them"):
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ("ACG", "no T on its upper strand, and both halves need a T"),
+        ("TCG", "no T on its lower strand"),
+        ("N", "all its bases are N"),
+    ],
+)
+def test_no_upstream_t_anywhere(adata, tmp_path, unit, message):
+    path = write(tmp_path / "c.fa", {name: unit * n for name, n in CHROM.items()})
+    with pytest.raises(ValueError, match=message):
         td.tl.design_talens(adata, "far", path)
+
+
+def test_a_sequence_shorter_than_a_pair(adata, tmp_path):
+    path = write(tmp_path / "c.fa", {"chr1": "TACGATTACA", "chr2": "ACGT"})
+    with pytest.raises(ValueError, match="it has 10 bp, and the shortest pair needs 47"):
+        td.tl.design_talens(adata, "chr1:2-9", path)
 
 
 def test_gene_names_that_come_close(adata, fasta, genes):

@@ -144,7 +144,8 @@ def test_a_single_lineage():
     assert adata.obs["waypoints_branch"].nunique() == 1
     assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.98
     td.tl.waypoints(adata, "0", ["199"], rng=0)
-    assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.98
+    assert np.corrcoef(adata.obs["waypoints_pseudotime"], x)[0, 1] > 0.97
+    assert spearmanr(adata.obs["waypoints_pseudotime"], x)[0] > 0.99
 
 
 def test_groups_as_root_and_ends():
@@ -236,7 +237,7 @@ def broken(change: str) -> AnnData:
         ("", "root", {"activity": "tfs"}, KeyError, "adata.obsm has no 'tfs'"),
         ("", "root", {"activity": ["G0", "MYC"]}, KeyError, "'MYC'.*not in adata.var_names"),
         ("", "root", {"activity": []}, KeyError, "no genes at all"),
-        ("", "root", {"change": "velocity"}, KeyError, "adata.layers has no 'velocity'"),
+        ("", "root", {"change": "velocity"}, KeyError, "neither adata.layers nor adata.uns has 'velocity'"),
         ("", "root", {"key_added": "a/b"}, ValueError, "a/b"),
         ("still", "root", {"change": "change"}, ValueError, "predicts no change at all"),
         (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sctandem.genome._chromosomes import match_chromosomes
+from sctandem.genome._sequence_stream import not_fasta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +113,9 @@ def _opened(path: Path) -> Iterator[Faidx]:
         if packed and not (known and path.suffix in {".gz", ".bgz"}):
             # without its indices a compressed file has to be read whole, and unpacking takes a third of indexing it
             source, known = _unpacked(path, Path(folder, "genome.fa")), False
+        elif not packed and path.suffix in {".gz", ".bgz"}:  # pyfaidx goes by the name
+            source, known = Path(folder, "genome.fa"), False
+            source.symlink_to(path.resolve())
         _check_start(source, path, packed=packed and source == path)
         genome = _index(source, path, indices[0] if known else Path(folder, "genome.fa.fai"))
         try:
@@ -138,8 +142,7 @@ def _check_start(source: Path, path: Path, *, packed: bool) -> None:
             if line.startswith(b">"):
                 return
             if line.strip() and not line.startswith(b";"):
-                msg = f"{path} is no FASTA file: it does not start with '>'."
-                raise ValueError(msg)
+                raise not_fasta(path, line)
     msg = f"{path} holds no sequence."
     raise ValueError(msg)
 

@@ -26,6 +26,24 @@ _TABLE = bytes(_CODES)
 _BLANKS = b"\r\n \t"
 
 
+_KINDS = {
+    b"BZh": "bzip2; unpack it",
+    b"PK": "a zip archive; unpack it",
+    b"\xfd7z": "xz; unpack it",
+    b"\x28\xb5": "zstd; unpack it",
+    b"\x43\x27": "2bit; convert it (twoBitToFa)",
+    b"\x1a\x41": "2bit; convert it (twoBitToFa)",
+    b"@": "FASTQ, which holds reads and no genome",
+}
+"""What other files start with, and what to do with them."""
+
+
+def not_fasta(path: Path, start: bytes) -> ValueError:
+    """Make the error for a file whose content does not start as FASTA does."""
+    kind = next((f" It looks like {told}." for magic, told in _KINDS.items() if start.startswith(magic)), "")
+    return ValueError(f"{path} is no FASTA file: it does not start with '>'.{kind}")
+
+
 class Stretch(NamedTuple):
     """A part of a sequence, with what lies around it.
 
@@ -137,8 +155,7 @@ def _pieces(handle: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[tuple[str
             piece = block[at : end if end >= 0 else len(block)]
             codes = piece.translate(_TABLE, _BLANKS)
             if name is None and codes:
-                msg = f"{path} is no FASTA file: it does not start with '>'."
-                raise ValueError(msg)
+                raise not_fasta(path, piece)
             if _WRONG in codes:
                 letter = next(chr(byte) for byte in piece if _TABLE[byte] == _WRONG and byte not in _BLANKS)
                 msg = f"{path}: the sequence {name!r} holds {letter!r}, which stands for no base. Is it DNA?"

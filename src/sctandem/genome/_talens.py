@@ -4,6 +4,7 @@ import logging
 import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +14,11 @@ from sctandem._checks import check_number, check_option, check_positive, listed
 from sctandem.genome._sequence_stream import stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    import torch
 
     from sctandem.genome._sequence_stream import Stretch
     from sctandem.kernels._talens import PairTables
@@ -72,10 +75,10 @@ def parse_rvds(rvds: str | Sequence[str], name: str = "rvds") -> list[str]:
         raise TypeError(msg)
     unknown = sorted({part for part in parts if part not in RVD_COUNTS})
     if unknown:
-        msg = (
-            f"{name} has RVDs that are not known: {listed(unknown)}. Known are {', '.join(RVD_COUNTS)}; "
-            "write XX for one that binds any base alike."
-        )
+        hint = "write XX for one that binds any base alike."
+        if set("".join(parts)) <= set("ACGTU"):
+            hint = "these look like bases; write the repeats that bind them, such as NI HD NG NN for ACTG."
+        msg = f"{name} has RVDs that are not known: {listed(unknown)}. Known are {', '.join(RVD_COUNTS)}; {hint}"
         raise ValueError(msg)
     if not LENGTHS[0] <= len(parts) <= LENGTHS[1]:
         msg = f"{name} has {len(parts)} RVDs; an array has {LENGTHS[0]} to {LENGTHS[1]}."
@@ -107,6 +110,7 @@ def scan_talens(
     dimers: str = "all",
     n_best: int | None = 500_000,
     n_threads: int | None = None,
+    accelerator: str = "cpu",
 ) -> pd.DataFrame:
     r"""Find every place where a pair of TALENs may cut, in a genome.
 
@@ -135,6 +139,8 @@ def scan_talens(
         warning tells how many were left out.
     n_threads
         Threads; by default those that numba may use (``NUMBA_NUM_THREADS``). The result is the same.
+    accelerator
+        ``"cpu"``, ``"gpu"`` (CUDA, by torch), or ``"auto"`` for the GPU where there is one. The result is the same.
 
     Returns
     -------
@@ -151,6 +157,8 @@ def scan_talens(
     ------
     FileNotFoundError
         When there is no such file.
+    RuntimeError
+        When a GPU is asked for and there is none.
     ValueError
         When an RVD is not known, an array is too short or too long, the range of spacers is reversed, or the file is no FASTA
         file of DNA.
@@ -220,10 +228,19 @@ def scan_talens(
         check_positive(n_best, "n_best", whole=True)
     if n_threads is not None:
         check_positive(n_threads, "n_threads", whole=True)
+    check_option(accelerator, ["cpu", "gpu", "auto"], "accelerator")
+    device = None
+    if accelerator != "cpu":
+        from sctandem.nn._talens_torch import find_device
+
+        device = find_device(accelerator)
     tables = pair_tables(*arrays, float(cutoff))
-    search = _Search(arrays, tables, spacer=shortest_longest, upstream=upstream, dimers=_DIMERS[dimers], n_best=n_best)
+    search = _Search(
+        arrays, tables, spacer=shortest_longest, upstream=upstream, dimers=_DIMERS[dimers], n_best=n_best, device=device
+    )
     after = reach(tables.length, shortest_longest[1])
-    n_workers = n_threads or numba.get_num_threads()
+    # one thread feeds a GPU, while this one reads ahead
+    n_workers = 1 if device else n_threads or numba.get_num_threads()
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(n_workers, thread_name_prefix="sctandem") as pool:
         for stretch in stretches(fasta, before=1, after=after, size=_SIZE):
@@ -255,9 +272,15 @@ class _Search:
         upstream: str,
         dimers: tuple[bool, bool, bool, bool],
         n_best: int | None,
+        device: torch.device | str | None = None,
     ) -> None:
-        from sctandem.kernels._talens import importance_matrix, polarity_matrix
+        from sctandem.kernels._talens import importance_matrix, polarity_matrix, scan_pairs
 
+        self.scan: Callable[..., tuple[np.ndarray, np.ndarray, int]] = scan_pairs
+        if device is not None:
+            from sctandem.nn._talens_torch import scan_pairs_torch
+
+            self.scan = partial(scan_pairs_torch, device=device)
         self.tables, self.spacer, self.upstream, self.dimers, self.n_best = tables, spacer, upstream, dimers, n_best
         self.further = {
             "polarity_score": [polarity_matrix(array) for array in arrays],
@@ -276,9 +299,7 @@ class _Search:
 
     def find(self, stretch: Stretch, worst: float) -> tuple[Stretch, np.ndarray, int]:
         """Search one stretch; runs on any thread."""
-        from sctandem.kernels._talens import scan_pairs
-
-        places, scores, n_found = scan_pairs(
+        places, scores, n_found = self.scan(
             stretch.codes,
             stretch.begin,
             stretch.stop,

@@ -10,7 +10,9 @@ from scipy.sparse.csgraph import breadth_first_order
 #: A branch is kept if it adds at least this part of the longest one.
 SHORTEST = 0.15
 #: Share of the waypoints that belong to an end.
-END = 0.01
+END = 0.02
+#: Off the way to a waypoint by this part of the longest way, a point counts e times less as being on it.
+OFF = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,34 @@ def progress(affinity: np.ndarray, region: np.ndarray, fates: np.ndarray) -> np.
         ends = np.select([region == 0, region == terminal + 1], [0, 1], -1)
         found += fates[:, terminal] * absorption(affinity, ends)[:, 1]
     return found
+
+
+def share_of_the_way(to_root: np.ndarray, to_waypoints: np.ndarray, root_to_waypoints: np.ndarray) -> np.ndarray:
+    """Say which part of its way a point has gone, when no ends are known.
+
+    Parameters
+    ----------
+    to_root
+        Distance of each point from the root; on a tree distances add up along its edges.
+    to_waypoints
+        Distances, points x waypoints.
+    root_to_waypoints
+        Distance of each waypoint from the root.
+
+    Returns
+    -------
+    For each point the way from the root, divided by itself and the way that is still ahead: 0 at the root, 1 where nothing is. Ahead are waypoints
+    farther from the root, those less to which the way leads past the point at a distance.
+    """
+    further = np.maximum(root_to_waypoints - to_root[:, None], 0)
+    # the way from the root to the waypoint comes as near as this to the point
+    off = np.maximum(to_waypoints - root_to_waypoints + to_root[:, None], 0) / 2
+    longest = np.quantile(root_to_waypoints, 0.99)
+    ahead = further * np.exp(-off / (OFF * longest))
+    n = max(round(END * len(root_to_waypoints)), 1)
+    remaining = np.partition(ahead, len(root_to_waypoints) - n, axis=1)[:, -n:].mean(axis=1)
+    total = to_root + remaining
+    return np.divide(to_root, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _check_reached(affinity: np.ndarray, region: np.ndarray) -> None:

@@ -223,18 +223,19 @@ def pooled_pvalues(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     return (above + 1) / (null.size + 1)
 
 
-def pooled_fdr(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Turn statistics into false discovery rates by permuted ones (Benjamini and Hochberg).
+def family_fdr(pvalues: np.ndarray) -> np.ndarray:
+    """Turn the p-values of pairs into false discovery rates (Benjamini and Hochberg), NaN left as it is.
 
     Parameters
     ----------
-    observed
-        The statistics, of one dimension.
-    null
-        Those of permuted data.
+    pvalues
+        Of all pairs, whatever null they were held against: rates are read off one column.
 
     Returns
     -------
-    One rate a statistic, float64.
+    One rate a pair, float64.
     """
-    return false_discovery_control(pooled_pvalues(observed, null)) if len(observed) else np.zeros(0)
+    fdr, known = np.full(len(pvalues), np.nan), ~np.isnan(pvalues)
+    if known.any():
+        fdr[known] = false_discovery_control(pvalues[known])
+    return fdr

@@ -150,6 +150,7 @@ def rewired_statistics(
     near: sparse.csr_matrix,
     cells: sparse.csr_matrix,
     values: np.ndarray,
+    allowed: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the statistics of pairs whose regulators bind other sites, as many each; pairs that exist are left out.
@@ -164,6 +165,8 @@ def rewired_statistics(
         Sites x regulators and sites x genes.
     cells, values
         Accessibility, cells x sites, and expression, of `standardise`, cells x genes.
+    allowed
+        Which pairs may be edges, regulators x genes: a gene with itself would be the strongest of all.
     rng
         Draws the other sites.
 
@@ -171,7 +174,7 @@ def rewired_statistics(
     -------
     The statistics of all pairs of all rewired graphs.
     """
-    true = (binding.T @ near).toarray() > 0
+    new = ((binding.T @ near).toarray() == 0) & allowed
     parts = []
     for _ in range(REWIRINGS):
         other = rewired(binding, rng)
@@ -180,5 +183,5 @@ def rewired_statistics(
         statistics = found.common(activity=activity)[paths.tf, paths.gene]
         as_is = np.arange(len(values))[None]
         statistics = statistics + path_statistics(cells, values, as_is, binding=other, near=near)[0]
-        parts.append(statistics[~true[paths.tf, paths.gene]])
+        parts.append(statistics[new[paths.tf, paths.gene]])
     return np.concatenate(parts)

@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import NearestNeighbors
 
-#: Components of the diffusion map for the walk between waypoints, and for distances along the manifold.
-N_WALK, N_TREE = 10, 20
+#: Components of the diffusion map.
+N_COMPONENTS = 20
 #: Up to so many cells neighbours are found exactly.
 EXACT = 20_000
 #: Waypoints that a cell is put together from.
@@ -25,16 +25,13 @@ class Diffusion:
     Attributes
     ----------
     walk
-        Coordinates in which Euclidean distance is that of diffusion over all numbers of steps, cells x components.
+        Coordinates between those of commute times and of diffusion over all numbers of steps, cells x components.
     tree
         Coordinates in which squared Euclidean distance is the commute time, which adds up along a tree; smoothed, cells x components.
-    time
-        Coordinates between the two: Euclidean distance rises nearly evenly along a chain; smoothed, cells x components.
     """
 
     walk: np.ndarray
     tree: np.ndarray
-    time: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ def diffusion_map(affinity: sparse.csr_matrix) -> Diffusion:
     degree = np.asarray(even.sum(axis=1)).ravel()
     root = sparse.diags_array(degree**-0.5)
     symmetric = sparse.csr_array(root @ even @ root)
-    n = min(N_TREE + 1, n_cells - 1)
+    n = min(N_COMPONENTS + 1, n_cells - 1)
     if n_cells <= 200:
         values, vectors = np.linalg.eigh(symmetric.toarray())
         values, vectors = values[::-1][:n], vectors[:, ::-1][:, :n]
@@ -129,11 +126,8 @@ def diffusion_map(affinity: sparse.csr_matrix) -> Diffusion:
     values = np.clip(values[1:], 0, 1 - 1e-12)
     vectors = vectors[:, 1:] / np.sqrt(degree / degree.sum())[:, None]
     step = sparse.csr_array(sparse.diags_array(1 / degree) @ even)
-    summed = values / (1 - values)
     return Diffusion(
-        walk=(vectors * summed)[:, :N_WALK],
-        tree=step @ (step @ (vectors / np.sqrt(1 - values))),
-        time=step @ (vectors * summed**0.75),
+        walk=vectors * (values / (1 - values)) ** 0.75, tree=step @ (step @ (vectors / np.sqrt(1 - values)))
     )
 
 
@@ -212,31 +206,9 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(found, 0)
 
 
-def commute_times(coordinates: np.ndarray) -> np.ndarray:
-    """Give the commute times between waypoints, waypoints x waypoints; on a tree they add up along its edges."""
-    return _squared(coordinates, coordinates)
-
-
-def directed(affinity: np.ndarray, state: np.ndarray, change: np.ndarray, strength: float) -> np.ndarray:
-    """Favour edges that lead where the change of a state points.
-
-    Parameters
-    ----------
-    affinity
-        Waypoints x waypoints.
-    state, change
-        Of each waypoint, and what it is predicted to change by, waypoints x features.
-    strength
-        Edges are multiplied by the exponential of this times the cosine of the change with the way to the other waypoint.
-
-    Returns
-    -------
-    Affinities that need not be symmetric.
-    """
-    along = change @ state.T - np.einsum("ij,ij->i", change, state)[:, None]
-    length = np.sqrt(_squared(state, state)) * np.linalg.norm(change, axis=1)[:, None]
-    cosine = np.divide(along, length, out=np.zeros_like(along), where=length > 0)
-    return affinity * np.exp(strength * np.clip(cosine, -1, 1))
+def commute_times(coordinates: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    """Give the commute times from points to others (or to one another); on a tree they add up along its edges."""
+    return _squared(coordinates, coordinates if others is None else others)
 
 
 def waypoint_means(mixture: sparse.csr_matrix, values: np.ndarray | sparse.csr_matrix) -> np.ndarray:

@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.model._capsules import CapsuleNet
     from sctandem.model._deepde import DeepDE
+    from sctandem.model._regulatory_graph import RegulatoryGraph
     from sctandem.model._rsd import RSD
     from sctandem.model._tape import TAPE
 
@@ -18,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "CapsuleNet": "._capsules",
         "DeepDE": "._deepde",
         "RSD": "._rsd",
+        "RegulatoryGraph": "._regulatory_graph",
         "TAPE": "._tape",
     },
 )

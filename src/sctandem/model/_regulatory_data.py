@@ -98,7 +98,7 @@ def expression_of(rna: AnnData, layer: str | None) -> tuple[np.ndarray, bool]:
     """Read expression, cells x genes, float32; counts become log of 1 + counts per 10,000. Also say whether they were counts."""
     slot = layer_slot("adata", layer)
     check_unique(rna.var_names, "var_names")
-    values = as_dense(check_layer(rna, layer, slot)).astype(np.float32)
+    values = as_dense(check_layer(rna, layer, "adata")).astype(np.float32)
     bad = ~np.isfinite(values)
     if bad.any():
         msg = f"{slot} has {int(bad.sum())} values that are not finite; give counts or log-normalised expression without them."
@@ -110,26 +110,36 @@ def expression_of(rna: AnnData, layer: str | None) -> tuple[np.ndarray, bool]:
     return values, counts
 
 
-def find_regulators(tfs: Sequence[str] | Mapping[str, str], genes: pd.Index, varying: np.ndarray) -> Regulators:
-    """Find the regulators among the genes; those that are absent or constant are told and left out.
+def read_names(tfs: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Read the names of the regulators, each with that of its motif, which is the same where none is told.
 
     Raises
     ------
     TypeError
         When `tfs` is a single text.
     ValueError
-        When none is left, or a name is given twice.
+        When a name is given twice.
     """
     if isinstance(tfs, str) or not hasattr(tfs, "__iter__"):
         msg = f"tfs={tfs!r}: give a list of gene names, or a mapping from gene to the name of its motif."
         raise TypeError(msg)
-    named = (
-        {str(k): str(v) for k, v in tfs.items()} if isinstance(tfs, Mapping) else {str(name): str(name) for name in tfs}
-    )
-    if not isinstance(tfs, Mapping) and len(named) < len(list(tfs)):
-        names = pd.Series([str(name) for name in tfs])
+    if isinstance(tfs, Mapping):
+        return {str(name): str(motif) for name, motif in tfs.items()}
+    names = pd.Series([str(name) for name in tfs], dtype=object)
+    if names.duplicated().any():
         msg = f"tfs names {listed(names[names.duplicated()].unique())} more than once; each once is enough."
         raise ValueError(msg)
+    return {name: name for name in names}
+
+
+def find_regulators(named: Mapping[str, str], genes: pd.Index, varying: np.ndarray) -> Regulators:
+    """Find the regulators of `read_names` among the genes; those that are absent or constant are told and left out.
+
+    Raises
+    ------
+    ValueError
+        When none is left.
+    """
     place = {str(gene): i for i, gene in enumerate(genes)}
     absent = [name for name in named if name not in place]
     constant = [name for name in named if name in place and not varying[place[name]]]

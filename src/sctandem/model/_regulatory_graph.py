@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_number, check_positive
+from sctandem._checks import check_positive, check_type
+from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
-from sctandem._random import as_generator, draw_seed
+from sctandem._random import as_generator, draw_seed, torch_seeded
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.model import _regulatory_data as given
+from sctandem.model._regulatory_fit import fit_graph, read_graph
 from sctandem.model._regulatory_pairs import (
     Candidates,
     GraphData,
@@ -20,6 +23,10 @@ from sctandem.model._regulatory_pairs import (
     read_pairs,
     table_recovery,
 )
+from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
+from sctandem.model.base import FilesMixin
+from sctandem.model.base._manager import check_set_up
+from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +46,7 @@ HELD_OUT = 0.2
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph:
+class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -50,59 +57,68 @@ class RegulatoryGraph:
 
     Parameters
     ----------
-    data
-        Expression as counts or log-normalised: an AnnData, or a MuData whose ATAC modality may hold sites.
+    adata
+        Set up with `setup_anndata` (expression) or `setup_mudata` (expression, and accessibility that may hold sites).
     tfs
         Names of the factors in ``var_names``, or a mapping from these to the names of their motifs.
     prior
         ``"auto"``: motifs (:func:`sctandem.pp.nucleotide_spectrum`), ChIP-exo (:func:`sctandem.pp.chipexo_sites`), windows
         (:func:`sctandem.pp.gene_windows`) and links (:func:`sctandem.tl.peak_gene_links`), whichever are there. A table with columns
         ``tf`` and ``target`` (and ``weight``) is added to them. `None`: expression alone.
-    layer
-        Layer of the expression; by default ``X``.
     n_states
         Groups of alike cells, at most; there are five cells to a group or more.
-    modalities
-        From the roles ``"rna"`` and ``"atac"`` to the names of the modalities.
+    config
+        Architecture of the network; `None` for the defaults.
     rng
         Seed of groups, held-out states, permutations and first weights.
 
     Raises
     ------
     KeyError
-        When a modality, layer or column of the table is missing.
+        When a column of the table is missing.
     TypeError
         When an argument is of another type.
     ValueError
-        When no factor is left, no prior edge is left after names were matched, or values are not finite.
+        When the data were not set up, no factor is left, no prior edge is left after names were matched, or values are not finite.
+
+    Notes
+    -----
+    A saved model keeps the network and its arguments; groups of cells, prior edges and FDR are read again from the data that it is loaded with.
 
     Examples
     --------
     >>> import sctandem as td
-    >>> from sctandem.model._regulatory_graph import RegulatoryGraph
-    >>> mdata = td.datasets.simulate_multiome(200, 60, 600)
-    >>> model = RegulatoryGraph(mdata["rna"], mdata.uns["truth"]["tfs"]["gene"].tolist(), rng=0)
-    >>> model.train(n_epochs=5)
-    >>> model.get_edges().shape[0] > 0
-    True
+    >>> rna = td.datasets.simulate_multiome(200, 60, 600)["rna"]
+    >>> td.model.RegulatoryGraph.setup_anndata(rna)
+    >>> model = td.model.RegulatoryGraph(rna, ["G0001", "G0002", "G0003"], rng=0)
+    >>> model.train(5)
+    >>> model.get_edges().columns.tolist()[:4]
+    ['tf', 'target', 'site', 'weight']
     """
+
+    _module_cls = RegulatoryGraphModule
+    _config_classes = (RegulatoryGraphConfig,)
 
     def __init__(
         self,
-        data: AnnData | MuData,
+        adata: AnnData | MuData,
         tfs: Sequence[str] | Mapping[str, str],
         *,
         prior: str | pd.DataFrame | None = "auto",
-        layer: str | None = None,
         n_states: int = 200,
-        modalities: Mapping[str, str] | None = None,
+        config: RegulatoryGraphConfig | None = None,
         rng: RNG = None,
     ) -> None:
+        if config is not None:
+            check_type(config, RegulatoryGraphConfig, "config")
         check_positive(n_states, "n_states", whole=True)
-        rna, atac = given.parts_of(data, modalities)
-        self.seed = draw_seed(rng)
+        check_set_up(adata, self._setup_adata_manager_store, f"RegulatoryGraph.{_setup_of(adata)}")
+        super().__init__(adata)
+        rng = self.seed = draw_seed(rng)
         self._generator = as_generator(self.seed)
-        values, self.counts = given.expression_of(rna, layer)
+        tfs = given.read_names(tfs)
+        rna, atac = given.parts_of(adata, self.modalities)
+        values, self.counts = given.expression_of(rna, self.layer)
         if len(values) < 2:
             msg = f"there are {len(values)} cells; correlations need more."
             raise ValueError(msg)
@@ -112,8 +128,9 @@ class RegulatoryGraph:
         n_constant = int((~varying).sum())
         if n_constant:
             logger.warning("%d of %d genes are constant: they get no edges", n_constant, len(varying))
-        evidence = given.gather_evidence(data, atac, genes=self.genes, regulators=self.regulators, prior=prior)
+        evidence = given.gather_evidence(adata, atac, genes=self.genes, regulators=self.regulators, prior=prior)
         self.prior = evidence.names
+        self.prior_ = list(self.prior)  # kept in the file
         if not self.prior:
             logger.warning("no prior edges: pairs are scored by expression alone")
         sites = given.accessibility_of(atac, MODALITIES[1]) if evidence.sites and atac is not None else None
@@ -125,45 +142,76 @@ class RegulatoryGraph:
         held = self._generator.permutation(n)[: max(1, round(HELD_OUT * n))]
         self._training = ~np.isin(np.arange(n), held)
         self._pairs: Candidates = read_pairs(self._data, evidence)
+        self._inputs = graph_inputs(self._data, self._pairs, self._training)
         self._result: GraphResult | None = None
         self._edges: pd.DataFrame | None = None
+        with torch_seeded(self.seed):
+            self.module = self._module_cls(
+                {kind: features.shape[1] for kind, features in self._inputs.nodes.items()},
+                self._inputs.edges,
+                n_evidence=self._inputs.evidence.shape[1],
+                n_channels=self._inputs.n_channels,
+                config=config,
+            )
+        self._model_summary_string = f"RegulatoryGraph of {len(self.regulators.names)} factors and {len(self.genes)} genes with {self.module.config}"
+        self.init_params_ = self._get_init_params(locals())
 
-    def train(self, *, n_hidden: int = 32, n_layers: int = 2, n_epochs: int = 150) -> None:
+    def check_same_evidence(self) -> None:
+        """Check that the data of a loaded model hold the kinds of evidence that it was trained on.
+
+        Raises
+        ------
+        ValueError
+            Says which kinds there were and are.
+        """
+        if self.prior_ != self.prior:
+            msg = (
+                f"the model was trained with the prior edges {self.prior_}, and these data hold {self.prior}: write the same slots "
+                "(motifs, ChIP-exo, windows) to them first, or save the model with save_anndata=True."
+            )
+            raise ValueError(msg)
+
+    def train(
+        self, max_epochs: int = 150, *, accelerator: str = "auto", rng: RNG = None, progress: bool | None = None
+    ) -> None:
         """Learn to predict the expression of genes from their regulators.
 
         Parameters
         ----------
-        n_hidden
-            Width of the states of the nodes.
-        n_layers
-            Rounds of messages between nodes; 0 leaves the graph out, so that a pair knows only its own evidence.
-        n_epochs
-            Steps of the optimiser.
+        max_epochs
+            Steps of the optimiser, each on all training states.
+        accelerator
+            `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        rng
+            Of no effect, as nothing is drawn: first weights and held-out states come from the seed of the model.
+        progress
+            Whether to show a bar; `None` for in a terminal or notebook.
 
         Returns
         -------
-        Nothing; the methods ``get_...`` give the results.
+        None; the methods ``get_...`` give the results. `history_["train_loss"]` holds the mean squared error of each epoch. After an interruption the model is as
+        far as it came.
 
         Raises
         ------
-        ImportError
-            When torch-geometric is missing and `n_layers` is not 0.
+        FloatingPointError
+            When the loss is no longer finite.
         """
-        from sctandem.module._regulatory_graph import fit_graph
-
-        check_positive(n_hidden, "n_hidden", whole=True)
-        check_number(n_layers, "n_layers", low=0, whole=True)
-        check_positive(n_epochs, "n_epochs", whole=True)
-        inputs = graph_inputs(self._data, self._pairs, self._training)
-        self._result = fit_graph(
-            inputs, n_hidden=int(n_hidden), n_layers=int(n_layers), n_epochs=int(n_epochs), rng=self.seed
-        )
-        self._edges = None
+        check_positive(max_epochs, "max_epochs", whole=True)
+        self.to_device(torch_device(accelerator, "auto"))
+        self._result = self._edges = None
+        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), progress=progress)
+        self.history_ = {
+            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
+        }
+        self.is_trained_ = True
 
     def _trained(self) -> GraphResult:
-        if self._result is None:
+        if not self.is_trained_:
             msg = "the model has not been trained; call model.train() first."
             raise RuntimeError(msg)
+        if self._result is None:
+            self._result = read_graph(self.module, self._inputs)
         return self._result
 
     def get_edges(self, groups: pd.Series | None = None) -> pd.DataFrame:
@@ -300,3 +348,8 @@ class RegulatoryGraph:
             a, b = measured - measured.mean(axis=0), predicted - predicted.mean(axis=0)
             pearson = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
         return pd.DataFrame({KEYS.r2: r2.astype(float), KEYS.pearson: pearson.astype(float)}, index=self.genes)
+
+
+def _setup_of(data: AnnData | MuData) -> str:
+    """Name the method that sets an object up."""
+    return "setup_mudata" if hasattr(data, "mod") else "setup_anndata"

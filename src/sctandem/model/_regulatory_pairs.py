@@ -12,8 +12,9 @@ from sctandem.kernels._regulatory_paths import Paths, find_paths, rewired
 from sctandem.kernels._regulatory_scores import (
     association,
     association_score,
+    family_fdr,
     own_pairs,
-    pooled_fdr,
+    pooled_pvalues,
     standard_ranks,
     standardise,
 )
@@ -120,6 +121,8 @@ class Candidates:
     """The peak that weighs most, -1 for none."""
     support: np.ndarray
     """How far prior evidence and linked accessibility speak for the pair; 1 without a prior."""
+    strength: np.ndarray
+    """How far prior evidence alone does, without a look at expression; 1 without a prior."""
     evidence: np.ndarray
     """What joins the pair, text."""
     score: np.ndarray
@@ -144,8 +147,8 @@ def read_pairs(data: GraphData, evidence: Evidence) -> Candidates:
     allowed = ~own_pairs(regulators, n_genes) & data.varying
     paths = find_paths(data.accessibility, data.expression, binding=data.binding, near=data.near)
     keep = allowed[paths.tf, paths.gene]
-    tf, gene, site, strength, link, signal = paths
-    paths = Paths(tf[keep], gene[keep], site[keep], strength[keep], link[keep], signal[:, keep])
+    tf, gene, site, strong, link, signal = paths
+    paths = Paths(tf[keep], gene[keep], site[keep], strong[keep], link[keep], signal[:, keep])
     joined = np.zeros(allowed.shape, dtype=bool)
     joined[paths.tf, paths.gene] = True
     if evidence.table is not None:
@@ -156,20 +159,36 @@ def read_pairs(data: GraphData, evidence: Evidence) -> Candidates:
     place = np.full(joined.shape, -1)
     place[tf, gene] = np.arange(len(tf))
     where = place[paths.tf, paths.gene]
-    site, support = np.full(len(tf), -1), np.zeros(len(tf))
-    site[where], support[where] = data.sites[paths.site], paths.link
+    site, support, strength = np.full(len(tf), -1), np.zeros(len(tf)), np.zeros(len(tf))
+    site[where], support[where], strength[where] = data.sites[paths.site], paths.link, paths.prior
     text = np.full(len(tf), "expression", dtype=object)
     if not evidence.empty:
         text = _evidence_text(data, evidence, tf=tf, gene=gene, where=where, paths=paths)
         if evidence.table is not None:
             # a row of the table with the largest weight counts as much as a path in the middle
-            unit = np.median(paths.link[paths.link > 0]) if (paths.link > 0).any() else 1.0
-            support = support + unit * np.asarray(evidence.table[tf, gene]).ravel()
+            weights = np.asarray(evidence.table[tf, gene]).ravel()
+            support, strength = support + _middle(paths.link) * weights, strength + _middle(paths.prior) * weights
     else:
-        support[:] = 1
+        support[:] = strength[:] = 1
     return Candidates(
-        tf, gene, site, support, text, score[tf, gene], paths, where, keep, evidence.table, prior=not evidence.empty
+        tf,
+        gene,
+        site,
+        support,
+        strength,
+        text,
+        score[tf, gene],
+        paths,
+        where,
+        keep,
+        evidence.table,
+        prior=not evidence.empty,
     )
+
+
+def _middle(values: np.ndarray) -> float:
+    """Return the median of what is above 0; 1 where nothing is."""
+    return float(np.median(values[values > 0])) if (values > 0).any() else 1.0
 
 
 def _evidence_text(
@@ -194,14 +213,21 @@ def _evidence_text(
 
 
 def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> GraphInputs:
-    """Put together what the network reads; features come from the training states alone."""
+    """Put together what the network reads.
+
+    Features come from the training states alone, but that mean and spread over which genes and sites were standardised, and the groups
+    themselves, come from all cells.
+    """
     from sctandem.module._regulatory_graph import GENE, SITE, TF, GraphInputs
 
-    chosen = network_pairs(pairs)
+    score = pairs.strength if pairs.prior else _score_of(data, training)[pairs.tf, pairs.gene]
+    chosen = network_pairs(pairs, score)
     tf, gene = pairs.tf[chosen], pairs.gene[chosen]
     shown, active = data.expression[training], data.state_activity[training]
     own = data.expression[:, data.regulators]
     directions = np.linalg.svd(np.concatenate([shown, active], axis=1), full_matrices=False)[0][:, :N_FEATURES].T
+    # few states have fewer directions: the network keeps its width, so that it can be loaded with other cells
+    directions = np.pad(directions, ((0, N_FEATURES - len(directions)), (0, 0)))
     nodes = {
         TF: np.concatenate([directions @ active, directions @ own[training]]).T,
         GENE: (directions @ shown).T,
@@ -221,12 +247,12 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
     if pairs.table is not None:
         edges[TF, GENE] = _edges(pairs.table)
     elif not pairs.prior:
-        strength = pairs.score[chosen] - pairs.score.min()
+        strength = score[chosen] - score.min()
         edges[TF, GENE] = (
             np.stack([tf, gene]).astype(np.int64),
             (strength / max(strength.max(), 1e-9)).astype(np.float32),
         )
-    evidence.append(np.log(np.maximum(pairs.support[chosen], 1e-6)))
+    evidence.append(np.log(np.maximum(pairs.strength[chosen], 1e-6)))
     return GraphInputs(
         nodes={kind: np.ascontiguousarray(values, dtype=np.float32) for kind, values in nodes.items()},
         edges=edges,
@@ -239,11 +265,18 @@ def graph_inputs(data: GraphData, pairs: Candidates, training: np.ndarray) -> Gr
     )
 
 
-def network_pairs(pairs: Candidates) -> np.ndarray:
+def _score_of(data: GraphData, training: np.ndarray) -> np.ndarray:
+    """Score all pairs by the expression of the training states, regulators x genes."""
+    shown = standardise(data.expression[training])
+    ranks = standard_ranks(shown)
+    return association_score(association(shown, ranks, data.regulators), shown, ranks, data.regulators)
+
+
+def network_pairs(pairs: Candidates, score: np.ndarray) -> np.ndarray:
     """Return which pairs the network sees: all that a prior joins, or the best scored regulators of each gene."""
     if pairs.prior:
         return np.arange(len(pairs.tf))
-    order = np.lexsort((-pairs.score, pairs.gene))
+    order = np.lexsort((-score, pairs.gene))
     first = np.r_[True, np.diff(pairs.gene[order]) != 0]
     start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
     return np.sort(order[np.arange(len(order)) - start < CANDIDATES])
@@ -318,37 +351,38 @@ def _statistics(found: PairStatistics, data: GraphData, pairs: Candidates, order
 
 
 def _permuted(found: PairStatistics, data: GraphData, pairs: Candidates, rng: np.random.Generator) -> np.ndarray:
-    """Compare pairs with those of permuted cells; pairs with a path are a family of their own, as their statistics have more parts."""
+    """Compare pairs with those of permuted cells; pairs with a path have a null of their own, as their statistics have more parts."""
     n = len(data.values)
     # one order for all parts: sites of a path are among those of the factor, so that the parts go together
     orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(PERMUTATIONS))])
     observed, *null = _statistics(found, data, pairs, orders)
     over = np.zeros(len(observed), dtype=bool)
     over[pairs.where] = True
-    fdr = np.ones(len(observed))
+    pvalues = np.ones(len(observed))
     for family in (over, ~over):
-        fdr[family] = pooled_fdr(observed[family], np.stack(null)[:, family])
-    return fdr
+        pvalues[family] = pooled_pvalues(observed[family], np.stack(null)[:, family])
+    return family_fdr(pvalues)
 
 
 def _rewired(found: PairStatistics, data: GraphData, pairs: Candidates, rng: np.random.Generator) -> np.ndarray:
     """Compare pairs with those that rewired priors join; NaN without a prior."""
-    fdr = np.full(len(pairs.tf), np.nan)
+    pvalues = np.full(len(pairs.tf), np.nan)
+    allowed = ~own_pairs(data.regulators, data.values.shape[1]) & data.varying
     observed = _statistics(found, data, pairs, np.arange(len(data.values))[None])[0]
     if len(pairs.where):
         null = rewired_statistics(
             found, data.accessibility, data.expression,
-            binding=data.binding, near=data.near, cells=data.cells_open, values=data.values, rng=rng,
+            binding=data.binding, near=data.near, cells=data.cells_open, values=data.values, allowed=allowed, rng=rng,
         )  # fmt: skip
-        fdr[pairs.where] = pooled_fdr(observed[pairs.where], null)
-    rest = np.setdiff1d(np.arange(len(fdr)), pairs.where)
+        pvalues[pairs.where] = pooled_pvalues(observed[pairs.where], null)
+    rest = np.setdiff1d(np.arange(len(pvalues)), pairs.where)
     if pairs.table is not None and len(rest):
         common = found.common()
-        known = pairs.table.toarray() > 0
+        free = allowed & (pairs.table.toarray() == 0)
         drawn = []
         for _ in range(REWIRINGS):
             other = rewired(pairs.table, rng).tocoo()
-            new = ~known[other.row, other.col] & data.varying[other.col] & (data.regulators[other.row] != other.col)
+            new = free[other.row, other.col]
             drawn.append(common[other.row[new], other.col[new]])
-        fdr[rest] = pooled_fdr(observed[rest], np.concatenate(drawn))
-    return fdr
+        pvalues[rest] = pooled_pvalues(observed[rest], np.concatenate(drawn))
+    return family_fdr(pvalues)

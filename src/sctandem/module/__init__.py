@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sctandem.module._capsules import CapsuleModule
     from sctandem.module._deepde import DeepDEModule
     from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
+    from sctandem.module._regulatory_graph import RegulatoryGraphConfig, RegulatoryGraphModule
     from sctandem.module._rsd import RSDConfig, RSDModule
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
@@ -23,6 +24,8 @@ __getattr__, __dir__, __all__ = attach(
         "MixtureConfig": "._mixtures",
         "RSDConfig": "._rsd",
         "RSDModule": "._rsd",
+        "RegulatoryGraphConfig": "._regulatory_graph",
+        "RegulatoryGraphModule": "._regulatory_graph",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
         "simulate_mixtures": "._mixtures",

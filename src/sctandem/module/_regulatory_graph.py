@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
+from scvi.module.base import BaseModuleClass
 from torch import nn
 
-from sctandem._random import RNG, torch_seeded
+from sctandem._check_arguments import check_number, check_positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
+    import numpy as np
     from torch import Tensor
 
 TF, SITE, GENE = "tf", "site", "gene"
@@ -21,6 +23,27 @@ TF, SITE, GENE = "tf", "site", "gene"
 RELATIONS = {(TF, SITE): "binds", (SITE, GENE): "near", (TF, GENE): "regulates"}
 
 Edge = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegulatoryGraphConfig:
+    """Architecture of the network.
+
+    Attributes
+    ----------
+    n_hidden
+        Width of the states of the nodes.
+    n_layers
+        Rounds of messages between nodes; 0 leaves the graph out, so that a pair knows only its own evidence.
+    """
+
+    n_hidden: int = 32
+    n_layers: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_positive(self.n_hidden, "n_hidden", whole=True)
+        check_number(self.n_layers, "n_layers", low=0, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +106,9 @@ class GraphResult(NamedTuple):
     """Of each channel of each pair, pairs x channels, float32."""
     predicted: np.ndarray
     """Expression, states x genes, float32."""
-    loss: np.ndarray
-    """Mean squared error of each epoch in the training states."""
 
 
-class RegulatoryGraphModule(nn.Module):
+class RegulatoryGraphModule(BaseModuleClass):
     """Graph network over regulators, sites and genes (torch-geometric), and a decoder of pairs.
 
     Parameters
@@ -98,10 +119,13 @@ class RegulatoryGraphModule(nn.Module):
         Kinds of node that edges join.
     n_evidence, n_channels
         Features and signals of a pair.
-    n_hidden
-        Width of the node states.
-    n_layers
-        Rounds of messages; 0 leaves the graph out.
+    config
+        Settings; `None` for the defaults.
+
+    Raises
+    ------
+    ImportError
+        When torch-geometric is missing and the configuration has layers.
     """
 
     def __init__(
@@ -111,17 +135,47 @@ class RegulatoryGraphModule(nn.Module):
         *,
         n_evidence: int,
         n_channels: int,
-        n_hidden: int = 32,
-        n_layers: int = 2,
+        config: RegulatoryGraphConfig | None = None,
     ) -> None:
         super().__init__()
+        self.config = config or RegulatoryGraphConfig()
+        n_hidden = self.config.n_hidden
         self.start = nn.ModuleDict({kind: nn.Linear(n, n_hidden) for kind, n in n_features.items()})
-        both = [edge for ends in relations for edge in _both_ways(ends)]
-        self.layers = nn.ModuleList([_messages(both, n_hidden) for _ in range(n_layers)])
+        both = [edge for ends in relations for edge in both_ways(ends)]
+        self.layers = nn.ModuleList([_messages(both, n_hidden) for _ in range(self.config.n_layers)])
         n_pair = 3 * n_hidden + n_evidence
         self.decoder = nn.Sequential(nn.Linear(n_pair, n_hidden), nn.ELU(), nn.Linear(n_hidden, n_channels))
 
-    def forward(
+    def on_load(self, model: Any, **_: Any) -> None:
+        """Have the model compare what it was trained on with what it was loaded with."""
+        model.check_same_evidence()
+
+    def _get_inference_input(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Pick what `inference` needs."""
+        return {"nodes": tensors["nodes"], "edges": tensors["edges"]}
+
+    def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: dict[str, Any]) -> dict[str, Any]:
+        """Pick what `generative` needs."""
+        return {"state": inference_outputs["state"], "pairs": tensors["pairs"], "evidence": tensors["evidence"]}
+
+    def inference(
+        self, nodes: dict[str, Tensor], edges: dict[Edge, tuple[Tensor, Tensor]]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Let messages go between the nodes."""
+        state = {kind: torch.tanh(self.start[kind](values)) for kind, values in nodes.items()}
+        index = {edge: ends for edge, (ends, _) in edges.items()}
+        weight = {edge: values for edge, (_, values) in edges.items()}
+        for layer in self.layers:
+            told = layer(state, index, edge_weight_dict=weight)
+            state = {k: v + torch.tanh(told[k]) if k in told else v for k, v in state.items()}
+        return {"state": state}
+
+    def generative(self, state: dict[str, Tensor], pairs: Tensor, evidence: Tensor) -> dict[str, Tensor]:
+        """Return a weight for each channel of each pair, pairs x channels."""
+        tf, gene = state[TF][pairs[0]], state[GENE][pairs[1]]
+        return {"weights": self.decoder(torch.cat([tf, gene, tf * gene, evidence], dim=1))}
+
+    def forward(  # type: ignore[override] # a graph is no minibatch
         self,
         nodes: dict[str, Tensor],
         edges: dict[Edge, tuple[Tensor, Tensor]],
@@ -129,97 +183,24 @@ class RegulatoryGraphModule(nn.Module):
         evidence: Tensor,
     ) -> Tensor:
         """Return a weight for each channel of each pair, pairs x channels."""
-        state = {kind: torch.tanh(self.start[kind](values)) for kind, values in nodes.items()}
-        index = {edge: ends for edge, (ends, _) in edges.items()}
-        weight = {edge: values for edge, (_, values) in edges.items()}
-        for layer in self.layers:
-            told = layer(state, index, edge_weight_dict=weight)
-            state = {k: v + torch.tanh(told[k]) if k in told else v for k, v in state.items()}
-        tf, gene = state[TF][pairs[0]], state[GENE][pairs[1]]
-        return self.decoder(torch.cat([tf, gene, tf * gene, evidence], dim=1))
+        return self.generative(**self.inference(nodes, edges), pairs=pairs, evidence=evidence)["weights"]
+
+    def loss(self, predicted: Tensor, measured: Tensor) -> Tensor:
+        """Return the mean squared error of the expression."""
+        return (predicted - measured).square().mean()
 
 
 def _messages(edges: list[Edge], n_hidden: int) -> nn.Module:
     """One round of messages along all edges, each kind with weights of its own."""
-    from torch_geometric.nn import GraphConv, HeteroConv
-
+    try:
+        from torch_geometric.nn import GraphConv, HeteroConv
+    except ImportError as error:
+        msg = "the graph network needs torch-geometric: pip install torch-geometric, or config=RegulatoryGraphConfig(n_layers=0)."
+        raise ImportError(msg) from error
     return HeteroConv({edge: GraphConv(n_hidden, n_hidden, aggr="mean") for edge in edges}, aggr="sum")
 
 
-def _both_ways(ends: tuple[str, str]) -> list[Edge]:
+def both_ways(ends: tuple[str, str]) -> list[Edge]:
+    """Name the edges between two kinds of node, there and back."""
     name = RELATIONS[ends]
     return [(ends[0], name, ends[1]), (ends[1], f"{name}_", ends[0])]
-
-
-def fit_graph(
-    inputs: GraphInputs,
-    *,
-    n_hidden: int = 32,
-    n_layers: int = 2,
-    n_epochs: int = 150,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 1e-4,
-    rng: RNG = None,
-) -> GraphResult:
-    """Learn the weights of all pairs from the training states.
-
-    Parameters
-    ----------
-    inputs
-        Nodes, edges, pairs and what they are to predict.
-    n_hidden, n_layers
-        Width of the network and rounds of messages (0 for none).
-    n_epochs, learning_rate, weight_decay
-        Of Adam on all training states at once.
-    rng
-        Seed of the first weights.
-
-    Returns
-    -------
-    Weights and predictions.
-    """
-    nodes = {kind: torch.as_tensor(values) for kind, values in inputs.nodes.items()}
-    edges: dict[Edge, tuple[Tensor, Tensor]] = {}
-    for ends, (index, weight) in inputs.edges.items():
-        there, back = _both_ways(ends)
-        ahead = torch.as_tensor(np.ascontiguousarray(index))
-        edges[there], edges[back] = (ahead, torch.as_tensor(weight)), (ahead.flip(0), torch.as_tensor(weight))
-    pairs, evidence = torch.as_tensor(np.ascontiguousarray(inputs.pairs)), torch.as_tensor(inputs.evidence)
-    chosen = torch.as_tensor(np.flatnonzero(inputs.training))
-    shared, paths = torch.as_tensor(inputs.shared), None if inputs.paths is None else torch.as_tensor(inputs.paths)
-    seen = shared[:, :, chosen], None if paths is None else paths[:, chosen]
-    wanted = torch.as_tensor(inputs.expression.T.copy())[:, chosen]
-    n_genes, n_tfs = inputs.expression.shape[1], shared.shape[1]
-    share = torch.bincount(pairs[1], minlength=n_genes).clamp(min=1).sqrt()[:, None]
-
-    def predict(weights: Tensor, common: Tensor, own: Tensor | None) -> Tensor:
-        told = weights.new_zeros(n_genes, common.shape[2])
-        for channel, signal in enumerate(common):  # a product of matrices in place of a sum over pairs
-            matrix = weights.new_zeros(n_genes, n_tfs).index_put((pairs[1], pairs[0]), weights[:, channel])
-            told = told + matrix @ signal
-        if own is not None:
-            told = told.index_add(0, pairs[1], weights[:, -1:] * own)
-        return told / share
-
-    with torch_seeded(rng):
-        network = RegulatoryGraphModule(
-            {kind: values.shape[1] for kind, values in nodes.items()},
-            inputs.edges,
-            n_evidence=evidence.shape[1],
-            n_channels=inputs.n_channels,
-            n_hidden=n_hidden,
-            n_layers=n_layers,
-        )
-    steps = torch.optim.Adam(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    losses = []
-    for _ in range(n_epochs):
-        loss = (predict(network(nodes, edges, pairs, evidence), *seen) - wanted).square().mean()
-        steps.zero_grad()
-        loss.backward()
-        steps.step()
-        losses.append(float(loss.detach()))
-    with torch.no_grad():
-        weights = network(nodes, edges, pairs, evidence)
-        predicted = predict(weights, shared, paths)
-        weights = weights / share[pairs[1]]
-    return GraphResult(weights.numpy(), predicted.T.numpy().copy(), np.array(losses))

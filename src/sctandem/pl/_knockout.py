@@ -101,7 +101,7 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
     axes[0, 0].set_yticks(range(len(groups)), groups, fontsize=SMALL)
     axes[0, 0].set_ylim(len(groups) - 0.4, -0.6)
     figure.suptitle(_title(element, told, keys), fontsize=TEXT, x=0.01, ha="left")
-    figure.supxlabel("Predicted log2 fold change", fontsize=TEXT)
+    figure.supxlabel("Predicted log2 fold change", fontsize=TEXT, x=0.01, ha="left")  # the legend stands to the right
     _legend(figure, shown, mdata.uns[key][keys.params].get("level", 0.9), keys)
     return figure
 

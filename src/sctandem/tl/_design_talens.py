@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from sctandem.genome._locus_bases import LocusBases
+
 _GUIDELINES: Final = ("streubel", "cermak")
 _CUTOFF: Final = 3.0
 _OFF_SPACER: Final = (15, 30)
@@ -187,6 +189,8 @@ def design_talens(  # noqa: PLR0913
     for (target, locus), around in zip(loci.iterrows(), bases, strict=True):
         table = talen_pairs(around, int(locus["start"]), int(locus["end"]), array=lengths, spacer=gaps)
         n_pairs += len(table)
+        if table.empty:
+            raise ValueError(_why_none(str(target), around, 2 * lengths[0] + gaps[0] + 2))
         table = _allowed(table, str(target), str(locus["chrom"]), variants, further["guidelines"])
         table["expected_places"] = _expected_places(table, further["guanine"])
         peak = peaks_over(peaks, np.full(len(table), locus["chrom"]), table["cut"].to_numpy(np.int64))[2]
@@ -243,6 +247,24 @@ def _group(group: tuple[str, str] | None) -> tuple[str | None, str | None]:
     return str(group[0]), str(group[1])
 
 
+def _why_none(target: str, around: LocusBases, shortest: int) -> str:
+    """Say why no pair at all cuts in a target."""
+    known = around.codes[around.codes < 4]
+    n = len(around.codes)
+    if n < shortest:
+        why = f"with what lies around it, it has {n} bp, and the shortest pair needs {shortest}; allow shorter arrays"
+    elif not len(known):
+        why = "all its bases are N: the assembly does not know them"
+    elif not (known == 3).any() or not (known == 0).any():
+        why = f"there is no T on its {'upper' if (known == 0).any() else 'lower'} strand, and both halves need a T before them"
+    else:
+        why = (
+            "both halves need a T before them, and no N in them; allow longer or shorter arrays and spacers, or a larger "
+            "region"
+        )
+    return f"No pair of TALENs cuts in {target!r}: {why}."
+
+
 def _allowed(
     table: pd.DataFrame, target: str, chrom: str, variants: pd.DataFrame | None, guidelines: str | None
 ) -> pd.DataFrame:
@@ -258,8 +280,8 @@ def _allowed(
         left.append(f"{len(table)} of them by the guidelines {guidelines!r}")
     if table.empty:
         msg = (
-            f"No pair of TALENs cuts in {target!r}: {', '.join(left)}. Both halves need a T before them (and no N); allow "
-            "longer or shorter arrays and spacers, a larger region, or fewer rules."
+            f"No pair of TALENs cuts in {target!r}: {', '.join(left)}. Allow longer or shorter arrays and spacers, a larger "
+            "region, or fewer rules."
         )
         raise ValueError(msg)
     return table.reset_index(drop=True)

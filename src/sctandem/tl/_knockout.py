@@ -214,7 +214,7 @@ def _names(given: str | Sequence[str], known: pd.Index, what: str) -> list[str]:
         raise ValueError(msg)
     absent = [name for name in names if name not in known]
     if absent:
-        msg = f"{what} names {absent[0]!r}, which mdata does not have{close_names(absent[0], list(known))}"
+        msg = f"{what} names {absent[0]!r}, which is none of those of mdata{close_names(absent[0], list(known))}"
         raise KeyError(msg)
     return list(dict.fromkeys(names))
 

@@ -4,17 +4,21 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from anndata import AnnData
 from mudata import MuData
+from scipy import sparse
 
-from sctandem._checks import check_key, check_modalities, check_target, working_copy
-from sctandem._keys import MODALITIES
-from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem._blocks import as_csr
+from sctandem._checks import check_key, check_layer, check_modalities, check_target, working_copy
+from sctandem._chromatin_keys import MotifKeys
+from sctandem._compat import new_mudata
+from sctandem._keys import MODALITIES, GeneWindowKeys, LinkKeys
+from sctandem._regulation_keys import ChipexoKeys, RegulatoryGraphKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
-    from anndata import AnnData
 
     from sctandem._random import RNG
 
@@ -97,7 +101,7 @@ def regulatory_graph(
 
     Notes
     -----
-    *With a prior* only pairs that it joins are scored. A graph network (``RegulatoryGraph`` in ``model/_regulatory_graph.py``) learns to predict the expression of genes in
+    *With a prior* only pairs that it joins are scored. A graph network (:class:`sctandem.model.RegulatoryGraph`) learns to predict the expression of genes in
     groups of alike cells from the expression of their factors, the openness of all sites of a factor, and that of the sites near
     the gene. The weight of an edge is what it contributes to the prediction, times the nearness of its sites weighted by how they go with the
     expression of the gene, times how the gene goes with the openness of all sites of the factor.
@@ -125,7 +129,8 @@ def regulatory_graph(
     >>> mdata["rna"].uns["regulatory_graph"]["table"].columns.tolist()[:4]
     ['tf', 'target', 'site', 'weight']
     """
-    from sctandem.model._regulatory_graph import RegulatoryGraph
+    from sctandem.model import RegulatoryGraph
+    from sctandem.model._regulatory_data import parts_of
 
     check_target(data, key_added, copy=copy)
     keys = RegulatoryGraphKeys(key_added)
@@ -134,7 +139,9 @@ def regulatory_graph(
         roles = {role: value for role, value in (modalities or {}).items() if role == MODALITIES[0]}
         name = check_modalities(data, roles, required=MODALITIES[:1])[MODALITIES[0]]
     groups = None if groupby is None else _groups(data, name, groupby)
-    model = RegulatoryGraph(data, tfs, prior=prior, layer=layer, n_states=n_states, modalities=modalities, rng=rng)
+    bare = _bare(*parts_of(data, modalities), layer, uns=data.uns if isinstance(data, MuData) else None)
+    (RegulatoryGraph.setup_mudata if isinstance(bare, MuData) else RegulatoryGraph.setup_anndata)(bare)
+    model = RegulatoryGraph(bare, tfs, prior=prior, n_states=n_states, rng=rng)
     model.train()
     table = model.get_edges(groups)
     skill = model.get_skill()
@@ -159,6 +166,24 @@ def regulatory_graph(
     target.uns[keys.key] = result
     (target if name is None else target.mod[name]).obsm[keys.activities] = activity
     return target if copy else None
+
+
+def _bare(rna: AnnData, atac: AnnData | None, layer: str | None, *, uns: Mapping[str, Any] | None) -> AnnData | MuData:
+    """Return what is read in an object of its own, under the usual names: setting up a model leaves marks."""
+    values = check_layer(rna, layer, "adata" if uns is None else "the expression")
+    expression = AnnData(sparse.csr_matrix(as_csr(values)), obs=rna.obs[[]], var=rna.var[[]])
+    if uns is None:
+        return expression
+    parts = {MODALITIES[0]: expression}
+    if atac is not None:
+        sites = AnnData(sparse.csr_matrix(as_csr(atac.X)), obs=atac.obs[[]], var=atac.var[[]])
+        for key in (MotifKeys().key, ChipexoKeys().key):
+            sites.varm.update({key: atac.varm[key]} if key in atac.varm else {})
+            sites.uns.update({key: atac.uns[key]} if key in atac.uns else {})
+        parts[MODALITIES[1]] = sites
+    bare = new_mudata(parts)
+    bare.uns.update({key: uns[key] for key in (GeneWindowKeys().key, LinkKeys().key) if key in uns})
+    return bare
 
 
 def _groups(data: AnnData | MuData, name: str | None, groupby: str) -> pd.Series:

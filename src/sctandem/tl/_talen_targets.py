@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ LONGEST: Final = 1_000_000
 
 def find_loci(targets: str | Sequence[str], peaks: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame:
     """Find where the targets lie: ``chrom``, ``start``, ``end``, with chromosomes named as in the peaks where that is clear."""
-    names = [targets] if isinstance(targets, str) else list(targets)
+    names = [targets] if isinstance(targets, str) else list(targets) if isinstance(targets, Iterable) else []
     if not names or not all(isinstance(name, str) for name in names):
         msg = f"targets must be names of peaks or genes, or regions such as 'chr2:1000-1500', got {targets!r:.80}"
         raise ValueError(msg)
@@ -42,7 +43,7 @@ def find_loci(targets: str | Sequence[str], peaks: pd.DataFrame, genes: pd.DataF
         else:
             known = [*peaks.index[:1000], *([] if starts is None else starts.index)]
             lacking = " There is no annotation of genes: give genes=<a BED or GTF file>." if starts is None else ""
-            msg = f"The target {name!r} is no peak, no region like 'chr2:1000-1500' and no gene{close_names(name, known)}{lacking}"
+            msg = f"The target {name!r} is no peak, no region like 'chr2:1000-1500' and no gene among those known{close_names(name, known)}{lacking}"
             raise ValueError(msg)
         if not 0 <= rows[name][1] < rows[name][2] <= rows[name][1] + LONGEST:
             msg = f"The target {name!r} is no region: it must end after its start, and have at most {LONGEST} bp."

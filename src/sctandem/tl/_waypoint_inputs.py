@@ -10,12 +10,15 @@ import pandas as pd
 
 from sctandem._blocks import as_dense
 from sctandem._checks import check_key, check_layer, check_n_cells, check_type, listed
+from sctandem._regulation_keys import RegulatoryGraphKeys
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 #: Fewest cells from which a manifold is learned.
 FEWEST = 20
+#: Slots of the regulatory graph.
+GRAPH = RegulatoryGraphKeys()
 
 
 def representation(adata: AnnData, use_rep: str) -> np.ndarray:
@@ -115,16 +118,60 @@ def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | 
 
 
 def predicted_change(adata: AnnData, change: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return expression and what it is predicted to change by, cells x genes; genes without a prediction (NaN) are left out."""
+    """Return expression and what it is predicted to change by, cells x genes; genes without a prediction (NaN) are left out.
+
+    `change` is a layer, a regulatory graph in `uns`, or that graph itself; `None` predicts nothing.
+    """
     if change is None:
         return None
-    check_type(change, str, "change", hint="It names a layer.")
-    ahead = as_dense(check_layer(adata, change, "adata")).astype(np.float64)
+    if isinstance(change, Mapping):
+        return _of_graph(adata, change, "change")
+    check_type(change, str, "change", hint="It names a layer or a regulatory graph in uns, or is that graph.")
+    if change in adata.layers:
+        return _moving(as_dense(adata.X), as_dense(check_layer(adata, change, "adata")), f"adata.layers[{change!r}]")
+    if change in adata.uns:
+        return _of_graph(adata, adata.uns[change], f"adata.uns[{change!r}]")
+    msg = (
+        f"neither adata.layers nor adata.uns has {change!r}; layers are {listed(adata.layers)}. `td.tl.regulatory_graph` writes "
+        f"'{GRAPH.key}' to uns; that of a MuData is given as change=mdata.uns['{GRAPH.key}']."
+    )
+    raise KeyError(msg)
+
+
+def graph_activity(adata: AnnData, change: Any) -> str | None:
+    """Return the key in `obsm` of the activities that belong to a regulatory graph given as `change`, if they are there."""
+    if change is None or (isinstance(change, str) and change in adata.layers):
+        return None
+    key = (RegulatoryGraphKeys(change) if isinstance(change, str) else GRAPH).activities
+    return key if key in adata.obsm else None
+
+
+def _of_graph(adata: AnnData, graph: Any, slot: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a regulatory graph measured and where it draws that, cells x genes, from its states."""
+    from sctandem.kernels._waypoint_change import pull
+
+    found = graph.get(GRAPH.expression) if isinstance(graph, Mapping) else None
+    needed = (GRAPH.measured, GRAPH.predicted, GRAPH.state)
+    if not isinstance(found, Mapping) or not set(needed) <= set(found):
+        msg = f"{slot} is no regulatory graph: it has no measured and predicted expression, as `td.tl.regulatory_graph` writes."
+        raise ValueError(msg)
+    measured, predicted = (np.asarray(found[name], dtype=np.float64) for name in needed[:2])
+    state = np.asarray(found[GRAPH.state])
+    if len(state) != adata.n_obs:
+        msg = f"{slot} is of {len(state)} cells, adata has {adata.n_obs}; run `td.tl.regulatory_graph` on these cells."
+        raise ValueError(msg)
+    now, ahead = _moving(measured, pull(measured, predicted), slot)
+    return now[state], ahead[state]
+
+
+def _moving(now: np.ndarray, ahead: np.ndarray, slot: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return both in double precision, for the genes with a prediction."""
+    ahead = ahead.astype(np.float64)
     known = np.isfinite(ahead).all(axis=0)
     if not known.any() or not ahead[:, known].any():
-        msg = f"adata.layers[{change!r}] predicts no change at all: all genes are 0, or NaN in some cell."
+        msg = f"{slot} predicts no change at all: all genes are 0, or NaN in some cell."
         raise ValueError(msg)
-    now = as_dense(adata.X).astype(np.float64)[:, known]
+    now = now.astype(np.float64)[:, known]
     if not np.isfinite(now).all():
         msg = "adata.X has NaN or infinite values."
         raise ValueError(msg)

@@ -26,12 +26,12 @@ JOIN = " | "
 
 @dataclass(frozen=True, slots=True)
 class Manifold:
-    """Cells of the waypoints, the walk and commute times between them, how far cells are away from the root; `root` and `tips` are positions among the waypoints."""
+    """Cells of the waypoints, the walk and commute times between them, the part of its way that each cell has gone (when no ends are known); `root` and `tips` are positions among the waypoints."""
 
     cells: np.ndarray
     walk: WaypointWalk
     commute: np.ndarray
-    away: np.ndarray
+    gone: np.ndarray
     root: int
     tips: list[int]
     lengths: np.ndarray

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,15 @@ import pandas as pd
 from sctandem._checks import check_adata, check_number, check_target, check_unique, working_copy
 from sctandem._random import draw_seed
 from sctandem._regulation_keys import WaypointKeys
-from sctandem.tl._waypoint_inputs import activities, find_cells, predicted_change, representation, terminal_names
+from sctandem.tl._waypoint_inputs import (
+    GRAPH,
+    activities,
+    find_cells,
+    graph_activity,
+    predicted_change,
+    representation,
+    terminal_names,
+)
 from sctandem.tl._waypoint_tables import Manifold, edge_table, tables_of
 
 if TYPE_CHECKING:
@@ -20,8 +29,13 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
     from sctandem.kernels._waypoints import Diffusion
 
-#: Neighbours of a cell, and of a waypoint.
+logger = logging.getLogger(__name__)
+
+#: Neighbours of a cell; of a waypoint this part of the waypoints, and so many at least.
 N_NEIGHBORS = 30
+SHARE, FEWEST = 1 / 8, 10
+#: Cells whose distances from all waypoints are held at a time.
+BLOCK = 10_000
 #: How much the predicted change directs the edges.
 STRENGTH = 2.0
 
@@ -34,7 +48,7 @@ def waypoints(
     use_rep: str = "X_pca",
     n_waypoints: int = 500,
     activity: str | Sequence[str] | None = None,
-    change: str | None = None,
+    change: str | Mapping[str, Any] | None = None,
     key_added: str = "waypoints",
     rng: RNG = None,
     copy: bool = False,
@@ -58,10 +72,11 @@ def waypoints(
         Waypoints, at most, at least 20. Time grows with the cube.
     activity
         Tests which factors part lineages at branch points: key of ``obsm``, such as ``"tf_activity"``, or a list of genes whose
-        expression in ``X`` is taken.
+        expression in ``X`` is taken. By default the activities that came with a regulatory graph given as `change`.
     change
-        Layer with the predicted change of each gene's expression in ``X`` (predicted minus measured, or a velocity), which
-        directs the edges between waypoints together with pseudotime. NaN leaves a gene out.
+        Predicted change of expression, which directs the edges between waypoints together with pseudotime: ``"regulatory_graph"``, what
+        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; of the same cells in the
+        same order), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
     key_added
         Name of the result.
     rng
@@ -76,7 +91,7 @@ def waypoints(
     `adata.obs["<key_added>_pseudotime"]` : :class:`pandas.Series` (dtype ``float64``)
         From 0 at the root to 1. With `terminal`, the probability that a random walk comes to a terminal cell before it comes to the
         root, averaged over lineages by their probabilities: 1 at every terminal cell. Without, the
-        diffusion distance from the root, divided by the longest.
+        way from the root, divided by itself and the way that is still ahead.
     `adata.obs["<key_added>_branch"]` : :class:`pandas.Series` (dtype ``category``)
         Lineages that are open to the cell, joined by ``" | "``.
     `adata.obs["<key_added>_entropy"]` : :class:`pandas.Series` (dtype ``float64``)
@@ -96,7 +111,8 @@ def waypoints(
         With `activity`: ``branch``, ``tf``, ``effect`` (activity on the left minus on the right, at the same pseudotime), ``correlation``,
         ``n_waypoints``, ``p_value``, ``fdr``, by rising p-value within the branch; else empty.
     `adata.uns[key_added]["params"]` : :class:`dict`
-        What the result was made with.
+        What the result was made with; with `change` also ``agreement``, how far it agrees with pseudotime: 1 where it never leads back along an
+        edge, 0 where it says nothing, below 0 where it leads to the root.
 
     Raises
     ------
@@ -110,14 +126,18 @@ def waypoints(
 
     Notes
     -----
-    A diffusion map of the graph of 30 nearest neighbours gives coordinates in which waypoints are drawn by max-min distance (as in
-    Palantir). Waypoints form a random walk. Lineage probabilities are those of absorption at the terminal cells for walks that do not
-    come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 1 % of the waypoints. With `change`, an edge is
-    first multiplied by :math:`e^{2\cos}` of the change and the difference in expression; where the
-    predicted change is mostly noise, so are the probabilities.
+    A diffusion map of the graph of 30 nearest neighbours gives coordinates, components weighted by :math:`(\lambda / (1 - \lambda))^{3/4}`, in which
+    waypoints are drawn by max-min distance (as in Palantir). Waypoints, each with an eighth of the others, form a random walk. Lineage probabilities are those of absorption at the
+    terminal cells for walks that do not come back to the root: edges are thereby directed away from it (Doob's transform). Each end has 2 % of the waypoints.
 
-    The diffusion distance of pseudotime weights components by :math:`(\lambda / (1 - \lambda))^{3/4}`, between commute times (1/2) and
-    diffusion pseudotime (1). Commute times add up along a tree. Terminal cells are found as its tips: that farthest from the root, then again and again the
+    *Change.* An edge is multiplied by :math:`e^{2 a \cos}` of the change and the difference in expression, with :math:`a` the agreement of the change with
+    pseudotime, or 0 below that: a change that says nothing directs nothing. That of a regulatory graph is
+    predicted less measured expression of its states without what is linear in the measured (regression to the mean). It has a direction where expression lags behind its regulators;
+    where each cell is in balance there is none.
+
+    *Pseudotime* without terminal cells rests on commute times, which add up along a tree. Ahead of a cell are the waypoints farther from the root (the mean of the 2 % farthest); one
+    to which the way leads past the cell at a distance counts e times less for each 0.3 of the longest way. Ends of short and long lineages are thereby late
+    alike. Terminal cells are found as tips of the tree: that farthest from the root, then again and again the
     point farthest from the tree spanned so far, while it adds at least 15 % of the longest branch. Of a short lineage, or one that few
     cells enter, the tip is missed; outliers are taken for tips. Each tip that is wrong takes part of the probabilities.
 
@@ -159,24 +179,22 @@ def waypoints(
     named = terminal_names(terminal)
     starts = find_cells(adata, root, "root")
     ends = {name: find_cells(adata, what, "terminal") for name, what in (named or {}).items()}
-    factors, moved = activities(adata, activity), predicted_change(adata, change)
+    moved = predicted_change(adata, change)
+    activity = graph_activity(adata, change) if activity is None else activity
+    factors = activities(adata, activity)
     seed = draw_seed(rng)
     # imported here: nothing else of the package needs it
     from sctandem.kernels._lineages import conditioned, end_regions, lineage_probabilities, progress
-    from sctandem.kernels._waypoints import directed, waypoint_means
 
     found = _manifold(adata, points, starts, ends, n_waypoints=int(n_waypoints), seed=seed)
-    affinity, mixture = found.walk.affinity, found.walk.mixture
-    if moved is not None:
-        now, ahead_of_now = (waypoint_means(mixture, values) for values in moved)
-        affinity = directed(affinity, now, ahead_of_now, STRENGTH)
+    affinity, agreed = (found.walk.affinity, None) if moved is None else _directed(found, *moved)
     region = end_regions(found.commute, [found.root, *found.tips])
     fates, ahead = lineage_probabilities(affinity, region)
     if named:
         time = progress(found.walk.affinity, region, fates)
-        when = np.clip(mixture @ time, 0, 1)
+        when = np.clip(found.walk.mixture @ time, 0, 1)
     else:
-        when = found.away / found.away.max()
+        when = found.gone
         time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
     keys = WaypointKeys(key_added)
@@ -199,7 +217,8 @@ def waypoints(
         "seed": seed,
     }
     params |= {"activity": activity if isinstance(activity, str) else list(activity)} if activity is not None else {}
-    params |= {"change": change} if change is not None else {}
+    if agreed is not None:
+        params |= {"change": change if isinstance(change, str) else GRAPH.key, "agreement": agreed}
     result = working_copy(adata, copy=copy)
     result.obs[keys.pseudotime], result.obs[keys.entropy] = per_cell.time, per_cell.entropy
     result.obs[keys.segment] = per_cell.segment
@@ -242,8 +261,33 @@ def _manifold(
     else:
         found, lengths = find_terminals(commute, start)
         lengths = lengths / lengths[0]
-    away = np.linalg.norm(diffusion.time - diffusion.time[root], axis=1)
-    return Manifold(cells, waypoint_walk(diffusion.walk, cells, N_NEIGHBORS), commute, away, start, found, lengths)
+    walk = waypoint_walk(diffusion.walk, cells, max(round(SHARE * len(cells)), FEWEST))
+    return Manifold(cells, walk, commute, _gone(diffusion.tree, cells, root), start, found, lengths)
+
+
+def _directed(found: Manifold, now: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, float]:
+    """Direct the edges by a predicted change, the more the better it agrees with pseudotime; return how well it does, too."""
+    from sctandem.kernels._waypoint_change import agreement, cosines, directed
+    from sctandem.kernels._waypoints import waypoint_means
+
+    affinity = found.walk.affinity
+    cosine = cosines(*(waypoint_means(found.walk.mixture, values) for values in (now, ahead)))
+    agreed = agreement(affinity, cosine, found.gone[found.cells])
+    logger.info("the predicted change agrees with pseudotime by %.2f (1 everywhere, 0 not at all)", agreed)
+    return directed(affinity, cosine, STRENGTH * max(agreed, 0)), agreed
+
+
+def _gone(tree: np.ndarray, waypoints: np.ndarray, root: int) -> np.ndarray:
+    """Give for each cell the part of its way that it has gone."""
+    from sctandem.kernels._lineages import share_of_the_way
+    from sctandem.kernels._waypoints import commute_times
+
+    points, origin = tree[waypoints], tree[[root]]
+    from_root = commute_times(origin, points)[0]
+    blocks = (tree[start : start + BLOCK] for start in range(0, len(tree), BLOCK))
+    return np.concatenate(
+        [share_of_the_way(commute_times(b, origin)[:, 0], commute_times(b, points), from_root) for b in blocks]
+    )
 
 
 def _middle(diffusion: Diffusion, cells: np.ndarray) -> int:

@@ -1,0 +1,133 @@
+"""Train the network of `model.RegulatoryGraph` on all pairs and states at once, and read what it has learned."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sctandem._progress import wants_progress
+from sctandem.module._regulatory_graph import Edge, GraphInputs, GraphResult, RegulatoryGraphModule, both_ways
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+LEARNING_RATE, WEIGHT_DECAY = 3e-3, 1e-4
+
+
+class _Tensors:
+    """The inputs on a device, and the expression that weights of the pairs predict."""
+
+    def __init__(self, inputs: GraphInputs, device: torch.device) -> None:
+        def move(values: np.ndarray) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(values), device=device)
+
+        self.nodes = {kind: move(values) for kind, values in inputs.nodes.items()}
+        self.edges: dict[Edge, tuple[Tensor, Tensor]] = {}
+        for ends, (index, weight) in inputs.edges.items():
+            there, back = both_ways(ends)
+            ahead, strength = move(index), move(weight)
+            self.edges[there], self.edges[back] = (ahead, strength), (ahead.flip(0), strength)
+        self.pairs, self.evidence = move(inputs.pairs), move(inputs.evidence)
+        self.shared, self.paths = move(inputs.shared), None if inputs.paths is None else move(inputs.paths)
+        self.expression = move(inputs.expression.T)
+        n_genes = len(self.expression)
+        self.share = torch.bincount(self.pairs[1], minlength=n_genes).clamp(min=1).sqrt()[:, None]
+
+    def weights(self, module: RegulatoryGraphModule) -> Tensor:
+        """Return the weight of each channel of each pair."""
+        return module(self.nodes, self.edges, self.pairs, self.evidence)
+
+    def predict(self, weights: Tensor, states: Tensor) -> Tensor:
+        """Return the expression of genes in some states, genes x states."""
+        n_genes, n_tfs = len(self.expression), self.shared.shape[1]
+        told = weights.new_zeros(n_genes, len(states))
+        for channel, signal in enumerate(self.shared):  # a product of matrices in place of a sum over pairs
+            matrix = weights.new_zeros(n_genes, n_tfs).index_put((self.pairs[1], self.pairs[0]), weights[:, channel])
+            told = told + matrix @ signal[:, states]
+        if self.paths is not None:
+            told = told.index_add(0, self.pairs[1], weights[:, -1:] * self.paths[:, states])
+        return told / self.share
+
+
+def fit_graph(
+    module: RegulatoryGraphModule, inputs: GraphInputs, *, n_epochs: int, progress: bool | None = None
+) -> list[float]:
+    """Learn the weights of all pairs from the training states.
+
+    Parameters
+    ----------
+    module
+        The network, on its device.
+    inputs
+        Nodes, edges, pairs and what they are to predict.
+    n_epochs
+        Steps of Adam on all training states at once.
+    progress
+        Whether to show a bar; `None` for in a terminal or notebook.
+
+    Returns
+    -------
+    Mean squared error of each epoch. After an interruption these are fewer, and the module is as far as it came.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is no longer finite.
+    """
+    tensors = _Tensors(inputs, next(module.parameters()).device)
+    chosen = torch.as_tensor(np.flatnonzero(inputs.training), device=tensors.pairs.device)
+    wanted = tensors.expression[:, chosen]
+    steps = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    losses: list[float] = []
+    module.train()
+    try:
+        with tqdm(range(n_epochs), desc="Training", unit="epoch", disable=not wants_progress(progress)) as bar:
+            for epoch in bar:
+                loss = module.loss(tensors.predict(tensors.weights(module), chosen), wanted)
+                steps.zero_grad()
+                loss.backward()
+                steps.step()
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    msg = f"the loss became {losses[-1]} in epoch {epoch + 1}; are there values of extreme size?"
+                    raise FloatingPointError(msg)
+                bar.set_postfix(loss=f"{losses[-1]:.3f}")
+    except KeyboardInterrupt:
+        if not losses:
+            raise
+        logger.warning(
+            "Training was interrupted after %d of %d epochs; the model is as it was then.", len(losses), n_epochs
+        )
+    finally:
+        module.eval()
+    return losses
+
+
+@torch.no_grad()
+def read_graph(module: RegulatoryGraphModule, inputs: GraphInputs) -> GraphResult:
+    """Return the weights of the pairs, and the expression that they predict.
+
+    Parameters
+    ----------
+    module
+        The network.
+    inputs
+        As in training.
+
+    Returns
+    -------
+    Both, for all states.
+    """
+    tensors = _Tensors(inputs, next(module.parameters()).device)
+    weights = tensors.weights(module)
+    everywhere = torch.arange(len(inputs.expression), device=weights.device)
+    predicted = tensors.predict(weights, everywhere)
+    weights = weights / tensors.share[tensors.pairs[1]]
+    return GraphResult(weights.cpu().numpy(), predicted.T.cpu().numpy().copy())

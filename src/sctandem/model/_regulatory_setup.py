@@ -1,0 +1,136 @@
+"""How `model.RegulatoryGraph` takes its data: what is registered, and under which names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scvi import REGISTRY_KEYS
+from scvi.data import fields
+
+from sctandem._checks import check_adata, check_layer, check_modalities, check_same_cells, check_slot_names
+from sctandem._compat import ModelLayout
+from sctandem._keys import MODALITIES
+from sctandem.model._tape_data import ATAC_KEY
+from sctandem.model.base._manager import ModelManager, forget_copied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anndata import AnnData
+    from mudata import MuData
+
+
+class RegulatoryGraphSetupMixin:
+    """Set-up methods of :class:`~sctandem.model.RegulatoryGraph`."""
+
+    adata_manager: ModelManager
+    _get_setup_method_args: ClassVar[Callable[..., dict[str, Any]]]
+
+    @property
+    def _setup_args(self) -> dict[str, Any]:
+        return self.adata_manager.registry[ModelLayout().setup_args]
+
+    @property
+    def layer(self) -> str | None:
+        """Layer of the expression; `None` for `X`."""
+        return self._setup_args["layer"]
+
+    @property
+    def modalities(self) -> dict[str, str] | None:
+        """Names of the modalities by role, as given to `setup_mudata`."""
+        return self._setup_args.get("modalities")
+
+    @classmethod
+    def setup_anndata(
+        cls, adata: AnnData, *, layer: str | None = None, source_registry: dict[str, Any] | None = None
+    ) -> None:
+        """Register expression alone.
+
+        Parameters
+        ----------
+        adata
+            Holds expression as counts or log-normalised.
+        layer
+            Layer of the expression; `None` for `X`.
+        source_registry
+            Registry of a saved model; `load` passes it.
+
+        Returns
+        -------
+        None. `adata.uns` gets the identifiers of scvi-tools.
+
+        Raises
+        ------
+        KeyError
+            When the layer is not there.
+        TypeError
+            When `adata` is not an AnnData, or a name not text.
+        """
+        check_slot_names({"layer": layer})
+        check_adata(adata)
+        check_layer(adata, layer, "adata")
+        setup_method_args = cls._get_setup_method_args(cls=cls, adata=adata, layer=layer)
+        field = fields.LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False)
+        _register(cls, adata, [field], setup_method_args, source_registry)
+
+    @classmethod
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        *,
+        layer: str | None = None,
+        modalities: Mapping[str, str] | None = None,
+        source_registry: dict[str, Any] | None = None,
+    ) -> None:
+        """Register expression, and accessibility where there is any.
+
+        Parameters
+        ----------
+        mdata
+            Holds expression as counts or log-normalised, and counts of peaks of the same cells.
+        layer
+            Layer of the expression; `None` for `X`.
+        modalities
+            From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so.
+        source_registry
+            Registry of a saved model; `load` passes it.
+
+        Returns
+        -------
+        None. `mdata.uns` gets the identifiers of scvi-tools.
+
+        Raises
+        ------
+        KeyError
+            When a modality or the layer is not there.
+        TypeError
+            When `mdata` is not a MuData, or a name not text.
+        ValueError
+            When the modalities have different cells.
+        """
+        check_slot_names({"layer": layer})
+        both = set(MODALITIES) <= set(getattr(mdata, "mod", ())) or modalities is not None
+        named = check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
+        check_same_cells(mdata, list(named.values()))
+        check_layer(mdata.mod[named[MODALITIES[0]]], layer, f"mdata[{named[MODALITIES[0]]!r}]")
+        setup_method_args = cls._get_setup_method_args(
+            cls=cls, mdata=mdata, layer=layer, modalities=dict(modalities) if modalities else None
+        )
+        registered = [
+            fields.MuDataLayerField(
+                key, where, mod_key=named[role], mod_required=True, is_count_data=False, correct_data_format=False
+            )
+            for key, where, role in ((REGISTRY_KEYS.X_KEY, layer, MODALITIES[0]), (ATAC_KEY, None, MODALITIES[1]))
+            if role in named
+        ]
+        _register(cls, mdata, registered, setup_method_args, source_registry)
+
+
+def _register(
+    cls: Any, data: AnnData | MuData, registered: list[Any], arguments: dict[str, Any], saved: dict[str, Any] | None
+) -> None:
+    """Register the fields with a manager of the class."""
+    forget_copied(data, cls._setup_adata_manager_store)
+    manager = ModelManager(fields=registered, setup_method_args=arguments)
+    manager.register_fields(data, saved)
+    cls.register_manager(manager)
