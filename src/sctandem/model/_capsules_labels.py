@@ -192,7 +192,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         values = label_probabilities(lengths, logits, tuple(of_new))
         trained = self._trained_on(adata, indices)
         values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
-        values *= np.exp(self.calibration_["label_shift"])
+        values *= np.exp(self.calibration_.get("label_shift", 0.0))  # files of before have none
         values /= values.sum(axis=1, keepdims=True)
         cells = self._names(adata, indices)
         if soft:
