@@ -9,6 +9,7 @@ import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist, squareform
 
+from sctandem.kernels._annealing_evidence import separation
 from sctandem.kernels._annealing_fit import LEAST_EVIDENCE
 from sctandem.kernels._annealing_tree import merge_by_evidence
 from sctandem.kernels._cluster_distances import kullback_leibler, mahalanobis, mann_whitney, whitening
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Clusters that kinds are united from, at most, and points that each shows.
 _MOST_KINDS, _SHOWN = 80, 1000
+#: Near kinds that a small one has to be parted from, and how many times its points are looked at on the near side of each.
+_RIVALS, _NEAR_SIDE = 3, 300
 
 Distance = Literal["mahalanobis", "mann_whitney", "kullback_leibler"]
 
@@ -138,7 +141,7 @@ def find_kinds(
     Notes
     -----
     The tree of the micro-clusters is cut into up to 80 clusters, of which the two are united, again and again, between which the density shows no valley of a tenth at 95 %
-    confidence (see :func:`sctandem.tl.anneal`). The periphery of a large cloud, which is the highest branch of any tree, is so given back to it.
+    confidence (see :func:`sctandem.tl.anneal`). The periphery of a large cloud, which is the highest branch of any tree, is so given back to it. Of large clusters 1,000 points stand for all at first; what is found beside them has to be parted from all their points.
     """
     if codes.max() < 1:
         return codes
@@ -146,9 +149,36 @@ def find_kinds(
     fine = _condense(merges, np.bincount(codes), [_MOST_KINDS], min_points=min_points).levels[0][codes]
     members = [np.flatnonzero(fine == i) for i in range(int(fine.max()) + 1)]
     shown = np.concatenate([rng.choice(cells, min(len(cells), _SHOWN), replace=False) for cells in members])
-    white = (points[shown] @ whitening(points, fine)).astype(np.float32)
-    united = merge_by_evidence(white, fine[shown], least=LEAST_EVIDENCE)[fine]
-    return _ranks(np.bincount(united))[united]
+    to_white = whitening(points, fine)
+    united = merge_by_evidence((points[shown] @ to_white).astype(np.float32), fine[shown], least=LEAST_EVIDENCE)[fine]
+    kinds = _given_back(points, united, to_white)
+    kinds = np.unique(kinds, return_inverse=True)[1]
+    return _ranks(np.bincount(kinds))[kinds]
+
+
+def _given_back(
+    points: NDArray[np.floating], kinds: NDArray[np.intp], to_white: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Give small kinds back that no valley parts from the near side of a large one, with all its points: beside a thinned cloud its outskirts look dense."""
+    kinds, size = kinds.copy(), np.bincount(kinds)
+    means = group_means(points, kinds) @ to_white
+    for small in np.argsort(size, kind="stable"):
+        if size[small] >= _SHOWN:
+            break
+        own = points[kinds == small]
+        distance = ((means - means[small]) ** 2).sum(1)
+        distance[size <= size[small]] = np.inf
+        for rival in np.argsort(distance)[:_RIVALS]:
+            if not np.isfinite(distance[rival]) or size[rival] <= _SHOWN:
+                continue  # all of it was looked at
+            axis = means[rival] - means[small]
+            others = points[kinds == rival]
+            near = np.argsort(others @ (to_white @ axis))[: _NEAR_SIDE * len(own)]  # the tail is lost among too many
+            both = (np.concatenate([others[near], own]) @ to_white).astype(np.float32)
+            if separation(both, np.arange(len(both)) >= len(both) - len(own)).sure < LEAST_EVIDENCE:
+                kinds[kinds == small] = rival
+                break
+    return kinds
 
 
 def _condense(
