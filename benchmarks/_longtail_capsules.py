@@ -14,7 +14,7 @@ __all__ = ["CAPTION", "SEEDS", "TITLE", "data", "measure", "table", "targets"]
 
 TITLE = "Labels from a long tail: CapsuleNet"
 CAPTION = "As for regression and network, of which the first draws are taken; CapsuleNet at its defaults."
-SEEDS = (0, 1)
+SEEDS = (0,)
 
 
 def data() -> list[Path]:
