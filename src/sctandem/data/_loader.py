@@ -13,7 +13,9 @@ from scipy import sparse
 from sctandem._blocks import as_csr
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
+from sctandem.data._weights import systematic_draw
 from sctandem.nn._sparse import scipy_to_csr
+from sctandem.nn._weighted_mean import WEIGHT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sctandem._random import RNG
+    from sctandem.data._weights import WeightUse
 
 _MATRIX_SLOTS = ("X", "layers")
 
@@ -127,6 +130,8 @@ class CountLoader:
         self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
         self.load_sparse_tensor = load_sparse_tensor
         self._generator = torch_generator(int(torch.empty((), dtype=torch.int64).random_()) if rng is None else rng)
+        self._draw_weights: np.ndarray | None = None
+        self._offsets = np.random.default_rng(self._generator.initial_seed())
         self._matrices: dict[str, Any] = {}
         self._tables: dict[str, Tensor] = {}
         for key in _keys(adata_manager, data_and_attributes):
@@ -157,12 +162,41 @@ class CountLoader:
             raise ValueError(msg)
         return indices
 
+    def weigh(self, weights: ArrayLike, use: WeightUse = "sampler") -> None:
+        """Let cells count by weights from here on.
+
+        Parameters
+        ----------
+        weights
+            Weight of each cell of the object, 0 or more; those of the cells to visit are scaled to mean 1.
+        use
+            `"sampler"` draws cells in proportion to them, as many in an epoch as there are to visit. `"loss"` visits each once, and puts
+            its weight into the batch, as `sample_weight` (cells x 1). `"unbiased"` draws in proportion, and puts 1 / weight there:
+            means over an epoch of what is multiplied by that have the expectation of means over the cells.
+
+        Raises
+        ------
+        ValueError
+            When there is not one weight a cell, or all cells to visit have a weight of 0.
+        """
+        values = np.asarray(weights, dtype=np.float64).ravel()
+        if len(values) != self.n_obs or not values[self.indices].any():
+            msg = f"weights has {len(values)} values, {np.count_nonzero(values)} above 0; the object has {self.n_obs} cells."
+            raise ValueError(msg)
+        values = values / values[self.indices].mean()
+        self._draw_weights = None if use == "loss" else values[self.indices]
+        if use != "sampler":
+            shown = values if use == "loss" else np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+            self._tables[WEIGHT_KEY] = torch.from_numpy(shown.astype(np.float32)[:, None])
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self.indices
+        if self.shuffle and self._draw_weights is not None:
+            order = order[systematic_draw(self._draw_weights, self._offsets.random())]
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
         n_batches = len(self)

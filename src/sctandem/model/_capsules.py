@@ -40,6 +40,7 @@ from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
+from sctandem.model.base._weights import read_weights
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
@@ -218,6 +219,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         batch_size: int | None = None,
         learning_rate: float | None = None,
         train_size: float | None = None,
+        sample_weight: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -236,6 +238,10 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use.
         train_size
             Part of the cells to train on.
+        sample_weight
+            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules and
+            decoder as `weight_use` of `config` says, not on the number of types. Probabilities of labels are then those of cells that
+            are composed as the weights say, unless `weight_use` is `"unbiased"`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -252,8 +258,10 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, early stopping (the parts have a fixed length), or fewer than 10 training cells.
+            For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, or fewer than 10 training cells.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -266,12 +274,15 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "train_size": train_size,
+            "sample_weight": sample_weight,
         }
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
-        n_cells = round(self.adata.n_obs * config.train_size)
+        weights = read_weights(self.adata, config.sample_weight)
+        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
+        n_cells = round(n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         n_epochs = config.resolve_max_epochs(n_cells)
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
@@ -295,7 +306,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
         with torch_seeded(streams[2]):
-            self._calibrate(streams[2])
+            self._calibrate(streams[2], None if config.weight_use == "unbiased" else weights)
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""

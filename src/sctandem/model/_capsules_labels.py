@@ -44,13 +44,17 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     #: Cells that were trained on and whose labels were not.
     _held_back: np.ndarray
 
-    def _calibrate(self, rng: np.random.Generator) -> None:
-        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not."""
+    def _calibrate(self, rng: np.random.Generator, sample_weight: np.ndarray | None = None) -> None:
+        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
+
+        Probabilities are learned from cells as they are, and then shifted to a composition in which cells count by their weights (Saerens, Latinne
+        & Decaestecker 2002; logit adjustment, Menon 2021); cells of weight 0 are not there.
+        """
         self.calibration_ = self._reproducibility(rng)
         if not self.label_names:
             return
         code = self._label_codes()
-        known = np.flatnonzero(code >= 0)
+        known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
@@ -65,6 +69,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         self.calibration_ |= {
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
+            "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
         }
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
@@ -187,6 +192,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         values = label_probabilities(lengths, logits, tuple(of_new))
         trained = self._trained_on(adata, indices)
         values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
+        values *= np.exp(self.calibration_.get("label_shift", 0.0))  # files of before have none
+        values /= values.sum(axis=1, keepdims=True)
         cells = self._names(adata, indices)
         if soft:
             return pd.DataFrame(values, index=cells, columns=names)
@@ -243,6 +250,14 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             values[inside] *= labelled_share(poses[inside], labelled[inside])
             values = values[self._cells(adata, indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
+
+
+def _label_shift(weights: np.ndarray | None, target: np.ndarray, n_labels: int) -> np.ndarray:
+    """Give the logarithm of the mean weight of the cells with each label, which cells of weight 1 do not shift."""
+    if weights is None:
+        return np.zeros(n_labels)
+    size, total = np.bincount(target, minlength=n_labels), np.bincount(target, weights / weights.mean(), n_labels)
+    return np.log(np.where(size > 0, total / np.maximum(size, 1), 1.0))
 
 
 def _lead(presence: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from sctandem.nn import (
     row_sums,
     squash,
 )
+from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -343,7 +344,7 @@ class CapsuleModule(BaseModuleClass):
             log_library=inference_outputs["library"],
         )
         prior = 0.5 * inference_outputs["pose"].square().sum(-1)
-        loss = reconstruction.mean() + kl_weight * prior.mean()
+        loss = weighted_mean(reconstruction, tensors) + kl_weight * weighted_mean(prior, tensors)
         if CAPSULE_KEY in tensors:
             loss = loss + reconstruction.detach().mean() * self._teach(tensors, inference_outputs)
         return LossOutput(
@@ -355,14 +356,14 @@ class CapsuleModule(BaseModuleClass):
         loss = found["pose"].new_zeros(())
         if self.n_types > 1:
             target = tensors[CAPSULE_KEY].reshape(-1)
-            loss = loss + self.config.margin_weight * margin_loss(found["presence"], target).mean()
+            loss = loss + self.config.margin_weight * weighted_mean(margin_loss(found["presence"], target), tensors)
         if self.labels is not None:
             code = tensors[REGISTRY_KEYS.LABELS_KEY].reshape(-1).long()
             target = torch.where(code < self.n_labels, code, -1)  # the last code is that of cells without a label
-            loss = loss + self.config.margin_weight * margin_loss(found["labels"], target).mean()
+            loss = loss + self.config.margin_weight * weighted_mean(margin_loss(found["labels"], target), tensors)
         if ALIGNED_KEY in tensors:
             distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
-            loss = loss + self.config.aligned_weight * distance.mean()
+            loss = loss + self.config.aligned_weight * weighted_mean(distance, tensors)
         return loss
 
 

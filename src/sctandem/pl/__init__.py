@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sctandem.pl._gene_associations import gene_associations
     from sctandem.pl._gene_function import gene_function
     from sctandem.pl._knockout import knockout
+    from sctandem.pl._long_tail import long_tail
     from sctandem.pl._motif_grammar import motif_grammar
     from sctandem.pl._motif_variability import motif_variability
     from sctandem.pl._peak_gene_links import peak_gene_links
@@ -42,6 +43,7 @@ __getattr__, __dir__, __all__ = attach(
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "knockout": "._knockout",
+        "long_tail": "._long_tail",
         "motif_grammar": "._motif_grammar",
         "motif_variability": "._motif_variability",
         "peak_gene_links": "._peak_gene_links",

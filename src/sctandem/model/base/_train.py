@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
+from sctandem.model.base._weights import read_weights
 from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class TrainMixin:
         learning_rate: float | None = None,
         train_size: float | None = None,
         early_stopping: bool | None = None,
+        sample_weight: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -75,6 +77,9 @@ class TrainMixin:
         early_stopping
             Whether to stop when the validation loss no longer improves, and to return to the best epoch, which is then
             chosen on the validation cells.
+        sample_weight
+            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. What they do says
+            `weight_use` of `config`; what is fitted before the first epoch, and validation, do not know them unless the model says so.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -92,8 +97,10 @@ class TrainMixin:
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, or too few cells to train on.
+            For a setting out of bounds, weights that are none, or too few cells to train on.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -110,11 +117,14 @@ class TrainMixin:
             "learning_rate": learning_rate,
             "train_size": train_size,
             "early_stopping": early_stopping,
+            "sample_weight": sample_weight,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        n_cells = round(self.adata.n_obs * config.train_size)
+        weights = read_weights(self.adata, config.sample_weight)
+        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
+        n_cells = round(n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
@@ -123,6 +133,8 @@ class TrainMixin:
                 train_size=config.train_size,
                 validation_size=config.validation_size,
                 batch_size=config.resolve_batch_size(n_cells),
+                weights=weights,
+                weight_use=config.weight_use,
                 rng=streams[1],
             )
             plan = self._training_plan_cls(self.module, config=config)

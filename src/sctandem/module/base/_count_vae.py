@@ -13,6 +13,7 @@ from torch.distributions import Normal
 
 from sctandem.module.base._count_coders import CountDecoder, CountEncoder, CountVAEConfig
 from sctandem.nn import nb_linear_log_likelihood, row_sums, zinb_log_likelihood
+from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -228,7 +229,7 @@ class CountVAE(BaseModuleClass):
         """
         reconstruction = -self.log_likelihood(tensors[REGISTRY_KEYS.X_KEY], generative_outputs)
         kl = kl_to_standard_normal(inference_outputs["qz"])
-        loss = reconstruction.mean() + kl_weight * kl.mean()
+        loss = weighted_mean(reconstruction, tensors) + kl_weight * weighted_mean(kl, tensors)
         return LossOutput(
             loss=loss, reconstruction_loss=reconstruction, kl_local=kl, n_obs_minibatch=len(reconstruction)
         )
