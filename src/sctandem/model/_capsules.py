@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -218,6 +218,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         batch_size: int | None = None,
         learning_rate: float | None = None,
         train_size: float | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -236,6 +238,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use.
         train_size
             Part of the cells to train on.
+        adversarial, domain_adversarial
+            As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -266,6 +270,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "train_size": train_size,
+            "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from sctandem._checks import check_number, check_option, check_positive
+from sctandem._checks import check_number, check_option, check_positive, check_type
+from sctandem.train._adversarial_config import AdversarialConfig
 
 #: Batch size for which learning rates are stated.
 REFERENCE_BATCH = 128
@@ -47,6 +48,16 @@ class TrainConfig:
         Epochs between two validations; `None` for every one with early stopping, and else none.
     gradient_clip
         Largest norm of the gradient; `None` for no limit.
+    adversarial
+        How cells are moved against the model in training; `None` for not at all.
+
+        - `"fgsm"`: up the gradient of its loss, in one step
+        - `"pgd"`: in several steps
+        - `"vat"`: to where the model reads them most otherwise, whatever their labels
+    domain_adversarial
+        Column of `obs` that states are to hide from a discriminator; `None` for none.
+    adversary
+        Settings of both.
 
     Raises
     ------
@@ -78,6 +89,9 @@ class TrainConfig:
     patience: int = 10
     validate_every: int | None = None
     gradient_clip: float | None = None
+    adversarial: Literal["fgsm", "pgd", "vat"] | None = None
+    domain_adversarial: str | None = None
+    adversary: AdversarialConfig = AdversarialConfig()
 
     def __post_init__(self) -> None:
         if self.max_epochs is not None:
@@ -95,6 +109,11 @@ class TrainConfig:
             check_positive(self.validate_every, "validate_every", whole=True)
         if self.gradient_clip is not None:
             check_positive(self.gradient_clip, "gradient_clip")
+        if self.adversarial is not None:
+            check_option(self.adversarial, ("fgsm", "pgd", "vat"), "adversarial")
+        if self.domain_adversarial is not None:
+            check_type(self.domain_adversarial, str, "domain_adversarial")
+        check_type(self.adversary, AdversarialConfig, "adversary")
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -113,6 +132,11 @@ class TrainConfig:
                 "which early_stopping and validate_every need; lower train_size."
             )
             raise ValueError(msg)
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether the adversarial plan is needed."""
+        return self.adversarial is not None or self.domain_adversarial is not None
 
     @property
     def validation_interval(self) -> int:

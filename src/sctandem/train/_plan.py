@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from sctandem.train._config import TrainConfig
 
 if TYPE_CHECKING:
+    from scvi.model.base import BaseModelClass
     from scvi.module.base import BaseModuleClass, LossOutput
     from torch import Tensor
 
@@ -116,6 +117,20 @@ class CountTrainingPlan(TrainingPlan):
         """
         self._step = 0
         self._optimizer, self._scheduler = self.make_optimizer(n_steps, batch_size)
+
+    def entries(self, model: BaseModelClass) -> dict[str, Tensor]:
+        """Give what the minibatches hold beside what the model registered.
+
+        Parameters
+        ----------
+        model
+            That is trained.
+
+        Returns
+        -------
+        From key to tensor, a row a cell; nothing here.
+        """
+        return {}
 
     def compute_loss(self, batch: dict[str, Tensor]) -> LossOutput:
         """Return the loss of a batch.

@@ -111,6 +111,9 @@ class CountTrainRunner:
             splitter.keep(to_learn())
         if (before := getattr(model, "_before_training", None)) is not None:
             splitter.data_loader_kwargs.update(before(splitter.train_idx, progress=wants_progress(self.progress)))
+        if added := plan.entries(model):
+            options = splitter.data_loader_kwargs
+            options["entries"] = {**(options.get("entries") or {}), **added}
         # from here on the old parameters are gone: a model that fails in training counts as not trained
         model.is_trained_ = False
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
-from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
+from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     import numpy as np
 
@@ -31,6 +32,7 @@ class TrainMixin:
     _data_loader_cls = CountLoader
     _data_splitter_cls = CountDataSplitter
     _training_plan_cls = CountTrainingPlan
+    _adversarial_plan_cls = AdversarialTrainingPlan
     _train_runner_cls = CountTrainRunner
     _train_config: ClassVar[TrainConfig] = TrainConfig()
     _min_training_cells: ClassVar[int] = 2
@@ -50,6 +52,8 @@ class TrainMixin:
         learning_rate: float | None = None,
         train_size: float | None = None,
         early_stopping: bool | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -75,6 +79,12 @@ class TrainMixin:
         early_stopping
             Whether to stop when the validation loss no longer improves, and to return to the best epoch, which is then
             chosen on the validation cells.
+        adversarial
+            Also train on cells that are moved against the model, within the ball that
+            ``config=TrainConfig(adversary=AdversarialConfig(...))`` states: `"fgsm"`, `"pgd"` or `"vat"`, as in
+            :class:`~sctandem.train.TrainConfig`.
+        domain_adversarial
+            Column of `obs` that the states are to hide.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -110,6 +120,8 @@ class TrainMixin:
             "learning_rate": learning_rate,
             "train_size": train_size,
             "early_stopping": early_stopping,
+            "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
@@ -125,7 +137,8 @@ class TrainMixin:
                 batch_size=config.resolve_batch_size(n_cells),
                 rng=streams[1],
             )
-            plan = self._training_plan_cls(self.module, config=config)
+            plan_cls = self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
+            plan = plan_cls(self.module, config=config)
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,
