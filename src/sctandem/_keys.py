@@ -359,6 +359,25 @@ class AssociationKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class RobustnessKeys:
+    """Slots of `tl.robustness`: `adata.uns[key]` with its tables and the columns of them."""
+
+    key: str = "robustness"
+    params: str = PARAMS
+    table: str = TABLE
+    score: str = "score"
+    clean: str = "clean_accuracy"
+    max_change: str = "max_change"
+    attack: str = "attack"
+    strength: str = "strength"
+    accuracy: str = "accuracy"
+    kept: str = "kept"
+    ari: str = "ari"
+    group: str = "group"
+    largest: str = "largest_share"
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

@@ -12,7 +12,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
-from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
+from sctandem.kernels._label_experts import _EPS, FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
     fit_regions,
@@ -197,6 +197,22 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             typical = self.get_typicality(adata, indices=indices, batch_size=batch_size).to_numpy()
             codes = np.where(typical < min_typicality, len(names), codes)
         return pd.Series(pd.Categorical.from_codes(codes, [*names, unknown]), index=cells, name="label")
+
+    def class_scores(self, found: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Give the logits of the labels of new cells, with gradient.
+
+        Parameters
+        ----------
+        found
+            What `inference` of the module gave.
+
+        Returns
+        -------
+        Cells x labels; the softmax of them is what `predict` gives for cells that were not trained on.
+        """
+        of_capsules, of_regression = (float(weight) for weight in self.calibration_["expert_weights"][0])
+        lengths = found["labels"].clamp(_EPS, 1 - _EPS)
+        return of_capsules * torch.logit(lengths) + of_regression * found["direct"]
 
     def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Say of which of the cells that are read the counts were trained on, (cells,)."""

@@ -10,6 +10,7 @@ from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
+from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-#: Keys of the minibatches beside those of scvi-tools, in later parts of the training: the type capsule of each cell, negative
-#: where it is not known, and with several batches its pose without what parts them.
-CAPSULE_KEY, ALIGNED_KEY = "capsule", "aligned_pose"
+#: Key of the minibatches with several batches of cells: the pose without what parts them.
+ALIGNED_KEY = "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
 #: Part of the mean pose of a type that is added to the votes for it at the split.
@@ -59,7 +59,7 @@ class _NormByBatch(nn.Module):
         return out * self.weight + self.bias
 
 
-class CapsuleModule(BaseModuleClass):
+class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
     r"""Capsules on counts.
 
     Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum
@@ -350,58 +350,6 @@ class CapsuleModule(BaseModuleClass):
             loss=loss, reconstruction_loss=reconstruction, kl_local=prior, n_obs_minibatch=len(reconstruction)
         )
 
-    def state_of(self, found: dict[str, Tensor]) -> Tensor:
-        """Pick the pose from what `inference` gave.
-
-        Parameters
-        ----------
-        found
-            What `inference` gave.
-
-        Returns
-        -------
-        Cells x dimensions.
-        """
-        return found["pose"]
-
-    def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Tensor], unit: Tensor) -> Tensor | None:
-        """Score what is asked of the capsules of moved cells.
-
-        Parameters
-        ----------
-        tensors
-            The batch.
-        found
-            What `inference` gave of moved cells.
-        unit
-            Reconstruction loss a cell, in which what is asked of capsules is weighed.
-
-        Returns
-        -------
-        A mean over cells; `None` in the first part of the training, where nothing is asked.
-        """
-        return unit * self._teach(tensors, found) if CAPSULE_KEY in tensors else None
-
-    def divergence(self, found: dict[str, Tensor], moved: dict[str, Tensor], unit: Tensor) -> Tensor:
-        """Say how far moved cells are read otherwise.
-
-        Parameters
-        ----------
-        found, moved
-            What `inference` gave of the cells as they are, and moved.
-        unit
-            Reconstruction loss a cell.
-
-        Returns
-        -------
-        Of the pose, its Kullback-Leibler divergence under the noise of the training, and of the lengths of types and labels,
-        as probabilities, in units of the margin loss; a mean over cells.
-        """
-        shift = (found["pose"] - moved["pose"]).square().sum(-1) / (2 * self.config.pose_noise**2)
-        lengths = [name for name in ("presence", "labels") if name in found]
-        apart = sum(_bernoulli_kl(found[name], moved[name]).sum(-1) for name in lengths)
-        return (shift + self.config.margin_weight * unit * apart).mean()
-
     def _teach(self, tensors: dict[str, Tensor], found: dict[str, Tensor]) -> Tensor:
         """Sum what is asked of capsules and pose beside giving back the counts."""
         loss = found["pose"].new_zeros(())
@@ -416,12 +364,6 @@ class CapsuleModule(BaseModuleClass):
             distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
             loss = loss + self.config.aligned_weight * distance.mean()
         return loss
-
-
-def _bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of probabilities from others, of the same shape; finite at 0 and 1."""
-    p, q = p.clamp(1e-4, 1 - 1e-4), q.clamp(1e-4, 1 - 1e-4)
-    return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
 
 
 def _without_gradient(layer: SparseLinear) -> SparseLinear:

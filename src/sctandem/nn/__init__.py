@@ -8,6 +8,7 @@ from sctandem._lazy import attach
 
 if TYPE_CHECKING:
     from sctandem.nn._capsules import TypeCapsules, margin_loss, route, squash
+    from sctandem.nn._gene_attack import change_genes
     from sctandem.nn._likelihood import nb_linear_log_likelihood, nb_log_likelihood, zinb_log_likelihood
     from sctandem.nn._matmul import matmul
     from sctandem.nn._ordered import OrderedLinear
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "TypeCapsules": "._capsules",
         "WindowConfig": "._window_config",
         "WindowLSTM": "._window_lstm",
+        "change_genes": "._gene_attack",
         "count_ball": "._perturbation",
         "dense_to_csr": "._sparse",
         "map_values": "._sparse",
