@@ -301,7 +301,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
         with torch_seeded(streams[2]):
-            self._calibrate(streams[2])
+            self._calibrate(streams[2], None if config.adversarial is None else config.adversary)
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""

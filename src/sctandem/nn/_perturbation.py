@@ -52,6 +52,25 @@ class CountBall(NamedTuple):
         return torch.minimum(torch.maximum(logs, self.low), self.high)
 
 
+def log_bounds(counts: Tensor, scale: Tensor, radius: float, max_sd: float) -> tuple[Tensor, Tensor]:
+    """Give the bounds of log1p of scaled counts.
+
+    Parameters
+    ----------
+    counts, scale
+        Counts, and what they are multiplied with, of shapes that go together.
+    radius, max_sd
+        As in `count_ball`.
+
+    Returns
+    -------
+    Lower and upper bounds.
+    """
+    logs, reach = torch.log1p(counts * scale), max_sd * counts.clamp_min(1).sqrt()
+    low = torch.maximum(logs - radius, torch.log1p((counts - reach).clamp_min(0) * scale))
+    return low, torch.minimum(logs + radius, torch.log1p((counts + reach) * scale))
+
+
 def count_ball(
     counts: Tensor, radius: float, *, max_sd: float = 2.0, unexpressed: bool = False, depth: Tensor | None = None
 ) -> CountBall:
@@ -87,9 +106,7 @@ def count_ball(
     scale = TARGET / depth.clamp_min(1e-6)
     dense = counts.to_dense() if counts.layout is torch.sparse_csr else counts
     logs = torch.log1p(dense * scale)
-    reach = max_sd * dense.clamp_min(1).sqrt()
-    low = torch.maximum(logs - radius, torch.log1p((dense - reach).clamp_min(0) * scale))
-    high = torch.minimum(logs + radius, torch.log1p((dense + reach) * scale))
+    low, high = log_bounds(dense, scale, radius, max_sd)
     if not unexpressed:
         high = torch.where(dense > 0, high, logs)
     return CountBall(logs, low, high, scale, total)
