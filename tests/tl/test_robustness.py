@@ -116,7 +116,7 @@ def test_same_seed_same_table_and_it_survives_a_file(adata, model, result, tmp_p
 
 
 def test_bad_input(adata, model):
-    with pytest.raises(KeyError, match="no 'kind'"):
+    with pytest.raises(KeyError, match="no column 'kind'"):
         td.tl.robustness(adata, model, "kind")
     with pytest.raises(ValueError, match="is not trained"):
         td.tl.robustness(adata, CountVAEModel(adata, rng=0), "type")

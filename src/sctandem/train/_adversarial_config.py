@@ -50,7 +50,7 @@ class AdversarialConfig:
     3
     """
 
-    radius: float = 0.3
+    radius: float = 0.2
     max_sd: float = 2.0
     unexpressed: bool = False
     n_steps: int = 5
