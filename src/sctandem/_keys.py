@@ -378,6 +378,15 @@ class RobustnessKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorKeys:
+    """Slots of `pp.embed_genes` and `pp.embed_kmers`: `varm[key]` (float32), and `uns[key]`, with a `table` of the words."""
+
+    key: str = "gene_vectors"
+    params: str = PARAMS
+    table: str = TABLE
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sctandem.get._regulatory_graph import regulatory_graph
     from sctandem.get._robustness import robustness
     from sctandem.get._sequence_deviations import sequence_deviations
+    from sctandem.get._similar import similar, vectors
     from sctandem.get._talens import talens
     from sctandem.get._waypoints import waypoints
 
@@ -47,7 +48,9 @@ __getattr__, __dir__, __all__ = attach(
         "regulatory_graph": "._regulatory_graph",
         "robustness": "._robustness",
         "sequence_deviations": "._sequence_deviations",
+        "similar": "._similar",
         "talens": "._talens",
+        "vectors": "._similar",
         "waypoints": "._waypoints",
     },
 )

@@ -1,0 +1,2 @@
+TITLE=CAPTION=""
+SEEDS=(0,)
