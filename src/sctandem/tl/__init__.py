@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sctandem.tl._regulatory_graph import regulatory_graph
     from sctandem.tl._robustness import robustness
     from sctandem.tl._sequence_deviations import sequence_deviations
+    from sctandem.tl._simulate import simulate
     from sctandem.tl._talen_offtargets import talen_offtargets
     from sctandem.tl._waypoints import waypoints
 
@@ -47,6 +48,7 @@ __getattr__, __dir__, __all__ = attach(
         "regulatory_graph": "._regulatory_graph",
         "robustness": "._robustness",
         "sequence_deviations": "._sequence_deviations",
+        "simulate": "._simulate",
         "talen_offtargets": "._talen_offtargets",
         "waypoints": "._waypoints",
     },
