@@ -16,6 +16,7 @@ from sctandem._random import draw_seed, torch_seeded
 from sctandem.module._cell_generator import CellCritic, CellGenerator, GeneratorConfig
 from sctandem.module.base import CountVAEConfig
 from sctandem.nn._threads import torch_on_one_thread
+from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 _BATCH_SIZE = 1024
+#: Batches that the count model is trained on.
+_N_BATCHES = 2000
+#: Bounds of the dispersions.
+_LEAST, _POISSON = 0.05, torch.tensor(1e3, dtype=torch.float64)
 
 
 @dataclass
@@ -76,12 +81,13 @@ class FittedGenerator:
         self.config, self.types = config, types
         CountVAEModel.setup_anndata(adata, batch_key=batch_key)
         model = CountVAEModel(adata, config=CountVAEConfig(n_latent=config.n_latent), rng=seed)
-        model.train(config.max_epochs, rng=seed, progress=progress, train_size=1.0)
+        model.train(config.max_epochs or _epochs(adata.n_obs), rng=seed, progress=progress, train_size=1.0)
         self.counts = sparse.csr_matrix(adata.X, dtype=np.float32)
         self.states = self._read(model)
         self.history: list[float] = []
         with torch_seeded(seed + 1):
             self.network = CellGenerator(model.module.eval(), int(types.max()) + 1, config)
+            self.network.log_theta.data[:] = self._dispersions()
             self._train(progress)
 
     @torch.no_grad()
@@ -95,6 +101,20 @@ class FittedGenerator:
             batches.append(batch[REGISTRY_KEYS.BATCH_KEY])
         depth = torch.from_numpy(np.asarray(self.counts.sum(1), dtype=np.float32).ravel()).clamp_min(1)
         return _States(torch.cat(means), torch.cat(sds), depth, torch.from_numpy(self.types), torch.cat(batches))
+
+    @torch.no_grad()
+    def _dispersions(self) -> torch.Tensor:
+        """Find the dispersion of each gene by its moments, (genes,), log: few epochs hardly move it from where it starts."""
+        states, vae = self.states, self.network.vae
+        squares, excess = (torch.zeros(vae.n_genes, dtype=torch.float64) for _ in range(2))
+        for cells in torch.arange(len(states.mean)).split(_BATCH_SIZE):
+            drawn = states.draw(cells)
+            hidden = vae.generative(drawn[0], drawn[1].log(), drawn[3])
+            mean = (vae.shares(hidden) * drawn[1][:, None]).double()
+            counts = torch.from_numpy(self.counts[cells.numpy()].toarray()).double()
+            squares += mean.square().sum(0)
+            excess += ((counts - mean).square() - mean).sum(0)
+        return torch.where(excess > 0, squares / excess.clamp_min(1e-8), _POISSON).clamp(_LEAST, _POISSON).log().float()
 
     @torch_on_one_thread()
     def _train(self, progress: bool | None) -> None:
@@ -165,3 +185,9 @@ class FittedGenerator:
                 parts.append(sparse.csr_matrix(self.network(*self.states.draw(cells)).numpy()))
                 origins.append(cells.numpy())
         return sparse.vstack(parts).tocsr(), np.concatenate(origins)
+
+
+def _epochs(n_cells: int) -> int:
+    """Give the epochs after which the count model no longer shows in its cells: more batches than for an embedding."""
+    n_batches = max(1, n_cells // TrainConfig().resolve_batch_size(n_cells))
+    return int(np.clip(_N_BATCHES // n_batches, 20, 150))
