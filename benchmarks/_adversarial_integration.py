@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ import pandas as pd
 from benchmarks import _scvi_models
 from benchmarks._label_tasks import PCA, Cells
 from benchmarks._labelled_sets import BATCH, BY_NAME, LABEL, path
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 TITLE = "Batches taken out of the states"
 CAPTION = """\
@@ -65,18 +68,8 @@ def _embedding(cells: Cells, method: str, seed: int) -> np.ndarray:
     if method == "PCA":
         return cells.adata.obsm[PCA]
     counts = cells.counts()
-    if method == SCVI or method == SCANVI:
-        model = _scvi_models.make(counts, seed)
-        _scvi_models.train(model)
-        if method == SCVI:
-            return model.get_latent_representation()
-        import scvi
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = scvi.model.SCANVI.from_scvi_model(model, "unknown", labels_key=LABEL, adata=counts)
-        _scvi_models.train(model, datasplitter_kwargs={"drop_last": True})
-        return model.get_latent_representation()
+    if method in (SCVI, SCANVI):
+        return _peer(counts, method, seed)
     from sctandem.model import CapsuleNet, DeepDE
 
     hide = BATCH if method in (OWN, OWN_LABELS) else None
@@ -88,6 +81,21 @@ def _embedding(cells: Cells, method: str, seed: int) -> np.ndarray:
         CapsuleNet.setup_anndata(counts, labels_key=LABEL, batch_key=BATCH, **options)
         model = CapsuleNet(counts, rng=seed)
     model.train(rng=seed, progress=False, accelerator="cpu", domain_adversarial=hide)
+    return model.get_latent_representation()
+
+
+def _peer(counts: AnnData, method: str, seed: int) -> np.ndarray:
+    """Embed by scVI, or by scANVI on top of it."""
+    import scvi
+
+    base = _scvi_models.make(counts, seed)
+    _scvi_models.train(base)
+    if method == SCVI:
+        return base.get_latent_representation()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = scvi.model.SCANVI.from_scvi_model(base, "unknown", labels_key=LABEL, adata=counts)
+    _scvi_models.train(model)
     return model.get_latent_representation()
 
 
