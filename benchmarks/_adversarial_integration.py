@@ -107,7 +107,9 @@ def _scores(cells: Cells, found: dict[str, np.ndarray]) -> dict[str, Row]:
     obs = pd.DataFrame(
         {LABEL: pd.Categorical(cells.labels), BATCH: pd.Categorical(cells.batches)}, index=cells.adata.obs_names
     )
-    adata = AnnData(cells.adata.X, obs=obs, obsm={method: np.asarray(z, dtype=np.float32) for method, z in found.items()})
+    adata = AnnData(
+        cells.adata.X, obs=obs, obsm={method: np.asarray(z, dtype=np.float32) for method, z in found.items()}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         judge = Benchmarker(
@@ -125,7 +127,8 @@ def _scores(cells: Cells, found: dict[str, np.ndarray]) -> dict[str, Row]:
         table = judge.get_results(min_max_scale=False)
     table = table.drop(index="Metric Type").astype(float)
     return {
-        method: {str(name).lower(): round(float(value), 4) for name, value in row.items()} for method, row in table.iterrows()
+        method: {str(name).lower(): round(float(value), 4) for name, value in row.items()}
+        for method, row in table.iterrows()
     }
 
 

@@ -46,7 +46,9 @@ def test_loss_bounds_that_at_any_place_of_the_boxes(rng: np.random.Generator) ->
         place = sparse.csr_matrix(np.where(rng.random(points.shape) < 0.5, low, high))
         assert _Boxes(place, place, labels, 3).loss(flat, 0)[0] <= worst + 1e-6
     two = labels < 2  # with two labels the bound is reached, at a corner that depends on the label
-    sign = np.where(labels[two, None] == 0, 1, -1) * np.sign(flat[:18].reshape(6, 3)[:, 1] - flat[:18].reshape(6, 3)[:, 0])
+    sign = np.where(labels[two, None] == 0, 1, -1) * np.sign(
+        flat[:18].reshape(6, 3)[:, 1] - flat[:18].reshape(6, 3)[:, 0]
+    )
     flat2 = np.append(flat[:18].reshape(6, 3)[:, :2].ravel(), flat[18:20])
     corner = sparse.csr_matrix(np.where(sign > 0, high[two], low[two]))
     pair = _Boxes(sparse.csr_matrix(low[two]), sparse.csr_matrix(high[two]), labels[two], 2)

@@ -186,7 +186,9 @@ def test_states_hide_the_batch_and_the_guard_keeps_a_type_of_one_batch(guard):
     plain, hidden = CountVAEModel(adata, rng=0), CountVAEModel(adata, rng=0)
     plain.train(40, rng=0, progress=False)
     adversary = AdversarialConfig(domain_guard=guard, domain_weight=1.0)
-    hidden.train(rng=0, progress=False, config=TrainConfig(max_epochs=40, domain_adversarial="batch", adversary=adversary))
+    hidden.train(
+        rng=0, progress=False, config=TrainConfig(max_epochs=40, domain_adversarial="batch", adversary=adversary)
+    )
     common = (adata.obs["type"] != "3").to_numpy()
     batch = adata.obs["batch"].to_numpy()
     before, after = (told(model.get_latent_representation()[common], batch[common]) for model in (plain, hidden))

@@ -70,7 +70,9 @@ def test_linear_model_falls_exactly_where_its_margin_says(adata, model, monkeypa
     from sctandem.model.base._class_reader import ClassReader
 
     def scores(self, counts, batch):
-        return torch.stack([torch.log1p(1e4 * counts[:, 0] / counts.sum(1)), torch.log1p(1e4 * counts[:, 1] / counts.sum(1))], 1)
+        return torch.stack(
+            [torch.log1p(1e4 * counts[:, 0] / counts.sum(1)), torch.log1p(1e4 * counts[:, 1] / counts.sum(1))], 1
+        )
 
     monkeypatch.setattr(ClassReader, "scores", scores)
     counts = adata.X.toarray()
@@ -128,7 +130,12 @@ def test_bad_input(adata, model):
 
 def test_plot_shows_every_strength(adata, result):
     figure = td.pl.robustness(adata)
-    assert [ax.get_title() for ax in figure.axes] == ["Gradient attack", "Few genes changed", "Genes dropped", "Molecules lost"]
+    assert [ax.get_title() for ax in figure.axes] == [
+        "Gradient attack",
+        "Few genes changed",
+        "Genes dropped",
+        "Molecules lost",
+    ]
     line = figure.axes[0].lines[0]
     rows = result["table"][result["table"]["attack"] == "pgd"]
     assert np.allclose(line.get_ydata(), [result["clean_accuracy"], *rows["accuracy"]])

@@ -103,4 +103,6 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
             msg = f"{str(path)!r} holds {sorted(content.files)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
             raise ValueError(msg)
         values = content[_VALUES]
-        return pd.DataFrame(values, index=content[_NAMES].astype(object), columns=[str(i) for i in range(values.shape[1])])
+        return pd.DataFrame(
+            values, index=content[_NAMES].astype(object), columns=[str(i) for i in range(values.shape[1])]
+        )

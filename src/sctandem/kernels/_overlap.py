@@ -77,9 +77,7 @@ def shares_by_counterparts(
     shares = np.array([len(cells) for cells in where]) / len(points)
     expected = np.zeros((len(points), len(where)))
     indices = [NearestNeighbors(n_neighbors=min(n_neighbors, len(part))).fit(part) for part in parts]
-    near = [
-        [index.kneighbors_graph(part, mode="connectivity").astype(bool) for index in indices] for part in parts
-    ]
+    near = [[index.kneighbors_graph(part, mode="connectivity").astype(bool) for index in indices] for part in parts]
     for own, cells in enumerate(where):
         smooth = sparse.csr_array(near[own][own].astype(np.float64))
         expected[cells, own] = shares[own]

@@ -157,4 +157,6 @@ def _count_pairs(codes, offsets, k, window, number, counts):
 def _unit(vectors: np.ndarray) -> NDArray[np.float32]:
     """Scale rows to length 1; rows of zeros stay."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors, dtype=np.float64), where=length > 1e-12).astype(np.float32)
+    return np.divide(vectors, length, out=np.zeros_like(vectors, dtype=np.float64), where=length > 1e-12).astype(
+        np.float32
+    )

@@ -86,6 +86,10 @@ def robustness(adata: AnnData, key: str | Sequence[str] = "robustness") -> Figur
         ax.set_axisbelow(True)
     axes[0, 0].set_ylabel("Accuracy", fontsize=TEXT, color=INK)
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names), frameon=False, fontsize=SMALL
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(names),
+        frameon=False,
+        fontsize=SMALL,
     )
     return figure

@@ -109,6 +109,8 @@ def embed_genes(
     keys = VectorKeys(key_added)
     target = working_copy(adata, copy=copy)
     target.varm[keys.key] = np.ascontiguousarray(vectors)
-    given = {"n_dims": n_dims, "seed": seed, "version": version("sctandem")} | ({} if layer is None else {"layer": layer})
+    given = {"n_dims": n_dims, "seed": seed, "version": version("sctandem")} | (
+        {} if layer is None else {"layer": layer}
+    )
     target.uns[keys.key] = {keys.params: given}
     return target if copy else None
