@@ -60,7 +60,7 @@ def test_bad_input(adata):
         ({"d": 3}, "type", KeyError, "n names d"),
         ({"a": 3}, None, ValueError, "cell_type is None"),
         (5, "kind", KeyError, "no column 'kind'"),
-        ("all", "type", TypeError, "n must be a dict"),
+        (True, "type", ValueError, "n=True is not"),
     ):
         with pytest.raises(error, match=message):
             td.tl.simulate(adata, n, cell_type, config=QUICK)

@@ -110,10 +110,9 @@ def fit_robust_regressions(
     everything = _Boxes(low, high, labels, n_labels)
     if held_out.sum() < FEWEST:
         return _fit(boxes, (_DEFAULT_PENALTY,))[-1], _fit(everything, (_DEFAULT_PENALTY,))[-1]
-    judges = [
-        _Boxes(low[held_out], high[held_out], labels[held_out], n_labels),
-        _Boxes(*[(low[held_out] + high[held_out]) / 2] * 2, labels[held_out], n_labels),
-    ]
+    low, high, target = low[held_out], high[held_out], labels[held_out]
+    middle = (low + high) / 2
+    judges = [_Boxes(low, high, target, n_labels), _Boxes(middle, middle, target, n_labels)]
     tried = _fit(boxes, _PENALTIES)
     losses = [sum(judge.loss(_flat(one), 0)[0] for judge in judges) for one in tried]
     best = int(np.argmin(losses))

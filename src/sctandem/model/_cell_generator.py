@@ -27,7 +27,7 @@ _BATCH_SIZE = 1024
 #: Batches that the count model is trained on.
 _N_BATCHES = 2000
 #: Bounds of the dispersions.
-_LEAST, _POISSON = 0.05, torch.tensor(1e3, dtype=torch.float64)
+_LEAST, _POISSON = 0.05, 1e3
 
 
 @dataclass
@@ -88,7 +88,7 @@ class FittedGenerator:
         with torch_seeded(seed + 1):
             self.network = CellGenerator(model.module.eval(), int(types.max()) + 1, config)
             self.network.log_theta.data[:] = self._dispersions()
-            self._train(progress)
+            self._train(progress=progress)
 
     @torch.no_grad()
     def _read(self, model: Any) -> _States:
@@ -114,15 +114,20 @@ class FittedGenerator:
             counts = torch.from_numpy(self.counts[cells.numpy()].toarray()).double()
             squares += mean.square().sum(0)
             excess += ((counts - mean).square() - mean).sum(0)
-        return torch.where(excess > 0, squares / excess.clamp_min(1e-8), _POISSON).clamp(_LEAST, _POISSON).log().float()
+        return (
+            torch.where(excess > 0, squares / excess.clamp_min(1e-8), torch.full_like(squares, _POISSON))
+            .clamp(_LEAST, _POISSON)
+            .log()
+            .float()
+        )
 
     @torch_on_one_thread()
-    def _train(self, progress: bool | None) -> None:
+    def _train(self, *, progress: bool | None) -> None:
         """Let critic and generator learn from each other."""
         config, network = self.config, self.network
         for parameter in network.vae.parameters():
             parameter.requires_grad = False
-        network.vae.decoder.logits.requires_grad_(True)
+        network.vae.decoder.logits.requires_grad_(requires_grad=True)
         critic = CellCritic(self.counts.shape[1], len(network.offset), config.critic_hidden)
         learned = [p for p in network.parameters() if p.requires_grad]
         betas = (0.5, 0.9)

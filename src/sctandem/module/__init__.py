@@ -9,8 +9,8 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.module._capsule_config import CapsuleConfig
     from sctandem.module._capsules import CapsuleModule
-    from sctandem.module._deepde import DeepDEModule
     from sctandem.module._cell_generator import CellCritic, CellGenerator, GeneratorConfig
+    from sctandem.module._deepde import DeepDEModule
     from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
     from sctandem.module._rsd import RSDConfig, RSDModule
     from sctandem.module._tape import TAPEConfig, TAPEModule

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from sctandem.module._capsule_config import CapsuleConfig
@@ -18,6 +20,7 @@ class CapsuleAttackMixin:
     """State, loss and divergence of moved cells; see :class:`~sctandem.train.AdversarialTrainingPlan`."""
 
     config: CapsuleConfig
+    _teach: Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
     def state_of(self, found: dict[str, Tensor]) -> Tensor:
         """Pick the pose from what `inference` gave.

@@ -152,7 +152,7 @@ def robustness(
     found = attack(reader, codes, attacks, seed=seed)
     keys = RobustnessKeys(key_added)
     table = pd.DataFrame(found.rows(codes))
-    params = {"labels": labels, "max_cells": max_cells, "seed": seed, "model": type(model).__name__}
+    params: dict[str, Any] = {"labels": labels, "max_cells": max_cells, "seed": seed, "model": type(model).__name__}
     params |= {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(attacks).items()}
     result = working_copy(adata, copy=copy)
     result.uns[keys.key] = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -23,8 +24,6 @@ from sctandem._checks import (
 from sctandem._random import draw_seed, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sctandem._random import RNG
     from sctandem.module import GeneratorConfig
 
@@ -145,10 +144,9 @@ def _wanted(
     n: int | Mapping[str, int], types: pd.Categorical, cell_type: str | None, rng: np.random.Generator
 ) -> np.ndarray:
     """Give the type of each new cell."""
-    if isinstance(n, int | np.integer) and not isinstance(n, bool):
+    if not isinstance(n, Mapping):
         check_positive(n, "n", whole=True)
         return np.sort(rng.choice(types.codes, int(n))).astype(np.int64)
-    check_type(n, dict, "n", hint="How many cells, or how many of each type.")
     if cell_type is None:
         msg = f"n={n!r} names types, but cell_type is None; name the column that has them."
         raise ValueError(msg)

@@ -64,10 +64,9 @@ class Domain:
             raise ValueError(msg)
         expected = _expected(model, codes) if config.domain_guard else shares_by_label(np.zeros(len(codes)), codes)
         self.entries = {DOMAIN_KEY: torch.from_numpy(codes[:, None]), EXPECTED_KEY: torch.from_numpy(expected)}
-        self._network: nn.Sequential | None = None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._made: tuple[nn.Sequential, torch.optim.Optimizer] | None = None
 
-    def _make(self, state: Tensor) -> nn.Sequential:
+    def _make(self, state: Tensor) -> tuple[nn.Sequential, torch.optim.Optimizer]:
         """Make the discriminator, once the width of the states is known."""
         layers: list[nn.Module] = []
         width = state.shape[1]
@@ -75,8 +74,8 @@ class Domain:
             layers += [nn.Linear(width, self.config.domain_hidden), nn.LeakyReLU(0.2)]
             width = self.config.domain_hidden
         network = nn.Sequential(*layers, nn.Linear(width, self.n_domains)).to(state.device)
-        self._optimizer = torch.optim.Adam(network.parameters(), lr=self.config.domain_learning_rate, betas=(0.5, 0.99))
-        return network
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.config.domain_learning_rate, betas=(0.5, 0.99))
+        return network, optimizer
 
     def loss(self, state: Tensor, batch: dict[str, Any]) -> Tensor:
         """Let the discriminator learn from the states, and score how little they hide.
@@ -92,18 +91,19 @@ class Domain:
         -------
         In nats, mean over cells.
         """
-        if self._network is None or self._optimizer is None:
-            self._network = self._make(state)
+        if self._made is None:
+            self._made = self._make(state)
+        network, optimizer = self._made
         code, expected = batch[DOMAIN_KEY].reshape(-1), batch[EXPECTED_KEY]
         fixed = state.detach()
-        self._network.requires_grad_(True)
+        network.requires_grad_(requires_grad=True)
         for _ in range(self.config.domain_steps):
-            self._optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(self._network(fixed), code).backward()
-            self._optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(network(fixed), code).backward()
+            optimizer.step()
         # the states learn from it and it does not learn from this
-        self._network.requires_grad_(False)
-        told = torch.log_softmax(self._network(state), dim=1)
+        network.requires_grad_(requires_grad=False)
+        told = torch.log_softmax(network(state), dim=1)
         weight = 1 - expected.gather(1, code[:, None]).reshape(-1)
         return (weight * nn.functional.kl_div(told, expected, reduction="none").sum(1)).mean()
 

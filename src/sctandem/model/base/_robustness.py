@@ -141,7 +141,9 @@ def attack(reader: ClassReader, codes: np.ndarray, config: AttackConfig, *, seed
             counts = batch[REGISTRY_KEYS.X_KEY].to_dense()
             truth = torch.from_numpy(codes[start : start + len(counts)])
             start += len(counts)
-            parts.append(dict(_attacks(reader, batch, counts, truth, highest, config, generator)))
+            parts.append(
+                dict(_attacks(reader, batch, counts, truth, highest=highest, config=config, generator=generator))
+            )
             profiles.append((counts, batch))
     joined = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
     clean = joined.pop(("none", 0.0))
@@ -153,6 +155,7 @@ def _attacks(
     batch: dict[str, Tensor],
     counts: Tensor,
     truth: Tensor,
+    *,
     highest: Tensor,
     config: AttackConfig,
     generator: torch.Generator,

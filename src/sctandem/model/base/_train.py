@@ -44,7 +44,7 @@ class TrainMixin:
         """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
         return {}
 
-    def train(
+    def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
         max_epochs: int | None = None,
         *,
