@@ -359,34 +359,6 @@ class AssociationKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class RobustnessKeys:
-    """Slots of `tl.robustness`: `adata.uns[key]` with its tables and the columns of them."""
-
-    key: str = "robustness"
-    params: str = PARAMS
-    table: str = TABLE
-    score: str = "score"
-    clean: str = "clean_accuracy"
-    max_change: str = "max_change"
-    attack: str = "attack"
-    strength: str = "strength"
-    accuracy: str = "accuracy"
-    kept: str = "kept"
-    ari: str = "ari"
-    group: str = "group"
-    largest: str = "largest_share"
-
-
-@dataclass(frozen=True, slots=True)
-class VectorKeys:
-    """Slots of `pp.embed_genes` and `pp.embed_kmers`: `varm[key]` (float32), and `uns[key]`, with a `table` of the words."""
-
-    key: str = "gene_vectors"
-    params: str = PARAMS
-    table: str = TABLE
-
-
-@dataclass(frozen=True, slots=True)
 class SimulationKeys:
     """Slots of `datasets.simulate_multiome`."""
 

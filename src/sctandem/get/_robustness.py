@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sctandem._adversarial_keys import RobustnessKeys
 from sctandem._checks import check_adata, check_slot
-from sctandem._keys import RobustnessKeys
 
 if TYPE_CHECKING:
     import pandas as pd

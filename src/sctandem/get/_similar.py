@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sctandem._adversarial_keys import VectorKeys
 from sctandem._checks import check_adata, check_positive, check_slot, listed
-from sctandem._keys import VectorKeys
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._keys import RobustnessKeys
+from sctandem._adversarial_keys import RobustnessKeys
 from sctandem.get import robustness as read_robustness
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 

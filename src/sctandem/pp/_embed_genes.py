@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sctandem._adversarial_keys import VectorKeys
 from sctandem._blocks import as_csr
 from sctandem._checks import (
     check_adata,
@@ -16,7 +17,6 @@ from sctandem._checks import (
     layer_slot,
     working_copy,
 )
-from sctandem._keys import VectorKeys
 from sctandem._random import draw_seed
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sctandem._adversarial_keys import VectorKeys
 from sctandem._checks import check_number, check_path, check_positive, check_target, working_copy
-from sctandem._keys import VectorKeys
 from sctandem._open_chromatin import open_chromatin
 from sctandem._random import draw_seed
 from sctandem.genome import peak_coordinates

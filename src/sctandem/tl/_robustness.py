@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sctandem._adversarial_keys import RobustnessKeys
 from sctandem._checks import (
     check_adata,
     check_key,
@@ -17,7 +18,6 @@ from sctandem._checks import (
     listed,
     working_copy,
 )
-from sctandem._keys import RobustnessKeys
 from sctandem._random import draw_seed
 from sctandem.tl._text_rows import text_rows
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from sctandem._adversarial_keys import MadeCellsKeys
 from sctandem._blocks import as_csr
 from sctandem._checks import (
     check_adata,
@@ -136,7 +137,8 @@ def simulate(
     given = {name: value for name, value in asdict(config).items() if value is not None}
     named = {"cell_type": cell_type, "batch_key": batch_key, "layer": layer}
     given |= {name: value for name, value in named.items() if value is not None}
-    new.uns["simulate"] = {"params": given | {"seed": seed, "version": version("sctandem")}}
+    keys = MadeCellsKeys()
+    new.uns[keys.key] = {keys.params: given | {"seed": seed, "version": version("sctandem")}}
     return new
 
 
