@@ -31,19 +31,23 @@ Row = dict[str, Any]
 
 
 def measure(seed: int) -> list[Row]:
-    """Train on each set in two ways, and attack these and the regression inside the plain one."""
+    """Train on each set, and attack."""
+    return [row for name in SETS for row in measure_set(name, seed)]
+
+
+def measure_set(name: str, seed: int) -> list[Row]:
+    """Train in two ways, and attack these and the regression inside the plain one."""
     rows = []
-    for name in SETS:
-        train, test, depth = _split(name, seed)
-        for way, method in ((None, PLAIN), ("pgd", TRAINED)):
-            model, seconds = _trained(train, depth, seed, way)
-            found = [(method, _attacked(model, test, seed) | {"processor_seconds": seconds})]
-            if way is None:
-                _only_regression(model)
-                found.append((REGRESSION, _attacked(model, test, seed)))
-            for title, row in found:
-                rows.append({"set": name, "name": title, "seed": seed} | row)
-                print(name, title, row["clean"], row["pgd"], flush=True)
+    train, test, depth = _split(name, seed)
+    for way, method in ((None, PLAIN), ("pgd", TRAINED)):
+        model, seconds = _trained(train, depth, seed, way)
+        found = [(method, _attacked(model, test, seed) | {"processor_seconds": seconds})]
+        if way is None:
+            _only_regression(model)
+            found.append((REGRESSION, _attacked(model, test, seed)))
+        for title, row in found:
+            rows.append({"set": name, "name": title, "seed": seed} | row)
+            print(name, title, row["clean"], row["pgd"], flush=True)
     return rows
 
 

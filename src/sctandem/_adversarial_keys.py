@@ -41,3 +41,4 @@ class MadeCellsKeys:
 
     key: str = "simulate"
     params: str = PARAMS
+    told: str = "told_apart"

@@ -11,7 +11,7 @@ from scipy import sparse
 import sctandem as td
 from sctandem.module import CellCritic, GeneratorConfig
 
-QUICK = GeneratorConfig(n_latent=5, max_epochs=5, n_steps=3, batch_size=32)
+QUICK = GeneratorConfig(n_latent=5, max_epochs=5, n_steps=3, critic_start=3, batch_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_layer_is_read(adata):
 def test_bad_input(adata):
     for n, cell_type, error, message in (
         (0, None, ValueError, "n=0 is not an integer above 0"),
-        ({"d": 3}, "type", KeyError, "n names d"),
+        ({"d": 3}, "type", KeyError, "n names 'd'"),
         ({"a": 3}, None, ValueError, "cell_type is None"),
         (5, "kind", KeyError, "no column 'kind'"),
         (True, "type", ValueError, "n=True is not"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from scipy import sparse
 from scvi import REGISTRY_KEYS
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from sctandem._progress import wants_progress
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 _BATCH_SIZE = 1024
+#: One in so many cells is kept from the critic, to judge what it did; trees of the judge.
+_HELD_OUT, _N_TREES = 6, 150
 #: Batches that the count model is trained on.
 _N_BATCHES = 2000
 #: Bounds of the dispersions.
@@ -84,7 +89,8 @@ class FittedGenerator:
         model.train(config.max_epochs or _epochs(adata.n_obs), rng=seed, progress=progress, train_size=1.0)
         self.counts = sparse.csr_matrix(adata.X, dtype=np.float32)
         self.states = self._read(model)
-        self.history: list[float] = []
+        #: AUC of a classifier of held-out and made cells, before and after the critic.
+        self.told: dict[str, float] = {}
         with torch_seeded(seed + 1):
             self.network = CellGenerator(model.module.eval(), int(types.max()) + 1, config)
             self.network.log_theta.data[:] = self._dispersions()
@@ -123,34 +129,56 @@ class FittedGenerator:
 
     @torch_on_one_thread()
     def _train(self, *, progress: bool | None) -> None:
-        """Let critic and generator learn from each other."""
+        """Let critic and generator learn from each other; what was learned is kept where held-out cells say that it helped."""
         config, network = self.config, self.network
         for parameter in network.vae.parameters():
             parameter.requires_grad = False
-        network.vae.decoder.logits.requires_grad_(requires_grad=True)
+        if config.n_steps == 0:
+            return
+        order = torch.randperm(len(self.types))
+        held, shown = order[: max(2, len(order) // _HELD_OUT)], order[max(2, len(order) // _HELD_OUT) :]
+        before = copy.deepcopy(network.state_dict())
         critic = CellCritic(self.counts.shape[1], len(network.offset), config.critic_hidden)
         learned = [p for p in network.parameters() if p.requires_grad]
         betas = (0.5, 0.9)
         of_network = torch.optim.Adam(learned, lr=config.learning_rate, betas=betas, fused=True)
         of_critic = torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate, betas=betas, fused=True)
+        self.told["before"] = self._told(held)
         with tqdm(total=config.n_steps, desc="Critic", unit="step", disable=not wants_progress(progress)) as bar:
-            for _ in range(config.n_steps):
-                for _ in range(config.critic_steps):
-                    cells = torch.randint(len(self.types), (config.batch_size,))
-                    real = torch.from_numpy(self.counts[cells.numpy()].toarray())
-                    with torch.no_grad():
-                        made = network(*self.states.draw(self._same_types(cells)))
-                    of_critic.zero_grad(set_to_none=True)
-                    types = self.states.types[cells]
-                    critic.loss(critic.features(real), critic.features(made), types, config.penalty).backward()
-                    of_critic.step()
-                drawn = self.states.draw(torch.randint(len(self.types), (config.batch_size,)))
+            for step in range(config.n_steps):
+                # a critic that knows nothing yet leads astray
+                for _ in range(config.critic_steps if step else config.critic_start):
+                    self._teach(critic, of_critic, shown[torch.randint(len(shown), (config.batch_size,))])
+                drawn = self.states.draw(shown[torch.randint(len(shown), (config.batch_size,))])
                 of_network.zero_grad(set_to_none=True)
-                loss = -critic(critic.features(network(*drawn)), drawn[2]).mean()
-                loss.backward()
+                (-critic(critic.features(network(*drawn)), drawn[2]).mean()).backward()
                 of_network.step()
-                self.history.append(float(loss.detach()))
                 bar.update()
+        self.told["after"] = self._told(held)
+        if self.told["after"] >= self.told["before"]:
+            network.load_state_dict(before)
+
+    def _teach(self, critic: CellCritic, optimizer: torch.optim.Optimizer, cells: torch.Tensor) -> None:
+        """Show the critic real cells, and made ones of the same types."""
+        real = torch.from_numpy(self.counts[cells.numpy()].toarray())
+        with torch.no_grad():
+            made = self.network(*self.states.draw(self._same_types(cells)))
+        optimizer.zero_grad(set_to_none=True)
+        types = self.states.types[cells]
+        critic.loss(critic.features(real), critic.features(made), types, self.config.penalty).backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def _told(self, cells: torch.Tensor) -> float:
+        """Give the AUC of a random forest that tells held-out cells from made ones of the same types, out of bag."""
+        made = self.network(*self.states.draw(self._same_types(cells)))
+        real = torch.from_numpy(self.counts[cells.numpy()].toarray())
+        features = torch.cat([CellCritic.features(real), CellCritic.features(made)]).numpy()
+        truth = np.repeat([0, 1], len(cells))
+        forest = RandomForestClassifier(_N_TREES, oob_score=True, min_samples_leaf=2, random_state=0)
+        return float(
+            roc_auc_score(truth, np.nan_to_num(forest.fit(features, truth).oob_decision_function_[:, 1], nan=0.5))
+        )
 
     def _same_types(self, cells: torch.Tensor) -> torch.Tensor:
         """Draw other cells of the same types."""

@@ -31,8 +31,8 @@ class GeneratorConfig:
         Directions in which cells of one state vary beyond what the count model says.
     n_steps
         Steps of the generator against the critic; 0 leaves the count model as it is.
-    critic_steps
-        Steps of the critic before each.
+    critic_start, critic_steps
+        Steps of the critic before the first of them, and before each other.
     critic_hidden
         Units of its hidden layers.
     learning_rate, critic_learning_rate
@@ -57,16 +57,17 @@ class GeneratorConfig:
     n_latent: int = 20
     max_epochs: int | None = None
     n_noise: int = 8
-    n_steps: int = 150
+    n_steps: int = 60
+    critic_start: int = 50
     critic_steps: int = 2
     critic_hidden: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-4
     critic_learning_rate: float = 5e-4
     penalty: float = 10.0
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        for name in ("n_latent", "critic_steps", "critic_hidden", "batch_size", "n_noise"):
+        for name in ("n_latent", "critic_start", "critic_steps", "critic_hidden", "batch_size", "n_noise"):
             check_positive(getattr(self, name), name, whole=True)
         check_number(self.n_steps, "n_steps", whole=True)
         if self.max_epochs is not None:
