@@ -57,7 +57,7 @@ def test_bad_input(adata, tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(2))
     with pytest.raises(ValueError, match="no file of vectors"):
         td.io.read_vectors(tmp_path / "other.npz")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         td.io.read_vectors(tmp_path / "none.npz")
 
 

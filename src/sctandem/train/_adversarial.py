@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,12 +30,15 @@ _NUDGE = 0.1
 class Attackable(Protocol):
     """What a module says of itself so that it can be trained adversarially; each is in the units of its loss."""
 
+    @abstractmethod
     def state_of(self, found: dict[str, Any]) -> Tensor:
         """Pick the embedding from what `inference` gave, cells x dimensions."""
 
+    @abstractmethod
     def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Any], unit: Tensor) -> Tensor | None:
         """Score what was read off moved cells against what the minibatch holds; `None` where nothing is asked yet."""
 
+    @abstractmethod
     def divergence(self, found: dict[str, Any], moved: dict[str, Any], unit: Tensor) -> Tensor:
         """Say how far moved cells are read otherwise, a mean over cells."""
 
@@ -116,7 +120,7 @@ class AdversarialTrainingPlan(CountTrainingPlan):
             rise = self.config.adversary.domain_rise
             part = min(1.0, self._step / max(1.0, rise * self._n_steps))
             state = self.module.state_of(found)
-            added["domain"] = part * self.config.adversary.domain_weight * unit * self._domain.loss(state, batch)
+            added["domain"] = part * self.config.adversary.domain_weight * self._domain.loss(state, batch)
         if self.config.adversarial is not None:
             moved = self._loss_of_moved(batch, unit)
             if moved is not None:

@@ -25,7 +25,8 @@ class AdversarialConfig:
     weight
         Weight of the loss of the perturbed cells, where the loss of the cells as they are has 1.
     domain_weight
-        Weight of hiding the covariate from the discriminator, in units of the reconstruction loss.
+        Weight of hiding the covariate from the discriminator, against a nat of the evidence of the counts. Large ones make states run from the
+        discriminator and carry more of the covariate than before.
     domain_hidden, domain_layers
         Units of a hidden layer of the discriminator, and number of such layers.
     domain_learning_rate
@@ -55,7 +56,7 @@ class AdversarialConfig:
     unexpressed: bool = False
     n_steps: int = 5
     weight: float = 1.0
-    domain_weight: float = 0.1
+    domain_weight: float = 1.0
     domain_hidden: int = 64
     domain_layers: int = 1
     domain_learning_rate: float = 2e-3
