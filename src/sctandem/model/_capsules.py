@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -220,6 +220,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         learning_rate: float | None = None,
         train_size: float | None = None,
         sample_weight: str | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -242,6 +243,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules and
             decoder as `weight_use` of `config` says, not on the number of types. Probabilities of labels are then those of cells that
             are composed as the weights say, unless `weight_use` is `"unbiased"`.
+        adversarial
+            As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -275,6 +278,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             "learning_rate": learning_rate,
             "train_size": train_size,
             "sample_weight": sample_weight,
+            "adversarial": adversarial,
         }
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
@@ -306,7 +310,11 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
         with torch_seeded(streams[2]):
-            self._calibrate(streams[2], None if config.weight_use == "unbiased" else weights)
+            self._calibrate(
+                streams[2],
+                None if config.weight_use == "unbiased" else weights,
+                None if config.adversarial is None else config.adversary,
+            )
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""

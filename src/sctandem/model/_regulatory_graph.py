@@ -13,6 +13,7 @@ from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed, torch_seeded
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.kernels._regulatory_states import state_means
 from sctandem.model import _regulatory_data as given
 from sctandem.model._regulatory_fit import fit_graph, read_graph
 from sctandem.model._regulatory_pairs import (
@@ -26,6 +27,7 @@ from sctandem.model._regulatory_pairs import (
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
 from sctandem.model.base import FilesMixin
 from sctandem.model.base._manager import check_set_up
+from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
 
 if TYPE_CHECKING:
@@ -172,7 +174,13 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
             raise ValueError(msg)
 
     def train(
-        self, max_epochs: int = 150, *, accelerator: str = "auto", rng: RNG = None, progress: bool | None = None
+        self,
+        max_epochs: int = 150,
+        *,
+        sample_weight: str | None = None,
+        accelerator: str = "auto",
+        rng: RNG = None,
+        progress: bool | None = None,
     ) -> None:
         """Learn to predict the expression of genes from their regulators.
 
@@ -180,6 +188,9 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
         ----------
         max_epochs
             Steps of the optimiser, each on all training states.
+        sample_weight
+            Column of `obs` (of the MuData, or the AnnData) with the weights of the cells, such as that of
+            :func:`sctandem.pp.hierarchical_weights`: the loss of a state counts by the mean weight of its cells.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -194,13 +205,23 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
+        ValueError
+            When it holds no weights, or all training states weigh nothing.
         FloatingPointError
             When the loss is no longer finite.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
+        weights = read_weights(self.adata, sample_weight)
+        if weights is not None:
+            weights = state_means(weights[:, None], self._data.states).ravel()
+            if not weights[self._training].any():
+                msg = f"adata.obs[{sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
+                raise ValueError(msg)
         self.to_device(torch_device(accelerator, "auto"))
         self._result = self._edges = None
-        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), progress=progress)
+        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), weights=weights, progress=progress)
         self.history_ = {
             "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
         }

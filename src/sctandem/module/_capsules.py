@@ -10,6 +10,7 @@ from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
+from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-#: Keys of the minibatches beside those of scvi-tools, in later parts of the training: the type capsule of each cell, negative
-#: where it is not known, and with several batches its pose without what parts them.
-CAPSULE_KEY, ALIGNED_KEY = "capsule", "aligned_pose"
+#: Key of the minibatches with several batches of cells: the pose without what parts them.
+ALIGNED_KEY = "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
 #: Part of the mean pose of a type that is added to the votes for it at the split.
@@ -60,7 +60,7 @@ class _NormByBatch(nn.Module):
         return out * self.weight + self.bias
 
 
-class CapsuleModule(BaseModuleClass):
+class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
     r"""Capsules on counts.
 
     Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum

@@ -106,15 +106,17 @@ class RSDModule(BaseModuleClass):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @torch.no_grad()
-    def set_profiles(self, molecules: ArrayLike, shares: ArrayLike, spread: ArrayLike) -> None:
+    def set_profiles(self, molecules: ArrayLike, shares: ArrayLike, spread: ArrayLike, clarity: ArrayLike) -> None:
         """Replace the profiles of the types; the genes that the network reads stay.
 
         Parameters
         ----------
-        molecules, shares, spread
+        molecules, shares, spread, clarity
             As when the module is made.
         """
-        for buffer, values in ((self.molecules, molecules), (self.shares, shares), (self.spread, spread)):
+        given = {"molecules": molecules, "shares": shares, "spread": spread, "clarity": clarity}
+        for name, values in given.items():
+            buffer = getattr(self, name)
             buffer.copy_(torch.as_tensor(values, dtype=buffer.dtype))
 
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:

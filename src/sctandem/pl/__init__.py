@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sctandem.pl._proportions import proportions
     from sctandem.pl._regulator_dotplot import regulator_dotplot
     from sctandem.pl._regulatory_graph import regulatory_graph
+    from sctandem.pl._robustness import robustness
     from sctandem.pl._talens import talens
     from sctandem.pl._volcano import volcano
     from sctandem.pl._waypoints import waypoints
@@ -52,6 +53,7 @@ __getattr__, __dir__, __all__ = attach(
         "proportions": "._proportions",
         "regulator_dotplot": "._regulator_dotplot",
         "regulatory_graph": "._regulatory_graph",
+        "robustness": "._robustness",
         "talens": "._talens",
         "volcano": "._volcano",
         "waypoints": "._waypoints",

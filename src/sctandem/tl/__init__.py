@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sctandem.tl._predict_expression import predict_expression
     from sctandem.tl._programme_skill import programme_skill
     from sctandem.tl._regulatory_graph import regulatory_graph
+    from sctandem.tl._robustness import robustness
     from sctandem.tl._sequence_deviations import sequence_deviations
+    from sctandem.tl._simulate import simulate
     from sctandem.tl._talen_offtargets import talen_offtargets
     from sctandem.tl._waypoints import waypoints
 
@@ -44,7 +46,9 @@ __getattr__, __dir__, __all__ = attach(
         "predict_expression": "._predict_expression",
         "programme_skill": "._programme_skill",
         "regulatory_graph": "._regulatory_graph",
+        "robustness": "._robustness",
         "sequence_deviations": "._sequence_deviations",
+        "simulate": "._simulate",
         "talen_offtargets": "._talen_offtargets",
         "waypoints": "._waypoints",
     },

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sctandem._checks import check_number, check_option, check_positive
+from sctandem._checks import check_number, check_option, check_positive, check_type
 from sctandem.data._weights import WeightUse
+from sctandem.train._adversarial_config import AdversarialConfig
 
 #: Batch size for which learning rates are stated.
 REFERENCE_BATCH = 128
@@ -58,6 +59,14 @@ class TrainConfig:
         - `"loss"`: every cell is seen once in an epoch, and its loss is multiplied by its weight
         - `"unbiased"`: cells are drawn in proportion to the weights, and their loss is divided by them: rare cells are seen
           often, and the expectation of loss and gradient is that without weights
+    adversarial
+        How cells are moved against the model in training; `None` for not at all.
+
+        - `"fgsm"`: up the gradient of its loss, in one step
+        - `"pgd"`: in several steps
+        - `"vat"`: to where the model reads them most otherwise, whatever their labels
+    adversary
+        How far, and how much it counts.
 
     Raises
     ------
@@ -91,6 +100,8 @@ class TrainConfig:
     gradient_clip: float | None = None
     sample_weight: str | None = None
     weight_use: WeightUse = "sampler"
+    adversarial: Literal["fgsm", "pgd", "vat"] | None = None
+    adversary: AdversarialConfig = AdversarialConfig()
 
     def __post_init__(self) -> None:
         if self.max_epochs is not None:
@@ -109,6 +120,9 @@ class TrainConfig:
         if self.gradient_clip is not None:
             check_positive(self.gradient_clip, "gradient_clip")
         check_option(self.weight_use, get_args(WeightUse), "weight_use")
+        if self.adversarial is not None:
+            check_option(self.adversarial, ("fgsm", "pgd", "vat"), "adversarial")
+        check_type(self.adversary, AdversarialConfig, "adversary")
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -127,6 +141,11 @@ class TrainConfig:
                 "which early_stopping and validate_every need; lower train_size."
             )
             raise ValueError(msg)
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether the adversarial plan is needed."""
+        return self.adversarial is not None
 
     @property
     def validation_interval(self) -> int:

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from sctandem.model.base._count_vae_model import CountVAEModel
     from sctandem.model.base._files import FilesMixin
     from sctandem.model.base._latent import LatentMixin
+    from sctandem.model.base._robustness import AttackConfig
     from sctandem.model.base._train import TrainMixin
     from sctandem.model.base._warm_start import WarmStartMixin
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AttackConfig": "._robustness",
         "CountVAEModel": "._count_vae_model",
         "FilesMixin": "._files",
         "LatentMixin": "._latent",

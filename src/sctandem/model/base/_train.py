@@ -10,10 +10,11 @@ from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.model.base._weights import read_weights
-from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
+from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     import numpy as np
 
@@ -32,6 +33,7 @@ class TrainMixin:
     _data_loader_cls = CountLoader
     _data_splitter_cls = CountDataSplitter
     _training_plan_cls = CountTrainingPlan
+    _adversarial_plan_cls = AdversarialTrainingPlan
     _train_runner_cls = CountTrainRunner
     _train_config: ClassVar[TrainConfig] = TrainConfig()
     _min_training_cells: ClassVar[int] = 2
@@ -43,7 +45,7 @@ class TrainMixin:
         """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
         return {}
 
-    def train(
+    def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
         max_epochs: int | None = None,
         *,
@@ -52,6 +54,7 @@ class TrainMixin:
         train_size: float | None = None,
         early_stopping: bool | None = None,
         sample_weight: str | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -80,6 +83,10 @@ class TrainMixin:
         sample_weight
             Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. What they do says
             `weight_use` of `config`; what is fitted before the first epoch, and validation, do not know them unless the model says so.
+        adversarial
+            Also train on cells that are moved against the model, within the ball that
+            ``config=TrainConfig(adversary=AdversarialConfig(...))`` states: `"fgsm"`, `"pgd"` or `"vat"`, as in
+            :class:`~sctandem.train.TrainConfig`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -118,6 +125,7 @@ class TrainMixin:
             "train_size": train_size,
             "early_stopping": early_stopping,
             "sample_weight": sample_weight,
+            "adversarial": adversarial,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
@@ -137,7 +145,8 @@ class TrainMixin:
                 weight_use=config.weight_use,
                 rng=streams[1],
             )
-            plan = self._training_plan_cls(self.module, config=config)
+            plan_cls = self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
+            plan = plan_cls(self.module, config=config)
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,

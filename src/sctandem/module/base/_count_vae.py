@@ -9,7 +9,7 @@ import torch
 from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
 from sctandem.module.base._count_coders import CountDecoder, CountEncoder, CountVAEConfig
 from sctandem.nn import nb_linear_log_likelihood, row_sums, zinb_log_likelihood
@@ -260,6 +260,55 @@ class CountVAE(BaseModuleClass):
                 counts = counts * (torch.rand_like(mean) > dropped)
             draws.append(counts)
         return torch.stack(draws)
+
+    def state_of(self, found: dict[str, Any]) -> Tensor:
+        """Pick the state from what `inference` gave.
+
+        Parameters
+        ----------
+        found
+            What `inference` gave.
+
+        Returns
+        -------
+        Its mean, cells x dimensions.
+        """
+        return found["qz"].loc
+
+    def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Any], unit: Tensor) -> Tensor:
+        """Score how well the counts are given back from the states of moved cells.
+
+        Parameters
+        ----------
+        tensors
+            The batch, with the counts as they are.
+        found
+            What `inference` gave of moved cells.
+        unit
+            Not needed here.
+
+        Returns
+        -------
+        Negative evidence lower bound at the mean of the state, a mean over cells.
+        """
+        at_mean = {**found, "z": self.state_of(found)}
+        return self.loss(tensors, at_mean, self.generative(**self._get_generative_input(tensors, at_mean))).loss
+
+    def divergence(self, found: dict[str, Any], moved: dict[str, Any], unit: Tensor) -> Tensor:
+        """Say how far the states of moved cells are from those of the cells.
+
+        Parameters
+        ----------
+        found, moved
+            What `inference` gave of the cells as they are, and moved.
+        unit
+            Not needed here.
+
+        Returns
+        -------
+        Kullback-Leibler divergence, a mean over cells.
+        """
+        return kl_divergence(found["qz"], moved["qz"]).sum(-1).mean()
 
 
 def kl_to_standard_normal(qz: Normal) -> Tensor:
