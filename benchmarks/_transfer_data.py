@@ -82,10 +82,15 @@ def kang_path(name: str) -> Path:
 
 def mixology() -> Iterator[Pair]:
     """Five cell lines in five batches: each batch onto the others."""
-    cells = _bare(read("mixology"))
+    cells = mixology_cells()
     for batch in sorted(cells.obs[BATCH].unique()):
         held_out = (cells.obs[BATCH] == batch).to_numpy()
         yield Pair(f"mixology, {batch}", cells[~held_out].copy(), cells[held_out].copy())
+
+
+def mixology_cells() -> AnnData:
+    """Give the cell lines with labels and batches."""
+    return _bare(read("mixology"))
 
 
 def _bare(adata: AnnData) -> AnnData:

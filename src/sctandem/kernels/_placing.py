@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import nnls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: Part of the difference that is taken for the batch: types that the reference does not have differ as well.
+BELIEVED = 0.5
 
-def type_shift(
-    mean: NDArray[np.float64],
-    variance: NDArray[np.float64],
-    n_cells: int,
-    centres: NDArray[np.float64],
-    shares: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Estimate what a batch adds to each feature: its mean, against that expected of its mixture of types.
+
+def batch_shift(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], n_cells: int, centres: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Estimate what a batch adds to each feature: its mean, against that of the mixture of types that comes nearest to it.
 
     Parameters
     ----------
@@ -27,15 +27,24 @@ def type_shift(
         Cells of the batch.
     centres
         Mean of each feature in each type of the reference, features x types.
-    shares
-        Share of each type among the cells of the batch, (types,), adding up to 1.
 
     Returns
     -------
-    (features,). Shrunk to 0 by empirical Bayes: with `variance / n_cells` as the error of the mean, and the spread of the shifts over the
-    features that remains beyond these errors as the variance of their prior.
+    The shift, (features,), and the shares of the types, (types,). The shares are those with the least squared differences; no cell is
+    given a type, so that a first error is not confirmed. Differences are shrunk by empirical Bayes, with `variance / n_cells` as the
+    error of a mean and their spread beyond these errors as the variance of the prior, and half of each is taken for the batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sctandem.kernels._placing import batch_shift
+    >>> centres = np.random.default_rng(0).normal(2, 1, (500, 2))
+    >>> batch_shift(centres @ [0.3, 0.7], np.ones(500), 10_000, centres)[1].round(2)
+    array([0.3, 0.7])
     """
+    shares, _ = nnls(centres, mean)
+    shares = shares / max(shares.sum(), 1e-12)
     raw = mean - centres @ shares
     error = variance / n_cells
     prior = max(float(np.mean(raw**2 - error)), 0.0)
-    return raw * prior / np.maximum(prior + error, 1e-300)
+    return BELIEVED * raw * prior / np.maximum(prior + error, 1e-300), shares

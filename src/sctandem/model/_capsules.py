@@ -59,8 +59,8 @@ _HELD_BACK = 0.1
 class CapsuleNet(
     CapsulesLabelsMixin,
     CapsulesTransferMixin,
-    FilesMixin,
     PartialFitMixin,
+    FilesMixin,
     TransferMixin,
     TrainMixin,
     LatentMixin,

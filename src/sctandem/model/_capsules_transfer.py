@@ -8,15 +8,18 @@ import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
 
-from sctandem.kernels._label_experts import label_probabilities
-from sctandem.kernels._placing import type_shift
+from sctandem._random import torch_seeded
+from sctandem.kernels._annealing_fit import anneal
+from sctandem.kernels._groups import group_means
+from sctandem.kernels._placing import batch_shift
 from sctandem.model.base._train import TrainMixin
+from sctandem.module._capsules import CAPSULE_KEY
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-#: Rounds in which types of the cells of a new batch and its shift are found in turn.
-_ROUNDS = 3
+#: Share of old cells in a group of cells from which on it is the type that they were of.
+_OLD_SHARE = 0.05
 
 
 class CapsulesTransferMixin:
@@ -38,7 +41,7 @@ class CapsulesTransferMixin:
         self.train_indices = self.validation_indices = np.empty(0, dtype=np.int64)
 
     def _place_new_batches(self) -> None:
-        """Find what each new batch adds to the logarithms of the features, within the types that its cells seem to be of."""
+        """Find what each new batch adds to the logarithms of the features, beside the mixture of types that its cells are."""
         batch = self._codes(REGISTRY_KEYS.BATCH_KEY)
         for number in range(self.module.n_reference_batches, self.module.n_batch):
             cells = np.flatnonzero(batch == number)
@@ -46,18 +49,87 @@ class CapsulesTransferMixin:
                 self._place_batch(number, cells)
 
     def _place_batch(self, number: int, cells: np.ndarray) -> None:
-        """Place one batch, in turns: the types of its cells given the shift, and the shift given the types."""
+        """Place one batch by the means of its features."""
         logs = self._logs(cells)
         mean, square = (np.asarray(part.mean(0), dtype=np.float64).ravel() for part in (logs, logs.multiply(logs)))
         variance = np.maximum(square - mean**2, 0)
         centres = self.module.centre_logs.cpu().numpy().astype(np.float64)
-        for _ in range(_ROUNDS):
-            shift = type_shift(mean, variance, len(cells), centres, self._type_shares(cells))
-            self.module.place_batch(number, torch.from_numpy(shift.astype(np.float32)).to(self.module.device))
+        shift, _ = batch_shift(mean, variance, len(cells), centres)
+        self.module.place_batch(number, torch.from_numpy(shift.astype(np.float32)).to(self.module.device))
 
-    def _type_shares(self, cells: np.ndarray) -> np.ndarray:
-        """Give the share of each label among some cells; without labels there is one type."""
-        if not self.label_names:
-            return np.ones(1)
-        lengths, logits = self._read_all(["labels", "direct"], None, cells, None)
-        return label_probabilities(lengths, logits, tuple(self.calibration_["expert_weights"][0])).mean(0)
+    def _memory_labels(self) -> np.ndarray | None:
+        """Return the label of each cell, -1 for none; `None` for a model without labels."""
+        return self._label_codes() if self.label_names else None
+
+    def _learn_on(
+        self,
+        old: np.ndarray,
+        max_epochs: int,
+        *,
+        rng: np.random.Generator,
+        accelerator: str,
+        progress: bool | None,
+    ) -> None:
+        """Train on old and new cells: one epoch on the counts alone, then with types and labels."""
+        options: dict[str, Any] = {"accelerator": accelerator, "progress": progress, "rng": int(rng.integers(2**31))}
+        before = self._read("presence", None, None, None).argmax(1)
+        self._targets = {}
+        TrainMixin.train(self, 1, **options)
+        with torch_seeded(rng):
+            self._held_back = self._hold_back(rng)
+            poses, aligned = self._align(rng)
+            self._start_unseen_labels(poses)
+            self._extend_types(poses, aligned, old, before, rng)
+        TrainMixin.train(self, max_epochs, **options)
+        with torch_seeded(rng):
+            self._calibrate(rng)
+
+    def _start_unseen_labels(self, poses: np.ndarray) -> None:
+        """Let the capsules of labels that are new start at the poses of their cells."""
+        n_known = int(self.module.n_known_labels)
+        if n_known == len(self.label_names):
+            return
+        label = self._shown_codes()[np.asarray(self.train_indices)]
+        new = label >= n_known
+        self.module.start_new_labels(
+            n_known, group_means(poses[new], label[new] - n_known, len(self.label_names) - n_known)
+        )
+
+    def _extend_types(
+        self, poses: np.ndarray, aligned: np.ndarray, old: np.ndarray, before: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Group old and new cells: a group with old cells is the type that most of these were of, one without is new."""
+        cells = np.asarray(self.train_indices)
+        found = np.unique(anneal(aligned, rng=rng).memberships.argmax(1), return_inverse=True)[1]
+        number = known_types(found, before[cells], old[cells] if old.any() else np.ones(len(cells), dtype=bool))
+        new, n_types = number < 0, self.module.n_types
+        if new.any():
+            fresh = np.unique(found[new], return_inverse=True)[1]
+            self.module.grow_types(group_means(poses[new], fresh))
+            number[new] = n_types + fresh
+        self._targets[CAPSULE_KEY] = self._for_all_cells(number[:, None], fill=-1)
+
+
+def known_types(group: np.ndarray, type_before: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Give the cells of each group the type that most of its old cells had; -1 where fewer than a twentieth of them are old.
+
+    Parameters
+    ----------
+    group
+        Group of each cell, integers from 0.
+    type_before
+        Type that each cell would have had.
+    old
+        Which cells are old.
+
+    Returns
+    -------
+    Type of each cell, or -1.
+    """
+    number = np.full(len(group), -1, dtype=np.int64)
+    for name in np.unique(group):
+        inside = group == name
+        of_old = inside & old
+        if of_old.sum() >= max(1, _OLD_SHARE * inside.sum()):
+            number[inside] = np.bincount(type_before[of_old]).argmax()
+    return number

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Logit of a label that no cell had.
 _UNSEEN = -15.0
+#: Part of the mean pose of a type that is added to the votes for it when its capsule is made.
+TOWARDS = 0.5
 
 
 class CapsuleTransferMixin:
@@ -62,6 +64,7 @@ class CapsuleTransferMixin:
         self.types = old.types.split(old.types.n_upper)
         self._take_over_norms(old)
         self.n_known_batches.copy_(old.n_known_batches)
+        self.n_known_labels.copy_(old.n_known_labels)
 
     def _take_over_norms(self, old: CapsuleModule) -> None:
         """Take over what is known of each batch; a new one starts at the mean of the others."""
@@ -109,10 +112,53 @@ class CapsuleTransferMixin:
         if self.direct is not None:
             self.direct_offset[batch] = shift @ self.direct.weight
 
+    @torch.no_grad()
+    def start_new_labels(self, first: int, centres: Tensor) -> None:
+        """Let the capsules of new labels start towards the mean poses of their cells.
+
+        Parameters
+        ----------
+        first
+            Number of the first new label.
+        centres
+            Mean pose of each new label, labels x dimensions.
+        """
+        towards = torch.as_tensor(centres, dtype=torch.float32, device=self.labels.bias.device)
+        self.labels.bias[:, first:].add_(TOWARDS * towards / self.config.n_programmes)
+
+    @torch.no_grad()
+    def grow_types(self, centres: Tensor) -> None:
+        """Add type capsules, which start at the capsule of the cell, after those that are there.
+
+        Parameters
+        ----------
+        centres
+            Mean pose of each new type, types x dimensions.
+        """
+        n_old = self.types.n_upper
+        grown = self.cell.split(n_old + len(centres))
+        towards = torch.as_tensor(centres, dtype=torch.float32, device=grown.bias.device)
+        grown.weight[:, :, :n_old] = self.types.weight
+        grown.bias[:, :n_old] = self.types.bias
+        grown.bias[:, n_old:].add_(TOWARDS * towards / self.config.n_programmes)
+        self.types = grown
+
+    def latent_shares(self, latent: Tensor, batch_index: Tensor | None = None) -> Tensor:
+        """Return the expected share of each feature at poses, cells x features; by default in the average batch."""
+        hidden = self.generative(latent, batch_index)["hidden"]
+        weight = torch.cat([self.loadings, self.batch_effect], dim=1)
+        return torch.softmax(hidden @ weight.T + self.log_share, dim=-1)
+
     @property
     def n_reference_batches(self) -> int:
         """Batches that the weights were trained with; those after them are new."""
         return int(self.n_known_batches)
+
+    def learned_all(self) -> None:
+        """Say that what was new has been trained: all batches are known from now on."""
+        self.n_known_batches.fill_(self.n_batch)
+        self.n_known_labels.fill_(self.n_labels)
+        self.direct_offset.zero_()
 
     def parts(self) -> dict[str, list[Piece]]:
         """Name the parts of the module that can be trained, each as parameters or entries of them.

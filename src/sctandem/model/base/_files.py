@@ -95,6 +95,7 @@ class FilesMixin:
             msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
             raise ValueError(msg)
         layout, prefix = ModelLayout(), prefix or ""
+        self._before_saving()
         content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
         with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:
@@ -223,6 +224,9 @@ class FilesMixin:
             "saved in the format of scvi-tools before 0.15, and reading it would run code from the file."
         )
         raise ValueError(msg)
+
+    def _before_saving(self) -> None:
+        """Get ready what the file is to hold."""
 
     def _file_content(self, layout: ModelLayout, *, legacy_mudata_format: bool) -> dict[str, Any]:
         """Return what the file holds, in the layout of scvi-tools, as plain data."""

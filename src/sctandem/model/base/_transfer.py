@@ -22,6 +22,7 @@ from sctandem.model.base._query import (
 )
 from sctandem.module.base._take_over import chosen_pieces
 from sctandem.train._frozen import FrozenTrainingPlan
+from sctandem.train._replay import ElasticTrainingPlan
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +94,6 @@ class TransferMixin:
             "absent": [str(name) for name in reference.adata.var_names.difference(features)],
         }
         model.train_indices = model.validation_indices = model.test_indices = np.empty(0, dtype=np.int64)
-        model.is_trained_ = True
         model.module.eval()
         model._place_new_batches()
         return model
@@ -137,6 +137,7 @@ class TransferMixin:
         for name in self._learned:
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
+        model.is_trained_ = True
         return model
 
     def _place_new_batches(self) -> None:
@@ -145,6 +146,8 @@ class TransferMixin:
     @property
     def _training_plan_cls(self) -> Any:
         """Train what a query may train, and otherwise everything."""
+        if (springs := getattr(self, "_springs", None)) is not None:
+            return partial(ElasticTrainingPlan, springs=springs[0], strength=springs[1])
         if not self.query_:
             return super()._training_plan_cls
         pieces = chosen_pieces(self.module.parts(), self.query_["trained"])

@@ -211,6 +211,11 @@ class CountVAE(CountVAETransferMixin, BaseModuleClass):
         """
         return torch.softmax(self.decoder.logits(generative_outputs["hidden"]), dim=-1)
 
+    def latent_shares(self, latent: Tensor, batch_index: Tensor | None = None) -> Tensor:
+        """Return the expected share of each gene at latent states, cells x genes; by default in the average batch."""
+        library = latent.new_zeros(len(latent))
+        return self.shares(self.generative(z=latent, log_library=library, batch_index=batch_index))
+
     def loss(
         self,
         tensors: dict[str, Tensor],

@@ -57,6 +57,10 @@ class CountVAETransferMixin:
         features.move(self.mean_logs, old.mean_logs)
         self.n_known_batches.copy_(old.n_known_batches)
 
+    def learned_all(self) -> None:
+        """Say that what was new has been trained: all batches are known from now on."""
+        self.n_known_batches.fill_(self.n_batch)
+
     def parts(self) -> dict[str, list[Piece]]:
         """Name the parts of the module that can be trained, each as parameters or entries of them.
 
