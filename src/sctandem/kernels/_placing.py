@@ -48,3 +48,29 @@ def batch_shift(
     error = variance / n_cells
     prior = max(float(np.mean(raw**2 - error)), 0.0)
     return BELIEVED * raw * prior / np.maximum(prior + error, 1e-300), shares
+
+
+def matched_distances(
+    distances: NDArray[np.float64], reference: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Take out of distances by how much all cells of a batch lie further out than those of the reference.
+
+    Parameters
+    ----------
+    distances
+        Distances of the cells of one batch from what they are most like.
+    reference
+        Those of cells of the reference.
+
+    Returns
+    -------
+    The distances with quartile and median of the reference, and by how many of its interquartile ranges the median was moved. Distances are
+    only ever made smaller. Where fewer than half of the cells are of types of the reference, too much is taken out.
+    """
+    low, middle, high = np.quantile(reference, [0.25, 0.5, 0.75])
+    own_low, own_middle = np.quantile(distances, [0.25, 0.5])
+    spread = max(high - low, 1e-12)
+    if own_middle <= middle:
+        return distances, 0.0
+    scale = min(1.0, (middle - low) / max(own_middle - own_low, 1e-12))
+    return np.minimum(distances, middle + scale * (distances - own_middle)), float((own_middle - middle) / spread)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from scvi import REGISTRY_KEYS
 
 from sctandem._random import torch_seeded
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
+from sctandem.kernels._label_regions import LabelRegions
 from sctandem.kernels._placing import batch_shift
 from sctandem.model.base._train import TrainMixin
 from sctandem.module._capsules import CAPSULE_KEY
@@ -56,6 +58,17 @@ class CapsulesTransferMixin:
         centres = self.module.centre_logs.cpu().numpy().astype(np.float64)
         shift, _ = batch_shift(mean, variance, len(cells), centres)
         self.module.place_batch(number, torch.from_numpy(shift.astype(np.float32)).to(self.module.device))
+
+    def _read_mapped(
+        self, query: Any, latent: np.ndarray, labels: str | None, rng: np.random.Generator
+    ) -> tuple[pd.DataFrame | None, LabelRegions]:
+        """Return probabilities of the labels, and their regions, as the model has learned them; no cells of its own are needed."""
+        if not self.label_names:
+            return super()._read_mapped(query, latent, labels, rng)
+        if labels is not None:
+            msg = f"labels={labels!r} does not go with a CapsuleNet that has learned labels, which are handed on: leave it out."
+            raise ValueError(msg)
+        return query.predict(soft=True), LabelRegions(**self.calibration_["regions"])
 
     def _memory_labels(self) -> np.ndarray | None:
         """Return the label of each cell, -1 for none; `None` for a model without labels."""

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sctandem._checks import check_option, check_type, listed
 from sctandem._compat import ModelLayout, torch_device
+from sctandem.model.base._mapping import MappingMixin
 from sctandem.model.base._query import (
     bare_object,
     categories,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 NEW_BATCHES = "new_batches"
 
 
-class TransferMixin:
+class TransferMixin(MappingMixin):
     """Read a query with a reference.
 
     The module of the model has `take_over` and `parts`; what was learned outside of it is named in `_learned`.
