@@ -27,6 +27,8 @@ class LatentMemory(NamedTuple):
     """Groups x 2: mean and standard deviation of the logarithm of the depth."""
     codes: NDArray[np.int64]
     """Groups x 2: batch and label."""
+    residuals: NDArray[np.float32]
+    """Groups x features: logarithm of the counts of each feature against those that the decoder gives the group."""
 
 
 def latent_groups(
@@ -64,6 +66,7 @@ def remember(
     group: NDArray[np.integer],
     codes: NDArray[np.int64],
     depth: NDArray[np.floating],
+    totals: tuple[NDArray[np.floating], NDArray[np.floating]],
 ) -> LatentMemory:
     """Describe groups of cells.
 
@@ -77,6 +80,8 @@ def remember(
         Batch and label of each group.
     depth
         Counts of each cell.
+    totals
+        Counts of each feature in each group, groups x features, and those that the decoder expects.
 
     Returns
     -------
@@ -95,7 +100,8 @@ def remember(
         covariance = (own.T @ own + n_dims * common) / (len(own) + n_dims)
         factors.append(np.linalg.cholesky(covariance))
         depths.append([logs[group == number].mean(), logs[group == number].std()])
-    return LatentMemory(sizes, means, np.stack(factors), np.array(depths), codes)
+    residuals = np.log((totals[0] + 1) / (totals[1] + 1)).astype(np.float32)
+    return LatentMemory(sizes, means, np.stack(factors), np.array(depths), codes, residuals)
 
 
 def recall(
@@ -114,10 +120,10 @@ def recall(
 
     Returns
     -------
-    States (cells x dimensions), depths (cells,), and batch and label of each.
+    States (cells x dimensions), depths (cells,), and the group of each.
     """
     group = np.arange(max(n_cells, len(memory.sizes))) % len(memory.sizes)
     noise = rng.standard_normal((len(group), memory.means.shape[1]))
     points = memory.means[group] + np.einsum("nij,nj->ni", memory.factors[group], noise)
     mean, spread = memory.depths[group].T
-    return points, np.exp(mean + spread * rng.standard_normal(len(group))), memory.codes[group]
+    return points, np.exp(mean + spread * rng.standard_normal(len(group))), group

@@ -15,7 +15,11 @@ from sctandem.model.base._query import categories
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scvi.model.base import BaseModelClass
+
+    from sctandem.kernels._latent_memory import LatentMemory
 
 _BLOCK = 1024
 
@@ -116,19 +120,41 @@ def completed(
 @torch_on_one_thread()
 @torch.inference_mode()
 def drawn_counts(
-    module: Any, latent: np.ndarray, depth: np.ndarray, batch: np.ndarray, rng: np.random.Generator
+    module: Any, memory: LatentMemory, latent: np.ndarray, depth: np.ndarray, group: np.ndarray, rng: np.random.Generator
 ) -> sparse.csr_matrix:
-    """Draw cells from a model, cells x features."""
+    """Draw cells of groups from a model, cells x features, with the mean counts that each group had."""
     module.eval()
     theta = module.log_theta.exp().cpu().numpy()
     parts = []
+    for rows, shares in _decoded(module, latent, memory.codes[group, 0]):
+        mean = shares * np.exp(memory.residuals[group[rows]])
+        mean *= depth[rows, None] / mean.sum(1, keepdims=True)
+        parts.append(_negative_binomial(mean, theta, rng))
+    return sparse.csr_matrix(sparse.vstack(parts))
+
+
+@torch_on_one_thread()
+@torch.inference_mode()
+def group_totals(
+    module: Any, counts: sparse.csr_matrix, latent: np.ndarray, batch: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the counts of each group, and those that the decoder expects of it, groups x features."""
+    module.eval()
+    n_groups, depth = int(group.max()) + 1, np.asarray(counts.sum(1)).ravel()
+    member = sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), (n_groups, len(group)))
+    expected = np.zeros((n_groups, module.n_genes))
+    for rows, shares in _decoded(module, latent, batch):
+        expected += member[:, rows] @ (shares * depth[rows, None])
+    return np.asarray((member @ counts).todense()), expected
+
+
+def _decoded(module: Any, latent: np.ndarray, batch: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Decode blocks of latent states in their batches; give the rows and the shares of the features."""
     for start in range(0, len(latent), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        states = torch.from_numpy(latent[rows].astype(np.float32)).to(module.device)
+        states = torch.from_numpy(np.ascontiguousarray(latent[rows], dtype=np.float32)).to(module.device)
         index = torch.from_numpy(batch[rows, None].astype(np.int64)).to(module.device)
-        shares = module.latent_shares(states, index).cpu().numpy()
-        parts.append(_negative_binomial(shares * depth[rows, None], theta, rng))
-    return sparse.csr_matrix(sparse.vstack(parts))
+        yield rows, module.latent_shares(states, index).cpu().numpy().astype(np.float64)
 
 
 def _negative_binomial(mean: np.ndarray, theta: np.ndarray, rng: np.random.Generator) -> sparse.csr_matrix:

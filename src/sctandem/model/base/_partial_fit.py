@@ -12,7 +12,7 @@ from sctandem._checks import check_number, check_option, check_positive
 from sctandem._compat import become
 from sctandem._random import spawn, torch_seeded
 from sctandem.kernels._latent_memory import LatentMemory, latent_groups, recall, remember
-from sctandem.model.base._increment import Increment, completed, drawn_counts, joined, memory_columns
+from sctandem.model.base._increment import Increment, completed, drawn_counts, group_totals, joined, memory_columns
 from sctandem.model.base._query import read_columns, read_counts, shared_features
 from sctandem.train._replay import FISHER_BATCH, balanced_reservoir, fisher_information
 
@@ -157,11 +157,11 @@ class PartialFitMixin:
         """Return old cells, chosen or drawn."""
         if replay == "generated":
             memory = LatentMemory(**(self.memory_ or self._remember()))
-            latent, depth, codes = recall(memory, n_replay, rng)
-            counts = drawn_counts(self.module, latent, depth, codes[:, 0], rng)
+            latent, depth, group = recall(memory, n_replay, rng)
+            counts = drawn_counts(self.module, memory, latent, depth, group, rng)
             names = [f"generated{i}" for i in range(len(latent))]
             return Increment(
-                counts, memory_columns(self, codes, depth, names), list(self.adata.var_names), None, latent
+                counts, memory_columns(self, memory.codes[group], depth, names), list(self.adata.var_names), None, latent
             )
         self._check_cells_held()
         latent = self.get_latent_representation()
@@ -193,8 +193,10 @@ class PartialFitMixin:
         self._check_cells_held()
         latent = self.get_latent_representation()
         counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-        group, codes = latent_groups(latent, self._memory_labels(), self._memory_batches(), np.random.default_rng(0))
-        return remember(latent, group, codes, np.asarray(counts.sum(1)).ravel())._asdict()
+        batch = self._memory_batches()
+        group, codes = latent_groups(latent, self._memory_labels(), batch, np.random.default_rng(0))
+        totals = group_totals(self.module, counts, latent, batch, group)
+        return remember(latent, group, codes, np.asarray(counts.sum(1)).ravel(), totals)._asdict()
 
     def _before_saving(self) -> None:
         """Keep what is needed to learn on without the cells."""

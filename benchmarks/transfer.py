@@ -1,0 +1,12 @@
+"""Queries on references, and learning from streams: `python -m benchmarks transfer`."""
+
+from __future__ import annotations
+
+from benchmarks._parts import Parts
+
+TEXT = """\
+CapsuleNet maps queries (`tl.map_query`) onto references that it was trained on, and learns from streams (`model.partial_fit`), at its
+defaults; in the streams up to 300 old cells are seen again. The peers and the simple baselines are measured in the same run, on the same cells."""
+
+_parts = Parts("transfer", "transfer", ("mapping", "streams"), "Online and transfer learning", TEXT)
+main = _parts.main
