@@ -8,5 +8,15 @@ TEXT = """\
 CapsuleNet maps queries (`tl.map_query`) onto references that it was trained on, and learns from streams (`model.partial_fit`), at its
 defaults; in the streams up to 300 old cells are seen again. The peers and the simple baselines are measured in the same run, on the same cells."""
 
-_parts = Parts("transfer", "transfer", ("mapping", "streams"), "Online and transfer learning", TEXT)
-main = _parts.main
+BENCHMARK = Parts(
+    name="transfer",
+    prefix="transfer",
+    parts=("mapping", "streams"),
+    title="Online and transfer learning",
+    text=TEXT,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Measure what is asked for, and write the results."""
+    BENCHMARK.main(argv)

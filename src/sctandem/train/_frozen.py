@@ -29,6 +29,11 @@ class FrozenTrainingPlan(CountTrainingPlan):
     pieces
         What is trained: parameters, each with a mask of the entries or `None` for all.
 
+    Raises
+    ------
+    ValueError
+        When there is nothing to train.
+
     Notes
     -----
     Entries outside of the masks are put back after every step: neither momentum nor weight decay moves them.
@@ -43,6 +48,12 @@ class FrozenTrainingPlan(CountTrainingPlan):
     ) -> None:
         super().__init__(module, config=config)
         self.pieces = [(parameter, entries) for parameter, entries in pieces if entries is None or entries.any()]
+        if not self.pieces:
+            msg = (
+                "there is nothing to train in this query: what `load_query_data(trained=...)` named has no weights here, as new batches have "
+                "none where all are known. The model can be used as it is."
+            )
+            raise ValueError(msg)
         self._kept: list[tuple[torch.nn.Parameter, Tensor, Tensor]] = []
 
     def make_optimizer(self, n_steps: int, batch_size: int) -> tuple[torch.optim.Optimizer, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -127,7 +128,9 @@ class TransferMixin(MappingMixin):
     def _again(self, bare: AnnData) -> Self:
         """Make a model of the same kind on other data, with the weights of this one."""
         cls = type(self)
-        cls._set_up(bare, self._setup_args())
+        with warnings.catch_warnings():  # comes also where cells are only read
+            warnings.filterwarnings("ignore", "Category .* has fewer than 3 cells", UserWarning)
+            cls._set_up(bare, self._setup_args())
         model = cls(bare, config=self.module.config, rng=0)
         model.module.to(self.module.device)
         model.module.take_over(
@@ -175,7 +178,7 @@ def stand_in(registry: dict[str, Any]) -> AnnData:
         column, known = state.get(layout.original_key), state.get(layout.categories)
         if column is not None and known is not None and column != field[layout.field_data].get("attr_key"):
             columns[column] = list(known)
-    n_cells = max([2, *(len(known) for known in columns.values())])
+    n_cells = 3 * max([1, *(len(known) for known in columns.values())])  # scvi-tools warns of fewer than 3 of a kind
     table = pd.DataFrame(index=[f"none{i}" for i in range(n_cells)])
     for column, known in columns.items():
         table[column] = pd.Categorical([known[i % len(known)] for i in range(n_cells)], known)
