@@ -53,6 +53,7 @@ class Pair:
     reference: AnnData
     query: AnnData
     groups: dict[str, str] = field(default_factory=dict)
+    reference_name: str = ""
 
     def named(self, labels: np.ndarray) -> np.ndarray:
         """Give labels of the reference the names of the query."""
@@ -72,7 +73,7 @@ def kang(name: str) -> Pair:
     reference = read("zheng")
     reference.obs[BATCH] = REFERENCE_BATCH
     reference.var_names_make_unique()
-    return Pair(name, _bare(reference), _bare(query), GROUPS)
+    return Pair(name, _bare(reference), _bare(query), GROUPS, "zheng")
 
 
 def kang_path(name: str) -> Path:
@@ -85,7 +86,8 @@ def mixology() -> Iterator[Pair]:
     cells = mixology_cells()
     for batch in sorted(cells.obs[BATCH].unique()):
         held_out = (cells.obs[BATCH] == batch).to_numpy()
-        yield Pair(f"mixology, {batch}", cells[~held_out].copy(), cells[held_out].copy())
+        name = f"mixology, {batch}"
+        yield Pair(name, cells[~held_out].copy(), cells[held_out].copy(), reference_name=name)
 
 
 def mixology_cells() -> AnnData:
