@@ -201,7 +201,9 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         drop = mean(name, "partial_fit", lambda row: row["first"][0] - row["first"][-1])
         gap = mean(name, "joint", lambda row: row["macro_f1"]) - mean(name, "partial_fit", lambda row: row["macro_f1"])
         naive = mean(name, "fine-tuning", lambda row: row["first"][0] - row["first"][-1])
-        naive_gap = mean(name, "joint", lambda row: row["macro_f1"]) - mean(name, "fine-tuning", lambda row: row["macro_f1"])
+        naive_gap = mean(name, "joint", lambda row: row["macro_f1"]) - mean(
+            name, "fine-tuning", lambda row: row["macro_f1"]
+        )
         growth = mean(name, "partial_fit", lambda row: row["megabytes"][-1] / max(row["megabytes"][:-1]) - 1)
         for target, asked, found, met in (
             ("accuracy on the first increment lost", "at most 0.02", drop, drop <= 0.02),

@@ -200,35 +200,6 @@ class AnnealKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class MappedKeys:
-    """Slots of `tl.map_query`: columns of `obs`, an entry of `obsm`, and `uns[key]`."""
-
-    key: str = "mapped"
-    params: str = PARAMS
-    moved: str = "moved"
-
-    @property
-    def embedding(self) -> str:
-        """`obsm`: latent state of each cell in the space of the reference, cells x dimensions, float32."""
-        return f"X_{self.key}"
-
-    @property
-    def label(self) -> str:
-        """`obs`: label, category; only where the reference has labels."""
-        return self.key
-
-    @property
-    def confidence(self) -> str:
-        """`obs`: probability of the label, float64; only where the reference has labels."""
-        return f"{self.key}_confidence"
-
-    @property
-    def score(self) -> str:
-        """`obs`: how well the cell fits the reference, float64."""
-        return f"{self.key}_score"
-
-
-@dataclass(frozen=True, slots=True)
 class CapsuleKeys:
     """Slots of `tl.capsules`: columns of `obs`, entries of `obsm` and `varm`, `uns[key]`, and the columns of `get.capsule_genes`."""
 

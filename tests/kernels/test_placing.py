@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sctandem.kernels._placing import BELIEVED, batch_shift, matched_distances
+from sctandem.kernels._placing import BELIEVED, batch_shift, matched_distances, misfit_pvalues
 
 
 def test_shares_are_found_beside_a_shift_and_half_of_the_shift_is_taken():
@@ -44,3 +44,17 @@ def test_distances_are_never_made_larger():
     for cells in (rng.chisquare(5, 500), rng.chisquare(20, 500), np.full(500, 12.0)):
         assert (matched_distances(cells, reference)[0] <= cells).all()
     assert matched_distances(reference - 1, reference)[1] == 0
+
+
+def test_misfits_are_held_against_cells_of_the_same_depth():
+    rng = np.random.default_rng(0)
+    depth = rng.lognormal(7, 0.5, 4000)
+    losses = 0.4 * depth**0.9 * rng.lognormal(0, 0.05, 4000)
+    found = misfit_pvalues(losses, depth)
+    assert abs((found < 0.05).mean() - 0.05) < 0.02
+    assert abs(np.corrcoef(found, np.log(depth))[0, 1]) < 0.05
+    losses[:800] *= 1.4
+    found = misfit_pvalues(losses, depth)
+    assert (found[:800] < 1e-4).mean() > 0.95
+    assert abs((found[800:] < 0.05).mean() - 0.05) < 0.03
+    np.testing.assert_array_equal(misfit_pvalues(losses[:29], depth[:29]), 1)

@@ -32,7 +32,10 @@ class LatentMemory(NamedTuple):
 
 
 def latent_groups(
-    points: NDArray[np.floating], label: NDArray[np.integer] | None, batch: NDArray[np.integer], rng: np.random.Generator
+    points: NDArray[np.floating],
+    label: NDArray[np.integer] | None,
+    batch: NDArray[np.integer],
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Group cells by batch and label; those without a label by clusters of their latent states.
 

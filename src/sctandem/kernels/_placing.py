@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import nnls
+from scipy.stats import norm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Part of the difference that is taken for the batch: types that the reference does not have differ as well.
 BELIEVED = 0.5
+#: Cells of a batch below which their misfits are not compared.
+_FEWEST = 30
+#: Robust standard deviations beyond which a cell does not take part in the regression on the depth.
+_FAR = 2.5
 
 
 def batch_shift(
@@ -74,3 +79,38 @@ def matched_distances(
         return distances, 0.0
     scale = min(1.0, (middle - low) / max(own_middle - own_low, 1e-12))
     return np.minimum(distances, middle + scale * (distances - own_middle)), float((own_middle - middle) / spread)
+
+
+def misfit_pvalues(losses: NDArray[np.floating], depth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compare how badly the cells of a batch are given back with what is usual among them at their depth.
+
+    Parameters
+    ----------
+    losses
+        Negative log-likelihood of each cell.
+    depth
+        Counts of each cell.
+
+    Returns
+    -------
+    In (0, 1], (cells,): upper tails of a normal distribution of the logarithms, around a parabola in the logarithm of the depth, with the
+    median absolute deviation. 1 for batches of fewer than 30 cells.
+
+    Notes
+    -----
+    The cells are held against one another, so that a batch effect, which all have, does not count. More than half of them should be of
+    types that the reference has.
+    """
+    if len(losses) < _FEWEST:
+        return np.ones(len(losses))
+    x = np.log(np.maximum(depth, 1.0))
+    x = (x - x.mean()) / max(float(x.std()), 1e-6)
+    design = np.stack([np.ones_like(x), x, x**2], axis=1)
+    target = np.log(np.maximum(losses, 1e-6)).astype(np.float64)
+    used = np.ones(len(x), dtype=bool)
+    for _ in range(3):
+        residual = target - design @ np.linalg.lstsq(design[used], target[used], rcond=None)[0]
+        middle = np.median(residual[used])
+        spread = max(1.4826 * float(np.median(np.abs(residual[used] - middle))), 1e-9)
+        used = residual - middle < _FAR * spread
+    return np.maximum(norm.sf((residual - middle) / spread), 1e-300)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 from scvi import REGISTRY_KEYS
 
@@ -18,6 +17,7 @@ from sctandem.model.base._train import TrainMixin
 from sctandem.module._capsules import CAPSULE_KEY
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 #: Share of old cells in a group of cells from which on it is the type that they were of.

@@ -149,6 +149,12 @@ class CapsuleTransferMixin:
         weight = torch.cat([self.loadings, self.batch_effect], dim=1)
         return torch.softmax(hidden @ weight.T + self.log_share, dim=-1)
 
+    def misfit(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Return the negative log-likelihood of the counts of each cell, at its pose."""
+        found = self.inference(**self._get_inference_input(tensors))
+        loss = self.loss(tensors, found, self.generative(**self._get_generative_input(tensors, found)))
+        return loss.reconstruction_loss["reconstruction_loss"]
+
     @property
     def n_reference_batches(self) -> int:
         """Batches that the weights were trained with; those after them are new."""

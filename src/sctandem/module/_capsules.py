@@ -214,7 +214,12 @@ class CapsuleModule(CapsuleTransferMixin, BaseModuleClass):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
-        for name in ("centre_logs", "n_known_batches", "n_known_labels", "direct_offset"):  # of which older files know nothing
+        for name in (
+            "centre_logs",
+            "n_known_batches",
+            "n_known_labels",
+            "direct_offset",
+        ):  # of which older files know nothing
             state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
         saved = state_dict.get(f"{prefix}types.bias")
         if saved is not None and saved.shape[1] != self.n_types:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import check_adata, check_number, check_target, check_type, check_unique, working_copy
-from sctandem._keys import UNKNOWN, MappedKeys
+from sctandem._keys import UNKNOWN
+from sctandem._mapped_keys import MappedKeys
 from sctandem._random import draw_seed
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from sctandem._random import RNG
     from sctandem.model import CapsuleNet, DeepDE
-
-logger = logging.getLogger(__name__)
 
 
 def map_query(
@@ -65,8 +63,9 @@ def map_query(
     `adata.obs["<key_added>_confidence"]` : :class:`pandas.Series` (dtype ``float64``)
         Probability of the likeliest label, given that it is one of the reference, between 0 and 1; calibrated on cells of the reference.
     `adata.obs["<key_added>_score"]` : :class:`pandas.Series` (dtype ``float64``)
-        Share of cells of the reference that lie as far out of the regions of its labels (or of its groups), between 0 and 1: small for
-        cells unlike any of the reference. What all cells of a new batch have in common is taken off.
+        Between 0 and 1, small for cells unlike any of the reference: twice the smaller of two p-values, that the cell lies as far out of the
+        regions of the labels (or groups) as it does, and that it is given back as badly as it is. What all cells of a new batch
+        have in common is taken off both.
     `adata.uns[key_added]["moved"]` : :class:`dict`
         For each new batch by how many interquartile ranges of the reference its median cell lies further out; above about 2
         labels and scores deserve little trust.

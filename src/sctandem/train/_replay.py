@@ -87,7 +87,7 @@ def fisher_information(
         gradients = torch.autograd.grad(output.loss, trained, allow_unused=True)
         for square, gradient in zip(squares, gradients, strict=True):
             if gradient is not None:
-                square += gradient.square() * output.n_obs_minibatch**2
+                square.add_(gradient.square() * output.n_obs_minibatch**2)
         n_cells += output.n_obs_minibatch
     module.train(was_training)
     return {

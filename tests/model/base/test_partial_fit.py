@@ -149,9 +149,7 @@ def test_a_model_without_its_cells_learns_on_from_what_it_kept(model, tmp_path):
         bare.partial_fit(increment(1), **QUICK)
     bare.partial_fit(increment(1), replay="generated", n_replay=40, **QUICK)
     model.partial_fit(increment(1), replay="generated", n_replay=40, **QUICK)
-    np.testing.assert_allclose(
-        bare.get_latent_representation(), model.get_latent_representation(), atol=1e-5
-    )
+    np.testing.assert_allclose(bare.get_latent_representation(), model.get_latent_representation(), atol=1e-5)
 
 
 def test_a_model_that_has_learned_on_is_saved_and_maps(model, tmp_path):

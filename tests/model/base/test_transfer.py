@@ -40,9 +40,7 @@ def test_a_query_with_the_genes_and_batches_of_the_reference_is_read_as_it_reads
     shuffled = query[:, np.random.default_rng(0).permutation(30)].copy()
     model = type(reference).load_query_data(shuffled, reference)
     assert list(model.adata.var_names) == list(reference.adata.var_names)
-    np.testing.assert_array_equal(
-        model.get_latent_representation(), reference.get_latent_representation(query)
-    )
+    np.testing.assert_array_equal(model.get_latent_representation(), reference.get_latent_representation(query))
 
 
 def test_neither_query_nor_reference_is_changed(reference):

@@ -120,7 +120,13 @@ def completed(
 @torch_on_one_thread()
 @torch.inference_mode()
 def drawn_counts(
-    module: Any, memory: LatentMemory, latent: np.ndarray, depth: np.ndarray, group: np.ndarray, rng: np.random.Generator
+    module: Any,
+    memory: LatentMemory,
+    latent: np.ndarray,
+    *,
+    depth: np.ndarray,
+    group: np.ndarray,
+    rng: np.random.Generator,
 ) -> sparse.csr_matrix:
     """Draw cells of groups from a model, cells x features, with the mean counts that each group had."""
     module.eval()

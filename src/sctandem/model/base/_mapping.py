@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scvi import REGISTRY_KEYS
 
 from sctandem._checks import check_key
 from sctandem._random import as_generator
 from sctandem.kernels._label_regions import LabelRegions, fit_regions, region_distances
 from sctandem.kernels._latent_memory import latent_groups
-from sctandem.kernels._placing import matched_distances
+from sctandem.kernels._placing import matched_distances, misfit_pvalues
+from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -31,7 +33,7 @@ class Mapped(NamedTuple):
     probabilities: pd.DataFrame | None
     """Cells x labels; `None` where there are no labels."""
     score: pd.Series
-    """Share of cells of the reference that lie as far out, in (0, 1]."""
+    """How well each cell fits the reference, in (0, 1]."""
     moved: dict[str, float]
     """By how many interquartile ranges the cells of each batch that is new lie further out than those of the reference."""
 
@@ -64,15 +66,17 @@ class MappingMixin:
 
         Notes
         -----
-        The score is a p-value: the share of cells of the reference that lie as far out of the regions of the labels. The cells of a new batch lie further
-        out all together; as far as the half of them does that lies least far out, it is taken off. Where more than half of a new
-        batch is of types that the reference does not have, their scores are too high.
+        The score is the smaller of two p-values, doubled: the share of cells of the reference that lie as far out of the regions of the
+        labels, and how usual it is among the cells of the same batch to be given back so badly by the decoder at their depth. The cells of a
+        new batch lie further out all together; as far as the half of them does that lies least far out, it is taken off. Where more than
+        half of a batch is of types that the reference does not have, their scores are too high.
         """
         query = type(self).load_query_data(adata, self)
         latent = query.get_latent_representation()
         probabilities, regions = self._read_mapped(query, latent, labels, as_generator(rng))
         distances = region_distances(latent, regions)
-        batch = query._memory_batches()
+        batch, losses = query._memory_batches(), query._cell_losses()
+        depth = np.asarray(query.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY).sum(1)).ravel()
         names = query.adata_manager.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping
         moved = {}
         for number in range(self.module.n_batch, query.module.n_batch):
@@ -80,10 +84,22 @@ class MappingMixin:
             if inside.any():
                 distances[inside], moved[str(names[number])] = matched_distances(distances[inside], regions.distances)
         further = np.searchsorted(regions.distances, distances, side="left")
-        score = (1 + len(regions.distances) - further) / (1 + len(regions.distances))
-        cells = query.adata.obs_names
-        table = None if probabilities is None else probabilities.set_axis(cells, axis=0)
-        return Mapped(latent, table, pd.Series(score, index=cells, name="score"), moved)
+        inside_regions = (1 + len(regions.distances) - further) / (1 + len(regions.distances))
+        given_back = np.ones(len(batch))
+        for number in np.unique(batch):
+            cells = batch == number
+            given_back[cells] = misfit_pvalues(losses[cells], depth[cells])
+        score = np.minimum(2 * np.minimum(inside_regions, given_back), 1.0)
+        index = query.adata.obs_names
+        table = None if probabilities is None else probabilities.set_axis(index, axis=0)
+        return Mapped(latent, table, pd.Series(score, index=index, name="score"), moved)
+
+    @torch_on_one_thread()
+    @torch.inference_mode()
+    def _cell_losses(self) -> np.ndarray:
+        """Return how badly each cell is given back, nats."""
+        self.module.eval()
+        return np.concatenate([self.module.misfit(batch).cpu().numpy() for batch in self._batches(None, None, None)])
 
     def _read_mapped(
         self, query: Any, latent: np.ndarray, labels: str | None, rng: np.random.Generator

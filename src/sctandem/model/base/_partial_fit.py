@@ -32,7 +32,7 @@ class PartialFitMixin:
     """Learn from a stream, one batch of data after the other, in memory that does not grow with it."""
 
     #: What is kept of the cells in place of them; see `LatentMemory`. Empty until the model is saved or has learned on.
-    memory_: dict[str, Any] = {}  # noqa: RUF012 # replaced, never changed
+    memory_: dict[str, Any] = {}  # replaced, never changed
     #: Springs on the weights while learning on.
     _springs: tuple[Any, float] | None = None
 
@@ -158,10 +158,14 @@ class PartialFitMixin:
         if replay == "generated":
             memory = LatentMemory(**(self.memory_ or self._remember()))
             latent, depth, group = recall(memory, n_replay, rng)
-            counts = drawn_counts(self.module, memory, latent, depth, group, rng)
+            counts = drawn_counts(self.module, memory, latent, depth=depth, group=group, rng=rng)
             names = [f"generated{i}" for i in range(len(latent))]
             return Increment(
-                counts, memory_columns(self, memory.codes[group], depth, names), list(self.adata.var_names), None, latent
+                counts,
+                memory_columns(self, memory.codes[group], depth, names),
+                list(self.adata.var_names),
+                None,
+                latent,
             )
         self._check_cells_held()
         latent = self.get_latent_representation()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from sctandem._checks import check_option, check_type, listed
-from sctandem._compat import ModelLayout, torch_device
+from sctandem._compat import ModelLayout
 from sctandem.model.base._mapping import MappingMixin
 from sctandem.model.base._query import (
     bare_object,
-    categories,
     feature_map,
     read_columns,
     read_counts,
@@ -46,7 +45,7 @@ class TransferMixin(MappingMixin):
     _learned: ClassVar[tuple[str, ...]] = ()
 
     #: Of a model made by `load_query_data`: what `train` trains, and features of the reference that the query lacks. Else empty.
-    query_: dict[str, Any] = {}  # noqa: RUF012 # replaced, never changed
+    query_: dict[str, Any] = {}  # replaced, never changed
 
     @classmethod
     def load_query_data(
@@ -97,7 +96,8 @@ class TransferMixin(MappingMixin):
         }
         model.train_indices = model.validation_indices = model.test_indices = np.empty(0, dtype=np.int64)
         model.module.eval()
-        model._place_new_batches()
+        if (place := getattr(model, "_place_new_batches", None)) is not None:  # before anything is trained
+            place()
         return model
 
     @classmethod
@@ -144,11 +144,8 @@ class TransferMixin(MappingMixin):
         model.is_trained_ = True
         return model
 
-    def _place_new_batches(self) -> None:
-        """Find where new batches lie, before anything is trained."""
-
     @property
-    def _training_plan_cls(self) -> Any:
+    def _training_plan_cls(self) -> Any:  # type: ignore[override] # an attribute of the class elsewhere
         """Train what a query may train, and otherwise everything."""
         if (springs := getattr(self, "_springs", None)) is not None:
             return partial(ElasticTrainingPlan, springs=springs[0], strength=springs[1])
@@ -184,7 +181,9 @@ def stand_in(registry: dict[str, Any]) -> AnnData:
         table[column] = pd.Categorical([known[i % len(known)] for i in range(n_cells)], known)
     if args.get("size_factor_key") is not None:
         table[args["size_factor_key"]] = 1.0
-    return bare_object(sparse.csr_matrix((n_cells, len(features)), dtype=np.float32), table, features, args.get("layer"))
+    return bare_object(
+        sparse.csr_matrix((n_cells, len(features)), dtype=np.float32), table, features, args.get("layer")
+    )
 
 
 class NoTransferMixin:
@@ -206,7 +205,7 @@ class NoTransferMixin:
         NotImplementedError
             Always.
         """
-        raise NotImplementedError(_refusal(cls, "load_query_data", adata, reference))
+        refuse(cls, "load_query_data", adata, reference)
 
     def partial_fit(self, adata: Any) -> None:
         """Refuse, and say what to do in its place.
@@ -221,10 +220,11 @@ class NoTransferMixin:
         NotImplementedError
             Always.
         """
-        raise NotImplementedError(_refusal(type(self), "partial_fit", adata, None))
+        refuse(type(self), "partial_fit", adata)
 
 
-def _refusal(cls: Any, method: str, *given: Any) -> str:
-    """Write the message."""
-    kinds = listed([type(value).__name__ for value in given if value is not None])
-    return f"{cls.__name__}.{method} ({kinds}): {cls._instead}"
+def refuse(cls: Any, method: str, *given: Any) -> NoReturn:
+    """Say what to do in place of a method that a model does not have."""
+    kinds = listed([type(value).__name__ for value in given])
+    msg = f"{cls.__name__}.{method} ({kinds}): {cls._instead}"
+    raise NotImplementedError(msg)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from scvi import REGISTRY_KEYS
 
 from sctandem.module.base._take_over import FeatureMap, Piece, columns_from, copy_module, whole
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sctandem.module.base._count_vae import CountVAE
 
 
@@ -56,6 +59,12 @@ class CountVAETransferMixin:
         features.move(self.log_theta, old.log_theta)
         features.move(self.mean_logs, old.mean_logs)
         self.n_known_batches.copy_(old.n_known_batches)
+
+    def misfit(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Return the negative log-likelihood of the counts of each cell, at the mean of its latent state."""
+        found = self.inference(**self._get_inference_input(tensors))
+        decoded = self.generative(**self._get_generative_input(tensors, {**found, "z": found["qz"].loc}))
+        return -self.log_likelihood(tensors[REGISTRY_KEYS.X_KEY], decoded)
 
     def learned_all(self) -> None:
         """Say that what was new has been trained: all batches are known from now on."""
