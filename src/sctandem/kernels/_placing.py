@@ -16,7 +16,9 @@ BELIEVED = 0.5
 #: Cells of a batch below which their misfits are not compared.
 _FEWEST = 30
 #: Robust standard deviations beyond which a cell does not take part in the regression on the depth.
-_FAR = 2.5
+_FAR = 2.0
+#: Part of a normal distribution that lies a standard deviation or more below its middle; cells of new types lie above.
+_BELOW = 0.1587
 
 
 def batch_shift(
@@ -81,8 +83,10 @@ def matched_distances(
     return np.minimum(distances, middle + scale * (distances - own_middle)), float((own_middle - middle) / spread)
 
 
-def misfit_pvalues(losses: NDArray[np.floating], depth: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compare how badly the cells of a batch are given back with what is usual among them at their depth.
+def misfit_pvalues(
+    losses: NDArray[np.floating], depth: NDArray[np.floating], group: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
+    """Compare how badly the cells of a batch are given back with what is usual among those of their group at their depth.
 
     Parameters
     ----------
@@ -90,27 +94,33 @@ def misfit_pvalues(losses: NDArray[np.floating], depth: NDArray[np.floating]) ->
         Negative log-likelihood of each cell.
     depth
         Counts of each cell.
+    group
+        Of each cell, that which it is most like; `None` for one. Groups of fewer than 30 cells are taken together.
 
     Returns
     -------
     In (0, 1], (cells,): upper tails of a normal distribution of the logarithms, around a parabola in the logarithm of the depth, with the
-    median absolute deviation. 1 for batches of fewer than 30 cells.
+    spread that they have below it. 1 for batches of fewer than 30 cells.
 
     Notes
     -----
-    The cells are held against one another, so that a batch effect, which all have, does not count. More than half of them should be of
-    types that the reference has.
+    The cells are held against one another, so that a batch effect, which all have, does not count. More than half of a group should be of
+    the type that it is taken for.
     """
     if len(losses) < _FEWEST:
         return np.ones(len(losses))
     x = np.log(np.maximum(depth, 1.0))
     x = (x - x.mean()) / max(float(x.std()), 1e-6)
-    design = np.stack([np.ones_like(x), x, x**2], axis=1)
+    group = np.zeros(len(x), dtype=np.int64) if group is None else group
+    sizes = np.bincount(group)
+    own = np.where(sizes[group] >= _FEWEST, group, -1)
+    member = own[:, None] == np.unique(own)
+    design = np.column_stack([member, x, x**2]).astype(np.float64)
     target = np.log(np.maximum(losses, 1e-6)).astype(np.float64)
     used = np.ones(len(x), dtype=bool)
-    for _ in range(3):
+    for _ in range(10):
         residual = target - design @ np.linalg.lstsq(design[used], target[used], rcond=None)[0]
-        middle = np.median(residual[used])
-        spread = max(1.4826 * float(np.median(np.abs(residual[used] - middle))), 1e-9)
-        used = residual - middle < _FAR * spread
-    return np.maximum(norm.sf((residual - middle) / spread), 1e-300)
+        residual = residual - np.array([np.median(residual[one & used]) for one in member.T])[member.argmax(1)]
+        spread = max(-float(np.quantile(residual[used], _BELOW)), 1e-9)
+        used = residual < _FAR * spread
+    return np.maximum(norm.sf(residual / spread), 1e-300)

@@ -37,7 +37,7 @@ from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model._capsules_transfer import CapsulesTransferMixin
-from sctandem.model.base import FilesMixin, LatentMixin, PartialFitMixin, TrainMixin, TransferMixin
+from sctandem.model.base import FilesMixin, LatentMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
@@ -56,13 +56,10 @@ PARTS = (1 / 2, 3 / 4, 1.0)
 _HELD_BACK = 0.1
 
 
-class CapsuleNet(
+class CapsuleNet(  # type: ignore[override] # the plan of a query is a property
     CapsulesLabelsMixin,
     CapsulesTransferMixin,
-    PartialFitMixin,
     FilesMixin,
-    TransferMixin,
-    TrainMixin,
     LatentMixin,
     BaseModelClass,
 ):

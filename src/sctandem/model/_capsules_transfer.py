@@ -13,7 +13,9 @@ from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_regions import LabelRegions
 from sctandem.kernels._placing import batch_shift
+from sctandem.model.base._partial_fit import PartialFitMixin
 from sctandem.model.base._train import TrainMixin
+from sctandem.model.base._transfer import TransferMixin
 from sctandem.module._capsules import CAPSULE_KEY
 
 if TYPE_CHECKING:
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 _OLD_SHARE = 0.05
 
 
-class CapsulesTransferMixin:
+class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):  # type: ignore[override] # the plan of a query is a property
     """Place new batches, and learn on from more cells."""
 
     _learned: ClassVar[tuple[str, ...]] = ("calibration_",)
+
+    _targets: dict[str, torch.Tensor]
 
     @classmethod
     def _set_up(cls, bare: AnnData, setup_args: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 
-class DeepDE(PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+class DeepDE(PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):  # type: ignore[override] # the plan of a query is a property
     """Latent states of cells without what their sample (donor, batch, condition) adds, and that addition, gene by gene.
 
     Parameters

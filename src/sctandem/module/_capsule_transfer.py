@@ -10,9 +10,12 @@ from sctandem.module.base._take_over import FeatureMap, Piece, columns_from, cop
 from sctandem.nn import SparseLinear
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from torch import Tensor
 
     from sctandem.module._capsules import CapsuleModule
+    from sctandem.nn import TypeCapsules
 
 #: Logit of a label that no cell had.
 _UNSEEN = -15.0
@@ -22,6 +25,10 @@ TOWARDS = 0.5
 
 class CapsuleTransferMixin:
     """Take over another capsule network, and name what can be trained by itself."""
+
+    types: TypeCapsules
+    labels: Any
+    direct: Any
 
     @torch.no_grad()
     def take_over(self, old: CapsuleModule, features: FeatureMap, *, own_depth: bool = False) -> None:
@@ -43,7 +50,7 @@ class CapsuleTransferMixin:
         ValueError
             When the first layer is a convolution, and the features are not the same.
         """
-        if isinstance(self.first, SparseLinear):
+        if isinstance(self.first, SparseLinear) and isinstance(old.first, SparseLinear):
             means = old.centre_logs.mean(1)
             features.move_first(self.first, old.first, means)
             self._take_over_labels(old, features, means)
@@ -56,7 +63,7 @@ class CapsuleTransferMixin:
             features.move(getattr(self, name), getattr(old, name))
         share = 1.0
         if not own_depth:
-            shares = torch.softmax(old.log_share, 0)
+            shares = torch.softmax(old.log_share.detach(), 0)
             share = 1 - float(shares[torch.as_tensor(features.absent, device=shares.device)].sum())
         self.depth.copy_(old.depth * share)
         for name in ("primary", "cell"):
@@ -70,7 +77,7 @@ class CapsuleTransferMixin:
         """Take over what is known of each batch; a new one starts at the mean of the others."""
         self.norm.weight.copy_(old.norm.weight)
         self.norm.bias.copy_(old.norm.bias)
-        before = list(old.norm.norms)
+        before: list[Any] = list(old.norm.norms)
         mean = torch.stack([norm.running_mean for norm in before]).mean(0)
         variance = torch.stack([norm.running_var for norm in before]).mean(0)
         for number, norm in enumerate(self.norm.norms):

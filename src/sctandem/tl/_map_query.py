@@ -23,7 +23,7 @@ def map_query(
     reference_model: CapsuleNet | DeepDE,
     labels: str | None = None,
     *,
-    min_score: float = 0.01,
+    min_score: float = 0.05,
     key_added: str = "mapped",
     rng: RNG = None,
     copy: bool = False,

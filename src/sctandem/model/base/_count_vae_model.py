@@ -50,7 +50,7 @@ def mean_logs(counts: Any) -> torch.Tensor:
     return torch.from_numpy(np.asarray(as_csr(counts).log1p().mean(axis=0), dtype=np.float32).ravel())
 
 
-class CountVAEModel(
+class CountVAEModel(  # type: ignore[override] # the plan of a query is a property
     PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
 ):
     """Variational autoencoder of counts, scVI's model on the sparse path.

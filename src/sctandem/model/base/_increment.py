@@ -44,17 +44,17 @@ def joined(old: Increment | None, new: Increment, *, rng: np.random.Generator) -
 
     Features that are new are lent to each old cell by the new cell whose latent state is nearest, at the depth of the old one.
     """
-    with_extra = new.extra is not None and new.extra.shape[1] > 0
-    own = sparse.csr_matrix(sparse.hstack([new.counts, new.extra])) if with_extra else new.counts
+    extra = new.extra if new.extra is not None and new.extra.shape[1] else None
+    own = new.counts if extra is None else sparse.csr_matrix(sparse.hstack([new.counts, extra]))
     if old is None:
         return new._replace(counts=own), 0
     counts = old.counts
-    if with_extra:
+    if extra is not None:
         from sklearn.neighbors import NearestNeighbors
 
         near = NearestNeighbors(n_neighbors=1).fit(new.latent).kneighbors(old.latent, return_distance=False)[:, 0]
         depth, lent = (np.maximum(np.asarray(x.sum(1)).ravel(), 1) for x in (old.counts, new.counts[near]))
-        means = sparse.csr_matrix(new.extra[near]).multiply((depth / lent)[:, None]).tocsr()
+        means = sparse.csr_matrix(extra[near]).multiply((depth / lent)[:, None]).tocsr()
         means.data = rng.poisson(means.data).astype(np.float32)
         means.eliminate_zeros()
         counts = sparse.hstack([counts, means])

@@ -11,7 +11,7 @@ from scvi import REGISTRY_KEYS
 
 from sctandem._checks import check_key
 from sctandem._random import as_generator
-from sctandem.kernels._label_regions import LabelRegions, fit_regions, region_distances
+from sctandem.kernels._label_regions import LabelRegions, fit_regions, nearest_regions
 from sctandem.kernels._latent_memory import latent_groups
 from sctandem.kernels._placing import matched_distances, misfit_pvalues
 from sctandem.nn._threads import torch_on_one_thread
@@ -67,14 +67,14 @@ class MappingMixin:
         Notes
         -----
         The score is the smaller of two p-values, doubled: the share of cells of the reference that lie as far out of the regions of the
-        labels, and how usual it is among the cells of the same batch to be given back so badly by the decoder at their depth. The cells of a
+        labels, and how usual it is among the cells of the same batch and region to be given back so badly by the decoder at their depth. The cells of a
         new batch lie further out all together; as far as the half of them does that lies least far out, it is taken off. Where more than
         half of a batch is of types that the reference does not have, their scores are too high.
         """
         query = type(self).load_query_data(adata, self)
         latent = query.get_latent_representation()
         probabilities, regions = self._read_mapped(query, latent, labels, as_generator(rng))
-        distances = region_distances(latent, regions)
+        distances, nearest = nearest_regions(latent, regions)
         batch, losses = query._memory_batches(), query._cell_losses()
         depth = np.asarray(query.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY).sum(1)).ravel()
         names = query.adata_manager.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping
@@ -88,7 +88,7 @@ class MappingMixin:
         given_back = np.ones(len(batch))
         for number in np.unique(batch):
             cells = batch == number
-            given_back[cells] = misfit_pvalues(losses[cells], depth[cells])
+            given_back[cells] = misfit_pvalues(losses[cells], depth[cells], nearest[cells])
         score = np.minimum(2 * np.minimum(inside_regions, given_back), 1.0)
         index = query.adata.obs_names
         table = None if probabilities is None else probabilities.set_axis(index, axis=0)

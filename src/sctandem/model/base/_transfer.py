@@ -127,7 +127,7 @@ class TransferMixin(MappingMixin):
 
     def _again(self, bare: AnnData) -> Self:
         """Make a model of the same kind on other data, with the weights of this one."""
-        cls = type(self)
+        cls: Any = type(self)
         with warnings.catch_warnings():  # comes also where cells are only read
             warnings.filterwarnings("ignore", "Category .* has fewer than 3 cells", UserWarning)
             cls._set_up(bare, self._setup_args())
@@ -150,9 +150,9 @@ class TransferMixin(MappingMixin):
         if (springs := getattr(self, "_springs", None)) is not None:
             return partial(ElasticTrainingPlan, springs=springs[0], strength=springs[1])
         if not self.query_:
-            return super()._training_plan_cls
+            return super()._training_plan_cls  # type: ignore[misc] # of TrainMixin beside it
         pieces = chosen_pieces(self.module.parts(), self.query_["trained"])
-        return partial(FrozenTrainingPlan, pieces=[tuple(piece) for piece in pieces.values()])
+        return partial(FrozenTrainingPlan, pieces=[(piece.parameter, piece.entries) for piece in pieces.values()])
 
 
 def check_option_names(names: Sequence[str], parts: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from sctandem.nn import SparseLinear
+
 
 class Piece(NamedTuple):
     """A parameter, or the entries of it that a mask of its shape names."""
@@ -69,7 +71,7 @@ class FeatureMap:
         else:
             new[rows, : old.shape[1]] = values
 
-    def move_first(self, new: nn.Module, old: nn.Module, means: Tensor) -> None:
+    def move_first(self, new: SparseLinear, old: SparseLinear, means: Tensor) -> None:
         """Take over a first layer whose weights are features x units; features that are absent count with their mean.
 
         Parameters
@@ -79,7 +81,7 @@ class FeatureMap:
         means
             Mean input of each feature of the old layer.
         """
-        new.weight.zero_()
+        new.weight.data.zero_()
         self.move(new.weight, old.weight)
         absent = torch.as_tensor(self.absent, device=old.weight.device)
         new.bias.copy_(old.bias + means[absent].to(old.weight.dtype) @ old.weight[absent])
