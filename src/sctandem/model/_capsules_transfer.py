@@ -115,9 +115,14 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):  # type
     def _extend_types(
         self, poses: np.ndarray, aligned: np.ndarray, old: np.ndarray, before: np.ndarray, rng: np.random.Generator
     ) -> None:
-        """Group old and new cells: a group with old cells is the type that most of these were of, one without is new."""
+        """Group old and new cells: a group with old cells is the type that most of these were of, one without is new, and so is a new label."""
         cells = np.asarray(self.train_indices)
-        found = np.unique(anneal(aligned, rng=rng).memberships.argmax(1), return_inverse=True)[1]
+        found = anneal(aligned, rng=rng).memberships.argmax(1)
+        if self.label_names:  # where batches and types are new together, alignment can lay new types over old ones
+            label = self._shown_codes()[cells]
+            unseen = label >= int(self.module.n_known_labels)
+            found = np.where(unseen, found.max() + 1 + label, found)
+        found = np.unique(found, return_inverse=True)[1]
         number = known_types(found, before[cells], old[cells] if old.any() else np.ones(len(cells), dtype=bool))
         new, n_types = number < 0, self.module.n_types
         if new.any():

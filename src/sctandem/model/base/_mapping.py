@@ -76,7 +76,7 @@ class MappingMixin:
         probabilities, regions = self._read_mapped(query, latent, labels, as_generator(rng))
         distances, nearest = nearest_regions(latent, regions)
         batch, losses = query._memory_batches(), query._cell_losses()
-        depth = np.asarray(query.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY).sum(1)).ravel()
+        depth = np.asarray(query._held_counts().sum(1)).ravel()
         names = query.adata_manager.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping
         moved = {}
         for number in range(self.module.n_batch, query.module.n_batch):

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from scipy import sparse
 from scvi import REGISTRY_KEYS
 
 from sctandem._checks import check_number, check_option, check_positive
 from sctandem._compat import become
 from sctandem._random import spawn, torch_seeded
+from sctandem.data import as_csr
 from sctandem.kernels._latent_memory import LatentMemory, latent_groups, recall, remember
 from sctandem.model.base._increment import Increment, completed, drawn_counts, group_totals, joined, memory_columns
 from sctandem.model.base._query import read_columns, read_counts, shared_features
@@ -171,13 +173,17 @@ class PartialFitMixin:
         latent = self.get_latent_representation()
         group, _ = latent_groups(latent, self._memory_labels(), self._memory_batches(), rng)
         kept = balanced_reservoir(group, n_replay, rng)
-        counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)[kept]
+        counts = self._held_counts()[kept]
         columns = read_columns(self.adata[kept], self, learn_labels=True)
         return Increment(counts, columns, list(self.adata.var_names), None, latent[kept])
 
+    def _held_counts(self) -> sparse.csr_matrix:
+        """Return the counts that the model holds, in memory."""
+        return sparse.csr_matrix(as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
+
     def _check_cells_held(self) -> None:
         """Check that the model holds cells; one that was loaded without its data does not."""
-        if self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY).sum() == 0:
+        if self._held_counts().sum() == 0:
             msg = (
                 "the model holds no cells that could be seen again: load it with its data, or draw cells from it with "
                 "replay='generated'."
@@ -196,7 +202,7 @@ class PartialFitMixin:
         """Describe the cells that the model holds, so that cells like them can be drawn without them."""
         self._check_cells_held()
         latent = self.get_latent_representation()
-        counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+        counts = self._held_counts()
         batch = self._memory_batches()
         group, codes = latent_groups(latent, self._memory_labels(), batch, np.random.default_rng(0))
         totals = group_totals(self.module, counts, latent, batch, group)
