@@ -36,7 +36,8 @@ from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
-from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
+from sctandem.model._capsules_transfer import CapsulesTransferMixin
+from sctandem.model.base import FilesMixin, LatentMixin
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
@@ -56,7 +57,13 @@ PARTS = (1 / 2, 3 / 4, 1.0)
 _HELD_BACK = 0.1
 
 
-class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
+class CapsuleNet(  # type: ignore[override] # the plan of a query is a property
+    CapsulesLabelsMixin,
+    CapsulesTransferMixin,
+    FilesMixin,
+    LatentMixin,
+    BaseModelClass,
+):
     """Capsule network on counts: an embedding of the cells, their types, whose number is found, and labels where some are given.
 
     Parameters
@@ -189,21 +196,29 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         given.pop("source_registry")
         check_adata(adata)
         check_slot_names(given)
+        if labels_key is not None:
+            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         for key in (batch_key, size_factor_key):
             if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
                 msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
                 raise ValueError(msg)
+        cls._register(adata, given, source_registry)
+
+    @classmethod
+    def _register(cls, adata: AnnData, given: dict[str, Any], source_registry: dict[str, Any] | None = None) -> None:
+        """Register data that were checked, by the arguments of `setup_anndata`."""
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=True),
+            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
         ]
-        if labels_key is not None:
-            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
-            fields.append(LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category))
-        if size_factor_key is not None:
-            fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
+        if (labels_key := given["labels_key"]) is not None:
+            fields.append(
+                LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, given["unlabeled_category"])
+            )
+        if given["size_factor_key"] is not None:
+            fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, given["size_factor_key"]))
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
@@ -280,6 +295,9 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             "sample_weight": sample_weight,
             "adversarial": adversarial,
         }
+        if self.query_:
+            self._train_query(given, accelerator=accelerator, rng=rng, progress=progress, config=config)
+            return
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."

@@ -49,7 +49,10 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     _held_back: np.ndarray
 
     def _calibrate(
-        self, rng: np.random.Generator, sample_weight: np.ndarray | None, adversary: AdversarialConfig | None
+        self,
+        rng: np.random.Generator,
+        sample_weight: np.ndarray | None = None,
+        adversary: AdversarialConfig | None = None,
     ) -> None:
         """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
 
@@ -58,6 +61,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         the cells, and the experts are weighed by cells as they are and moved.
         """
         self.calibration_ = self._reproducibility(rng)
+        self._keep_centres()
         if not self.label_names:
             return
         code = self._label_codes()
@@ -88,6 +92,20 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
             "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
         }
+
+    def _keep_centres(self) -> None:
+        """Keep the mean logarithms of the training cells, by label where there are labels: queries are held against them."""
+        cells = np.asarray(self.train_indices)
+        label = self._label_codes()[cells] if self.label_names else np.zeros(len(cells), dtype=np.int64)
+        cells, label = cells[label >= 0], label[label >= 0]
+        n_labels = max(1, len(self.label_names))
+        member = sparse.csr_matrix((np.ones(len(cells)), (label, np.arange(len(cells)))), (n_labels, len(cells)))
+        logs = self._logs(cells)
+        sizes = np.maximum(np.asarray(member.sum(1)).ravel(), 1)
+        means = np.asarray((member @ logs).todense()) / sizes[:, None]
+        seen = np.bincount(label, minlength=n_labels) > 0
+        means[~seen] = np.asarray(logs.mean(0)).ravel()
+        self.module.centre_logs.copy_(torch.from_numpy(means.T.astype(np.float32)))
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Give the logarithms that the module reads, float32, cells x features."""

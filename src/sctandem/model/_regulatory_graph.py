@@ -25,7 +25,7 @@ from sctandem.model._regulatory_pairs import (
     table_recovery,
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
-from sctandem.model.base import FilesMixin
+from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
@@ -48,7 +48,7 @@ HELD_OUT = 0.2
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -100,6 +100,10 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
 
     _module_cls = RegulatoryGraphModule
     _config_classes = (RegulatoryGraphConfig,)
+    _instead = (
+        "RegulatoryGraph is read with other cells of the same genes by `RegulatoryGraph.load(folder, data)`. It learns from all groups of cells at "
+        "once: to learn from more cells make a model of all."
+    )
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ from sctandem.model._bulk import Bulk, read_bulk, technical_genes
 from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
-from sctandem.model.base import FilesMixin
+from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
@@ -53,7 +53,7 @@ LEAST_TELLING = 10
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
-class RSD(FilesMixin, BaseModelClass):
+class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
     """Take bulk samples apart into the types of a single-cell reference.
 
     Parameters
@@ -95,6 +95,10 @@ class RSD(FilesMixin, BaseModelClass):
     (6, 3)
     """
 
+    _instead = (
+        "the queries of an RSD are bulk samples, which `model.deconvolve(bulk)` reads as they are, with the genes that they have. Its signature "
+        "takes seconds: for more cells of reference make a model of all."
+    )
     _module_cls = RSDModule
     _config_classes = (RSDConfig, MixtureConfig)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
+from sctandem.module._capsule_transfer import TOWARDS, CapsuleTransferMixin
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
     OrderedLinear,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 ALIGNED_KEY = "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
-#: Part of the mean pose of a type that is added to the votes for it at the split.
-_TOWARDS = 0.5
 
 
 class _NormByBatch(nn.Module):
@@ -60,7 +59,7 @@ class _NormByBatch(nn.Module):
         return out * self.weight + self.bias
 
 
-class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
+class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
     r"""Capsules on counts.
 
     Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum
@@ -129,6 +128,11 @@ class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
         self.log_share = nn.Parameter(torch.zeros(n_genes))
         self.log_theta = nn.Parameter(torch.zeros(n_genes))
         self.register_buffer("depth", torch.tensor(float(depth)))
+        # what is known of the training cells: mean logarithms by label, and how many batches they were of
+        self.register_buffer("centre_logs", torch.zeros(n_genes, max(1, n_labels)))
+        self.register_buffer("n_known_batches", torch.tensor(n_batch))
+        self.register_buffer("n_known_labels", torch.tensor(n_labels))
+        self.register_buffer("direct_offset", torch.zeros(n_batch, max(1, n_labels)))
         if shares is not None:
             with torch.no_grad():
                 self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
@@ -206,11 +210,18 @@ class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
         capsules = self.cell.split(n_upper, noise=_SPLIT_NOISE)
         if centres is not None:
             towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=capsules.bias.device)
-            capsules.bias.add_(_TOWARDS * towards / self.config.n_programmes)
+            capsules.bias.add_(TOWARDS * towards / self.config.n_programmes)
         return capsules
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
+        for name in (
+            "centre_logs",
+            "n_known_batches",
+            "n_known_labels",
+            "direct_offset",
+        ):  # of which older files know nothing
+            state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
         saved = state_dict.get(f"{prefix}types.bias")
         if saved is not None and saved.shape[1] != self.n_types:
             self.split(saved.shape[1])
@@ -288,7 +299,7 @@ class CapsuleModule(CapsuleAttackMixin, BaseModuleClass):
         if self.labels is not None:
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
-                found["direct"] = self.direct(logs)
+                found["direct"] = self.direct(logs) - self.direct_offset[batch.long()]
         return found
 
     @auto_move_data

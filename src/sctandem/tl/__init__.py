@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sctandem.tl._gene_associations import gene_associations
     from sctandem.tl._gene_function import gene_function
     from sctandem.tl._knockout import knockout
+    from sctandem.tl._map_query import map_query
     from sctandem.tl._motif_grammar import motif_grammar
     from sctandem.tl._peak_gene_links import peak_gene_links
     from sctandem.tl._predict_expression import predict_expression
@@ -41,6 +42,7 @@ __getattr__, __dir__, __all__ = attach(
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "knockout": "._knockout",
+        "map_query": "._map_query",
         "motif_grammar": "._motif_grammar",
         "peak_gene_links": "._peak_gene_links",
         "predict_expression": "._predict_expression",

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
@@ -16,7 +17,9 @@ from sctandem.data import as_csr
 from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
 from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._partial_fit import PartialFitMixin
 from sctandem.model.base._train import TrainMixin
+from sctandem.model.base._transfer import TransferMixin
 from sctandem.model.base._warm_start import WarmStartMixin
 from sctandem.module.base import CountVAE, CountVAEConfig
 
@@ -42,7 +45,14 @@ def gene_shares(counts: Any) -> np.ndarray:
     return totals / totals.sum()
 
 
-class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+def mean_logs(counts: Any) -> torch.Tensor:
+    """Return the mean of `log1p` of each gene, (genes,), float32."""
+    return torch.from_numpy(np.asarray(as_csr(counts).log1p().mean(axis=0), dtype=np.float32).ravel())
+
+
+class CountVAEModel(  # type: ignore[override] # the plan of a query is a property
+    PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
+):
     """Variational autoencoder of counts, scVI's model on the sparse path.
 
     Parameters
@@ -83,6 +93,7 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
                 config=config,
                 shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
             )
+        self.module.mean_logs.copy_(mean_logs(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
         self._model_summary_string = f"CountVAE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 

@@ -36,7 +36,8 @@ class FilesMixin:
 
     A model that takes a configuration names its class in `_config_classes`; no other class is made from a file. Its
     set-up method takes `source_registry`, and registers with a `ModelManager`. Registry keys of what only training needs
-    are named in `_training_only`: a saved model loads without them.
+    are named in `_training_only`: a saved model loads without them. A model may have a method `_before_saving`, which gets ready
+    what the file is to hold.
     """
 
     _config_classes: ClassVar[tuple[type, ...]] = ()
@@ -95,6 +96,8 @@ class FilesMixin:
             msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
             raise ValueError(msg)
         layout, prefix = ModelLayout(), prefix or ""
+        if (prepare := getattr(self, "_before_saving", None)) is not None:
+            prepare()
         content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
         with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:

@@ -145,8 +145,7 @@ class TrainMixin:
                 weight_use=config.weight_use,
                 rng=streams[1],
             )
-            plan_cls = self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
-            plan = plan_cls(self.module, config=config)
+            plan = self._plan_of(config)(self.module, config=config)
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,

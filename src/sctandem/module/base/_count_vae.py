@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from sctandem.module.base._count_coders import CountDecoder, CountEncoder, CountVAEConfig
+from sctandem.module.base._count_vae_transfer import CountVAETransferMixin
 from sctandem.nn import nb_linear_log_likelihood, row_sums, zinb_log_likelihood
 from sctandem.nn._weighted_mean import weighted_mean
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CountVAE(BaseModuleClass):
+class CountVAE(CountVAETransferMixin, BaseModuleClass):
     r"""Variational autoencoder of counts with a negative binomial likelihood.
 
     The generative model is that of scVI [Lopez18]_: :math:`z \sim N(0, I)`, shares :math:`\rho = \mathrm{softmax}(f(z, s))`
@@ -57,9 +58,18 @@ class CountVAE(BaseModuleClass):
         self.encoder = CountEncoder(n_genes, self.config)
         self.decoder = CountDecoder(n_genes, n_batch, self.config)
         self.log_theta = nn.Parameter(torch.zeros(n_genes))
+        # what is known of the training cells: mean logarithms, and how many batches they were of
+        self.register_buffer("mean_logs", torch.zeros(n_genes))
+        self.register_buffer("n_known_batches", torch.tensor(n_batch))
         if shares is not None:
             with torch.no_grad():
                 self.decoder.logits.bias.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Load; older files know nothing of the training cells."""
+        for name in ("mean_logs", "n_known_batches"):
+            state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def start_from(self, loadings: ArrayLike, spread: ArrayLike) -> None:
@@ -201,6 +211,11 @@ class CountVAE(BaseModuleClass):
         Cells x genes; every row adds up to 1.
         """
         return torch.softmax(self.decoder.logits(generative_outputs["hidden"]), dim=-1)
+
+    def latent_shares(self, latent: Tensor, batch_index: Tensor | None = None) -> Tensor:
+        """Return the expected share of each gene at latent states, cells x genes; by default in the average batch."""
+        library = latent.new_zeros(len(latent))
+        return self.shares(self.generative(z=latent, log_library=library, batch_index=batch_index))
 
     def loss(
         self,
