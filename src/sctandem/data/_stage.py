@@ -1,0 +1,165 @@
+"""First pass of a build: each block of a source becomes a unit on disk, its cells dealt to buckets at random."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from sctandem._sync import sync
+from sctandem.data._plan import read_columns
+from sctandem.data._sources import SourceError, fingerprint, opened
+from sctandem.kernels._harmonise import barcode_hashes, cell_keys, harmonise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sctandem.data._plan import Plan
+
+_ARRAYS, _TABLE = "arrays.bin", "arrays.json"
+
+
+class Unit:
+    """A block of a source on disk: arrays one after the other in one file, rows sorted by bucket.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table: dict[str, Any] = json.loads((folder / _TABLE).read_text())
+
+    @staticmethod
+    def write(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Write a unit, whole or not at all."""
+        partial = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        layout, offset = {}, 0
+        with (partial / _ARRAYS).open("wb") as file:
+            for name, array in arrays.items():
+                layout[name] = {"dtype": array.dtype.str, "offset": offset, "length": len(array)}
+                np.ascontiguousarray(array).tofile(file)
+                offset += array.nbytes
+        (partial / _TABLE).write_text(json.dumps({"layout": layout, **facts}))
+        for path in partial.iterdir():
+            sync(path)
+        partial.rename(folder)
+        sync(folder.parent)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Read a part of an array."""
+        layout = self.table["layout"][name]
+        kind = np.dtype(layout["dtype"])
+        count = (layout["length"] if stop is None else stop) - start
+        return np.fromfile(
+            self.folder / _ARRAYS, dtype=kind, count=count, offset=layout["offset"] + start * kind.itemsize
+        )
+
+    def rows(self, bucket: int) -> tuple[int, int]:
+        """Return first row of a bucket, and the row after its last."""
+        starts = self.table["starts"]
+        return starts[bucket], starts[bucket + 1]
+
+
+def unit_folder(work: Path, source: int, block: int) -> Path:
+    """Return where a unit lies."""
+    return work / "units" / f"{source:05d}-{block:06d}"
+
+
+def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> None:
+    """Read all sources, block by block; blocks that are there are not read again.
+
+    Parameters
+    ----------
+    plan
+        What is to be built.
+    work
+        Folder of the build.
+    seed
+        Of the deal.
+    tick
+        Called with the number of cells after each block.
+
+    Raises
+    ------
+    SourceError
+        When a source cannot be read to its end; its attribute `source` is the name.
+    """
+    for number, source in enumerate(plan.sources):
+        blocks = range(len(source.ranges) - 1)
+        missing = [block for block in blocks if not unit_folder(work, number, block).is_dir()]
+        tick(sum(int(source.ranges[b + 1] - source.ranges[b]) for b in blocks if b not in set(missing)))
+        if not missing:
+            continue
+        try:
+            with opened(source.source) as file:
+                columns = read_columns(file, source.source, plan.settings.columns)
+                codes = _codes(plan, source.name, columns)
+                for block in missing:
+                    start, stop = int(source.ranges[block]), int(source.ranges[block + 1])
+                    try:
+                        found = harmonise(file.rows(start, stop), source.positions, plan.common)
+                    except ValueError as error:
+                        msg = f"{file.slot} {error}"
+                        raise ValueError(msg) from error
+                    names = [str(name) for name in file.names[start:stop]]
+                    arrays = {
+                        "hashes": cell_keys(found.hashes, barcode_hashes(names)),
+                        "row": np.arange(start, stop, dtype=np.int64),
+                        "n_counts": found.totals.astype(np.int64),
+                        "name": np.array([name.encode() for name in names], dtype="S"),
+                        **{f"code {column}": values[start:stop] for column, values in codes.items()},
+                    }
+                    rng = np.random.default_rng([seed, number, block])
+                    _write(plan, unit_folder(work, number, block), found.counts, arrays, rng, found.outside.sum())
+                    tick(stop - start)
+            if fingerprint(Path(source.source.path)) != source.state:
+                msg = f"{source.source.path}: was changed while it was read"
+                raise SourceError(msg)
+        except SourceError as error:
+            error.source = source.name  # type: ignore[attr-defined]
+            raise
+
+
+def _codes(plan: Plan, name: str, columns: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Turn the words of a source into places among those of the collection, int32."""
+    words = plan.words[plan.words["source"] == name]
+    codes = {}
+    for column, values in columns.items():
+        becomes = words[words["column"] == column].set_index("word")["becomes"]
+        places = {word: i for i, word in enumerate(plan.categories[column])}
+        turned = [places.get(becomes.get(word, ""), -1) for word in values.cat.categories]
+        codes[column] = np.array(turned, dtype=np.int32)[values.cat.codes.to_numpy()]
+    return codes
+
+
+def _write(
+    plan: Plan,
+    folder: Path,
+    counts: sparse.csr_matrix,
+    arrays: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    outside: float,
+) -> None:
+    """Deal the cells of a block to buckets, and write them."""
+    bucket = rng.integers(plan.n_buckets, size=counts.shape[0])
+    order = np.argsort(bucket, kind="stable")
+    counts = counts[order]
+    small = np.uint16 if counts.shape[1] <= 2**16 else np.int32
+    starts = np.searchsorted(bucket[order], np.arange(plan.n_buckets + 1))
+    rows = {name: values[order] for name, values in arrays.items()}
+    entries = {
+        "indptr": counts.indptr.astype(np.int64),
+        "indices": counts.indices.astype(small),
+        "values": counts.data,
+    }
+    facts = {"starts": starts.tolist(), "outside": float(outside), "largest": int(counts.data.max(initial=0))}
+    Unit.write(folder, {**entries, **rows}, facts)
