@@ -104,8 +104,9 @@ def build_collection(
     *Words.* Words that differ in case, spaces and signs become the commonest spelling; names of donors are kept apart by source;
     what is missing becomes `unknown`. Each is listed in `collection.words`.
 
-    *Duplicates.* Cells with the same barcode (the letters of DNA in their name) and the same counts of the genes that all sources
-    have. Fewer than 200 such genes, or fewer than 25 above zero in a cell: the same counts of all genes.
+    *Duplicates.* Cells with the same barcode (the letters of DNA in their name) and the same counts of the genes that both sources
+    have, of which these must be at least 200, and 25 above zero in the cell; 10 where the sources have the same genes. Sources
+    with more than 16 different sets of genes: the first 16 sets are compared.
 
     *Cost.* Two passes over the counts. Memory is bounded by blocks of 8 million entries (about 1 GB, whatever the number of
     cells); the disk holds 4 to 6 bytes an entry beside the result while it is built. Matrices stored by columns are gone through

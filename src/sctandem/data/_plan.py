@@ -25,6 +25,7 @@ from sctandem.kernels._gene_names import (
     mapping_report,
     positions_on_axis,
 )
+from sctandem.kernels._harmonise import GeneSets, gene_sets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,8 +115,8 @@ class Plan:
         Why the others cannot, by name.
     var
         Genes of the collection with `symbol` and `n_sources`.
-    common
-        Which of them all sources have.
+    gene_sets
+        Which of them sources have.
     mapping
         What becomes of each gene of each source.
     words
@@ -128,7 +129,7 @@ class Plan:
     sources: list[SourcePlan]
     broken: dict[str, str]
     var: pd.DataFrame
-    common: np.ndarray
+    gene_sets: GeneSets
     mapping: pd.DataFrame
     words: pd.DataFrame
     n_buckets: int
@@ -226,7 +227,8 @@ def make_plan(
     n_buckets = max(1, -(-n_entries // (2 * settings.block_entries)), -(-n_cells // (2 * settings.block_cells)))
     words = decide_words(counted, settings.words)
     mapping = pd.concat(reports, ignore_index=True)
-    return Plan(settings, found, broken, var, n_sources == len(found), mapping, words, n_buckets)
+    sets = gene_sets([plan.positions for plan in found], len(axis))
+    return Plan(settings, found, broken, var, sets, mapping, words, n_buckets)
 
 
 def read_columns(file: SourceFile, source: Source, columns: Mapping[str, Sequence[str]]) -> dict[str, pd.Series]:

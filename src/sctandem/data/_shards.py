@@ -40,10 +40,23 @@ def find_duplicates(plan: Plan, units: list[tuple[int, Unit]]) -> pd.DataFrame:
     One row a cell that is left out: `source` and `row`, and of the cell that stays `kept_source` and `kept_row`; sources by number.
     """
     offsets = np.concatenate([[0], np.cumsum([source.n_cells for source in plan.sources])])
-    keys = np.zeros(offsets[-1], dtype=np.uint64)
-    for number, unit in units:
-        keys[offsets[number] + unit.read("row")] = unit.read("hashes")
-    later, first = later_duplicates(keys)
+    of_source, n_sets = plan.gene_sets.of_source, len(plan.gene_sets.least)
+    pairs: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, dtype=np.int64),) * 2]
+    for one in range(n_sets):
+        for other in range(one, n_sets):
+            compared = plan.gene_sets.least[one, other] < np.iinfo(np.int64).max
+            found = [(i, unit, other if of_source[i] == one else one) for i, unit in units if of_source[i] in {one, other}]
+            if not compared or not found:
+                continue
+            cells = np.concatenate([offsets[i] + unit.read("row") for i, unit, _ in found])
+            keys = np.concatenate([unit.read(f"key {number}") for _, unit, number in found])
+            order = np.argsort(cells)
+            cells, keys = cells[order], keys[order]
+            later, first = later_duplicates(keys)
+            pairs.append((cells[later], cells[first]))
+    joined = pd.DataFrame({"later": np.concatenate([a for a, _ in pairs]), "first": np.concatenate([b for _, b in pairs])})
+    joined = joined.groupby("later", sort=True)["first"].min()
+    later, first = joined.index.to_numpy(dtype=np.int64), joined.to_numpy(dtype=np.int64)
     table = {}
     for prefix, cells in (("", later), ("kept_", first)):
         number = np.searchsorted(offsets, cells, side="right") - 1

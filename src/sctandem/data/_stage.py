@@ -103,16 +103,19 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
             with opened(source.source) as file:
                 columns = read_columns(file, source.source, plan.settings.columns)
                 codes = _codes(plan, source.name, columns)
+                own = plan.gene_sets.of_source[number]
+                least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
                 for block in missing:
                     start, stop = int(source.ranges[block]), int(source.ranges[block + 1])
                     try:
-                        found = harmonise(file.rows(start, stop), source.positions, plan.common)
+                        found = harmonise(file.rows(start, stop), source.positions, plan.gene_sets.bits, least)
                     except ValueError as error:
                         msg = f"{file.slot} {error}"
                         raise ValueError(msg) from error
                     names = [str(name) for name in file.names[start:stop]]
+                    barcodes = barcode_hashes(names)
                     arrays = {
-                        "hashes": cell_keys(found.hashes, barcode_hashes(names)),
+                        **{f"key {i}": cell_keys(found.hashes[:, i], barcodes) for i in range(len(least))},
                         "row": np.arange(start, stop, dtype=np.int64),
                         "n_counts": found.totals.astype(np.int64),
                         "name": np.array([name.encode() for name in names], dtype="S"),

@@ -14,8 +14,10 @@ from sctandem._compat import cached_njit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Fewest genes common to all sources, and fewest of them above zero in a cell, for a hash of these alone.
-COMMON_GENES, COMMON_ABOVE_ZERO = 200, 25
+#: Sets of genes that are compared with one another; cells of further sets are not looked at for duplicates.
+MOST_SETS = 16
+#: Fewest genes that two sets must share, and fewest of the shared genes above zero in a cell: in two sets, and in one.
+SHARED_GENES, ABOVE_ZERO, ABOVE_ZERO_IN_ONE = 200, 25, 10
 _FAULTS = {1: "contains NaN or infinite values", 2: "contains negative values", 3: "does not hold counts"}
 _DE_BRUIJN = 0x03F79D71B4CB0A89
 _BARCODE = re.compile(r"[ACGTN]{6,}")
@@ -29,7 +31,7 @@ class Harmonised(NamedTuple):
     counts
         Cells x genes of the axis, whole numbers; columns sorted, each once.
     hashes
-        uint64, (cells,): of the counts; 0 for cells without any.
+        uint64, cells x sets: of the counts of the genes that each set has; 0 where too few of them are above zero.
     totals
         float64, (cells,): counts on the axis.
     outside
@@ -42,7 +44,59 @@ class Harmonised(NamedTuple):
     outside: np.ndarray
 
 
-def harmonise(counts: sparse.csr_matrix, positions: np.ndarray, common: np.ndarray) -> Harmonised:
+class GeneSets(NamedTuple):
+    """Which genes sources have, for hashes that are the same for one cell in two sources with different genes.
+
+    Attributes
+    ----------
+    bits
+        uint64, (genes of the axis,): bit i says that set i has the gene.
+    least
+        int64, sets x sets: fewest shared genes above zero that tell a cell; a huge number where two sets share too few.
+    of_source
+        Set of each source; -1 for none of those that are compared.
+    """
+
+    bits: np.ndarray
+    least: np.ndarray
+    of_source: list[int]
+
+
+def gene_sets(positions: Sequence[np.ndarray], n_genes: int) -> GeneSets:
+    """Find the different sets of genes of sources.
+
+    Parameters
+    ----------
+    positions
+        Of each source: the places of its genes on the axis; -1 for none.
+    n_genes
+        Genes of the axis.
+
+    Returns
+    -------
+    The first 16 sets, in the order in which they are met.
+    """
+    found: dict[bytes, int] = {}
+    of_source, members = [], []
+    for places in positions:
+        has = np.zeros(n_genes, dtype=bool)
+        has[places[places >= 0]] = True
+        key = np.packbits(has).tobytes()
+        if key not in found:
+            found[key] = len(found)
+            members.append(has)
+        of_source.append(found[key] if found[key] < MOST_SETS else -1)
+    stacked = np.array(members[:MOST_SETS])
+    bits = np.zeros(n_genes, dtype=np.uint64)
+    for i, has in enumerate(stacked):
+        bits[has] |= np.uint64(1) << np.uint64(i)
+    shared = stacked.astype(np.int64) @ stacked.T.astype(np.int64)
+    least = np.where(shared >= SHARED_GENES, ABOVE_ZERO, np.iinfo(np.int64).max)
+    np.fill_diagonal(least, ABOVE_ZERO_IN_ONE)
+    return GeneSets(bits, least.astype(np.int64), of_source)
+
+
+def harmonise(counts: sparse.csr_matrix, positions: np.ndarray, bits: np.ndarray, least: np.ndarray) -> Harmonised:
     """Move counts onto the axis.
 
     Parameters
@@ -51,9 +105,8 @@ def harmonise(counts: sparse.csr_matrix, positions: np.ndarray, common: np.ndarr
         Cells x genes of the source.
     positions
         int32: the place of each of its genes on the axis; -1 for none.
-    common
-        bool, (genes of the axis,): which all sources have. Cells with enough counts there are hashed by them alone, so that one
-        cell in two sources with different genes is known again.
+    bits, least
+        Those of `gene_sets`, of `least` the row of the set of the source.
 
     Returns
     -------
@@ -64,18 +117,18 @@ def harmonise(counts: sparse.csr_matrix, positions: np.ndarray, common: np.ndarr
     ValueError
         When a value is not finite, below 0, or not whole; names it.
     """
-    n_cells, n_genes = counts.shape[0], len(common)
+    n_cells, n_genes = counts.shape[0], len(bits)
     indptr = counts.indptr.astype(np.int64)
     out_ptr = np.zeros(n_cells + 1, dtype=np.int64)
     places, values = np.empty(counts.nnz, dtype=np.int32), np.empty(counts.nnz, dtype=np.int64)
-    hashes, sums = np.zeros(n_cells, dtype=np.uint64), np.zeros((n_cells, 2))
+    hashes, sums = np.zeros((n_cells, len(least)), dtype=np.uint64), np.zeros((n_cells, 2))
     fault, where = _kernel()(
         indptr,
         counts.indices.astype(np.int32, copy=False),
         counts.data.astype(np.float64, copy=False),
         positions,
-        common,
-        int(common.sum()) >= COMMON_GENES,
+        bits,
+        least,
         out_ptr,
         places,
         values,
@@ -163,18 +216,18 @@ def _bit_places() -> np.ndarray:
 
 
 def _harmonise_rows(
-    indptr, indices, data, positions, common, use_common, out_ptr, out_indices, out_values, hashes, sums, places
+    indptr, indices, data, positions, bits, least, out_ptr, out_indices, out_values, hashes, sums, places
 ):  # type: ignore[no-untyped-def]
     """Write the entries of each row in the order of the axis; return a fault and its entry.
 
     A row is added up in `row_sums`; `touched` has a bit for each gene, so that reading it gives the genes in order without a sort.
     """
-    row_sums = np.zeros(len(common), dtype=np.int64)
-    touched = np.zeros(len(common) // 64 + 1, dtype=np.uint64)
+    row_sums = np.zeros(len(bits), dtype=np.int64)
+    touched = np.zeros(len(bits) // 64 + 1, dtype=np.uint64)
     one, golden, bruijn = np.uint64(1), np.uint64(0x9E3779B97F4A7C15), np.uint64(_DE_BRUIJN)
+    above, mixes = np.zeros(len(least), dtype=np.uint64), np.zeros(len(least), dtype=np.uint64)
     n_out = 0
     for row in range(len(indptr) - 1):
-        start = n_out
         for i in range(indptr[row], indptr[row + 1]):
             value = data[i]
             if not np.isfinite(value):
@@ -190,7 +243,7 @@ def _harmonise_rows(
             elif whole:
                 row_sums[place] += whole
                 touched[place >> 6] |= one << np.uint64(place & 63)
-        of_common, of_all, n_common = np.uint64(0), np.uint64(0), 0
+        above[:], mixes[:] = 0, 0
         for block in range(len(touched)):
             word = touched[block]
             touched[block] = 0
@@ -207,11 +260,12 @@ def _harmonise_rows(
                 mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
                 mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
                 mixed ^= mixed >> np.uint64(31)
-                of_all += mixed
-                if common[place]:
-                    of_common += mixed
-                    n_common += 1
-        if n_out > start:
-            hashes[row] = max(of_common if use_common and n_common >= COMMON_ABOVE_ZERO else of_all, one)
+                here = bits[place]
+                for i in range(len(least)):
+                    bit = (here >> np.uint64(i)) & one
+                    mixes[i] += mixed * bit
+                    above[i] += bit
+        for i in range(len(least)):
+            hashes[row, i] = max(mixes[i], one) if np.int64(above[i]) >= least[i] else np.uint64(0)
         out_ptr[row + 1] = n_out
     return 0, 0
