@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from scvi.data import AnnDataManager
+
 #: Cells that lie next to one another and are read together; cells lie in random order.
 BLOCK = 2048
 #: Most cells, and entries, that are held at once and shuffled.
@@ -240,3 +242,8 @@ def held_counts(matrix: Any) -> Any:
     A matrix with `shape`, `sum(axis)`, and CSR for `matrix[cells]`.
     """
     return matrix if isinstance(matrix, StreamedCounts) else as_csr(matrix)
+
+
+def streams_counts(manager: AnnDataManager) -> bool:
+    """Whether any of the counts that a model registered lie on disk in a collection."""
+    return any(isinstance(manager.get_from_registry(key), StreamedCounts) for key in manager.data_registry)

@@ -28,6 +28,7 @@ from sctandem._checks import (
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin, WarmStartMixin
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.module import DeepDEModule
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 
-class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+class DeepDE(CollectionMixin, FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
     """Latent states of cells without what their sample (donor, batch, condition) adds, and that addition, gene by gene.
 
     Parameters
@@ -149,6 +150,8 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
 
     def get_state_weights(
         self, adata: AnnData | None = None, *, n_states: int | None = None, rng: RNG = None

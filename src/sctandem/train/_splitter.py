@@ -10,6 +10,7 @@ from scvi.dataloaders import DataSplitter
 
 from sctandem._random import as_generator
 from sctandem.data import CountLoader
+from sctandem.data._streamed import streams_counts
 
 if TYPE_CHECKING:
     from scvi.data import AnnDataManager
@@ -83,10 +84,17 @@ class CountDataSplitter(DataSplitter):
             Ignored, as in scvi-tools.
         """
         super().setup(stage)
+        on_disk = streams_counts(self.adata_manager)
+        if self.rng is None and on_disk:
+            self.rng = as_generator(settings.seed)
         if self.rng is None:
             return
         if self.external_indexing is None and self.shuffle_set_split:
-            order = self.rng.permutation(self.adata_manager.adata.n_obs)
+            n_cells = self.adata_manager.adata.n_obs
+            if on_disk:  # in random order there, and cells that lie next to one another are read together
+                order = np.roll(np.arange(n_cells), -int(self.rng.integers(n_cells)))
+            else:
+                order = self.rng.permutation(n_cells)
             ends = np.cumsum([self.n_val, self.n_train])
             self.val_idx, self.train_idx, self.test_idx = np.split(order, ends)
         self.data_loader_kwargs["rng"] = int(self.rng.integers(2**31))

@@ -12,7 +12,8 @@ from scvi.model.base import BaseModelClass
 
 from sctandem._checks import check_slot_names
 from sctandem._random import torch_seeded
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
 from sctandem.model.base._manager import ModelManager
@@ -38,11 +39,11 @@ def gene_shares(counts: Any) -> np.ndarray:
     -------
     (genes,), above 0, adding up to 1.
     """
-    totals = np.asarray(as_csr(counts).sum(axis=0), dtype=np.float64).ravel() + 1
+    totals = np.asarray(held_counts(counts).sum(axis=0), dtype=np.float64).ravel() + 1
     return totals / totals.sum()
 
 
-class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+class CountVAEModel(CollectionMixin, FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
     """Variational autoencoder of counts, scVI's model on the sparse path.
 
     Parameters
@@ -127,3 +128,5 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
