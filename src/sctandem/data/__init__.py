@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "CountLoader": "._loader",
         "Source": "._sources",
         "SourceError": "._sources",
-        "as_csr": "._loader",
+        "as_csr": ".._blocks",
         "build_collection": "._build_collection",
         "open_collection": "._collection",
     },

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+#: Columns of the reports that hold numbers.
+_NUMBERS = (
+    *("n_sources", "n_counts", "n_cells", "n_duplicates", "n_kept", "n_without_counts", "n_genes", "counts_left_out"),
+    *("summed", "row", "kept_row"),
+)
+
+
 class Collection:
     """Cells of many sources on one axis of genes, on disk, in random order.
 
@@ -126,9 +133,7 @@ class Collection:
         obs = self.obs.set_axis(np.arange(self.n_obs).astype(str).astype(object), axis=0)
         return AnnData(self.counts, obs=obs, var=self.genes.rename_axis(None))
 
-    def to_adata(
-        self, query: str | ArrayLike | None = None, *, genes: Sequence[str] | None = None
-    ) -> AnnData:
+    def to_adata(self, query: str | ArrayLike | None = None, *, genes: Sequence[str] | None = None) -> AnnData:
         """Read some cells into memory.
 
         Parameters
@@ -211,8 +216,8 @@ class Collection:
         return zarr.open_group(self.path / name, mode="r")
 
     def _report(self, name: str) -> pd.DataFrame:
-        text = dict.fromkeys(["gene", "symbol", "source", "name", "word", "becomes", "kept_source"], str)
-        return pd.read_csv(report_path(self.path, name), dtype=text, keep_default_na=False, na_values={"n_cells": [""]})
+        table = pd.read_csv(report_path(self.path, name), dtype=str, keep_default_na=False)
+        return table.assign(**{column: _numbers(table[column]) for column in table if column in _NUMBERS})
 
     def __repr__(self) -> str:
         sources = self.sources
@@ -222,6 +227,12 @@ class Collection:
             f"Collection of {self.n_obs:,} cells x {self.n_vars:,} genes ({self.manifest['organism']}) from {read} of "
             f"{len(sources)} sources, in {len(self.manifest['shards'])} shards\n    obs: {columns}\n    path: {self.path}"
         )
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    """Turn text into numbers, whole ones where all are; empty text is missing."""
+    values = pd.to_numeric(text)
+    return values.astype("Int64") if values.isna().any() and (values.dropna() % 1 == 0).all() else values
 
 
 def _read_elem(element: Any) -> Any:

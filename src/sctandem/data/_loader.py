@@ -10,7 +10,6 @@ import torch
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
-from sctandem._blocks import as_csr
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
 from sctandem.data._streamed import StreamedCounts, cut_batches, held_counts

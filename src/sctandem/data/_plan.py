@@ -218,10 +218,10 @@ def make_plan(
     n_sources = np.zeros(len(axis), dtype=np.int64)
     for plan in found:
         n_sources[np.unique(plan.positions[plan.positions >= 0])] += 1
-    var = pd.DataFrame(
-        {"symbol": [table.symbols.get(gene, gene) for gene in axis], "n_sources": n_sources}, index=axis
+    var = pd.DataFrame({"symbol": [table.symbols.get(gene, gene) for gene in axis], "n_sources": n_sources}, index=axis)
+    counted = pd.DataFrame(
+        [row for plan in found for row in plan.words], columns=["column", "source", "word", "n_cells"]
     )
-    counted = pd.DataFrame([row for plan in found for row in plan.words], columns=["column", "source", "word", "n_cells"])
     n_entries = sum(plan.n_entries for plan in found)
     n_cells = sum(plan.n_cells for plan in found)
     n_buckets = max(1, -(-n_entries // (2 * settings.block_entries)), -(-n_cells // (2 * settings.block_cells)))

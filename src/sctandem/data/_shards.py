@@ -45,7 +45,9 @@ def find_duplicates(plan: Plan, units: list[tuple[int, Unit]]) -> pd.DataFrame:
     for one in range(n_sets):
         for other in range(one, n_sets):
             compared = plan.gene_sets.least[one, other] < np.iinfo(np.int64).max
-            found = [(i, unit, other if of_source[i] == one else one) for i, unit in units if of_source[i] in {one, other}]
+            found = [
+                (i, unit, other if of_source[i] == one else one) for i, unit in units if of_source[i] in {one, other}
+            ]
             if not compared or not found:
                 continue
             cells = np.concatenate([offsets[i] + unit.read("row") for i, unit, _ in found])
@@ -54,7 +56,9 @@ def find_duplicates(plan: Plan, units: list[tuple[int, Unit]]) -> pd.DataFrame:
             cells, keys = cells[order], keys[order]
             later, first = later_duplicates(keys)
             pairs.append((cells[later], cells[first]))
-    joined = pd.DataFrame({"later": np.concatenate([a for a, _ in pairs]), "first": np.concatenate([b for _, b in pairs])})
+    joined = pd.DataFrame(
+        {"later": np.concatenate([a for a, _ in pairs]), "first": np.concatenate([b for _, b in pairs])}
+    )
     joined = joined.groupby("later", sort=True)["first"].min()
     later, first = joined.index.to_numpy(dtype=np.int64), joined.to_numpy(dtype=np.int64)
     table = {}
@@ -68,6 +72,7 @@ def write_shards(
     plan: Plan,
     work: Path,
     seed: int,
+    *,
     units: list[tuple[int, Unit]],
     duplicates: pd.DataFrame,
     tick: Callable[[int], None],
@@ -89,9 +94,7 @@ def write_shards(
     tick
         Called with the number of cells after each shard.
     """
-    dropped = {
-        number: np.sort(rows["row"].to_numpy()) for number, rows in duplicates.groupby("source")
-    }
+    dropped = {number: np.sort(rows["row"].to_numpy()) for number, rows in duplicates.groupby("source")}
     largest = max((unit.table["largest"] for _, unit in units), default=0)
     kind = np.uint16 if largest < 2**16 else np.int32
     for bucket in range(plan.n_buckets):
@@ -122,7 +125,11 @@ def _gather(
         indptr = unit.read("indptr", start, stop + 1)
         where = (int(indptr[0]), int(indptr[-1]))
         piece = sparse.csr_matrix(
-            (unit.read("values", *where).astype(kind), unit.read("indices", *where).astype(np.int32), indptr - indptr[0]),
+            (
+                unit.read("values", *where).astype(kind),
+                unit.read("indices", *where).astype(np.int32),
+                indptr - indptr[0],
+            ),
             shape=(stop - start, len(plan.var)),
         )
         row = unit.read("row", start, stop)

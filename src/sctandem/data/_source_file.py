@@ -91,7 +91,7 @@ class SourceFile:
             if len(data) != len(indices) or len(data) != indptr[-1] - indptr[0] or np.any(np.diff(indptr) < 0):
                 msg = f"{self.slot} is damaged: its rows do not fit its entries"
                 raise ValueError(msg)
-            if len(indices) and not (0 <= indices.min() and indices.max() < self.shape[1]):
+            if len(indices) and not (indices.min() >= 0 and indices.max() < self.shape[1]):
                 msg = f"{self.slot} is damaged: it has entries outside its {self.shape[1]} genes"
                 raise ValueError(msg)
             return sparse.csr_matrix((data, indices, indptr - indptr[0]), shape=(stop - start, self.shape[1]))

@@ -127,7 +127,9 @@ def _named(sources: Sequence[Source]) -> list[Source]:
             names[i] = f"{Path(source.path).resolve().parent.name}/{Path(source.path).stem}"
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        msg = f"sources would have the names {listed(twice)} more than once: give each a name, `Source(path, name=...)`."
+        msg = (
+            f"sources would have the names {listed(twice)} more than once: give each a name, `Source(path, name=...)`."
+        )
         raise ValueError(msg)
     return [
         Source(Path(source.path), source.layer, source.modality, name, dict(source.obs))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from sctandem._sync import sync
 from sctandem.data._plan import read_columns
@@ -17,6 +16,8 @@ from sctandem.kernels._harmonise import barcode_hashes, cell_keys, harmonise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scipy import sparse
 
     from sctandem.data._plan import Plan
 
@@ -122,7 +123,14 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
                         **{f"code {column}": values[start:stop] for column, values in codes.items()},
                     }
                     rng = np.random.default_rng([seed, number, block])
-                    _write(plan, unit_folder(work, number, block), found.counts, arrays, rng, found.outside.sum())
+                    _write(
+                        plan,
+                        unit_folder(work, number, block),
+                        found.counts,
+                        arrays,
+                        rng=rng,
+                        outside=found.outside.sum(),
+                    )
                     tick(stop - start)
             if fingerprint(Path(source.source.path)) != source.state:
                 msg = f"{source.source.path}: was changed while it was read"
@@ -149,6 +157,7 @@ def _write(
     folder: Path,
     counts: sparse.csr_matrix,
     arrays: dict[str, np.ndarray],
+    *,
     rng: np.random.Generator,
     outside: float,
 ) -> None:

@@ -100,7 +100,10 @@ class StreamedCounts(CSRDataset):
         """Read any cells, in the order given: blocks that hold some of them are read once."""
         cells = np.asarray(cells, dtype=np.int64)
         if len(cells) and np.array_equal(cells, np.arange(cells[0], cells[0] + len(cells))):
-            parts = [self.read(a, min(a + BLOCK, int(cells[-1]) + 1)) for a in range(int(cells[0]), int(cells[-1]) + 1, BLOCK)]
+            parts = [
+                self.read(a, min(a + BLOCK, int(cells[-1]) + 1))
+                for a in range(int(cells[0]), int(cells[-1]) + 1, BLOCK)
+            ]
             return sparse.vstack(parts, format="csr")
         order = np.argsort(cells, kind="stable")
         ranked, parts = cells[order], []
@@ -137,9 +140,7 @@ class StreamedCounts(CSRDataset):
         entries = self.n_entries / max(1, self.shape[0]) * BLOCK
         return int(max(1, min(MOST_CELLS // BLOCK, MOST_ENTRIES // max(1.0, entries))))
 
-    def shuffled(
-        self, cells: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    def shuffled(self, cells: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Yield all of some cells in a new random order, many at a time.
 
         Parameters

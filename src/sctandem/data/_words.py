@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 #: The columns of a collection, and the names under which sources have them, where `obs` is not given.
 DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
-    "cell_type": ("cell_type", "celltype", "CellType", "cell_type_ontology_label", "annotation", "cell_label", "labels"),
+    "cell_type": (
+        "cell_type",
+        "celltype",
+        "CellType",
+        "cell_type_ontology_label",
+        "annotation",
+        "cell_label",
+        "labels",
+    ),
     "tissue": ("tissue", "organ", "tissue_ontology_label", "Tissue", "Organ"),
     "disease": ("disease", "condition", "diagnosis", "disease_state", "Condition"),
     "donor": ("donor", "donor_id", "patient", "individual", "subject", "Donor"),
@@ -95,8 +103,8 @@ def columns_to_find(obs: Any) -> dict[str, tuple[str, ...]]:
 
     check_type(obs, AnyMapping, "obs", hint="It names columns and where sources have them.")
     found = {}
-    for name, places in obs.items():
-        places = (places,) if isinstance(places, str) else tuple(places)
+    for name, given in obs.items():
+        places = (given,) if isinstance(given, str) else tuple(given)
         if not isinstance(name, str) or not all(isinstance(place, str) for place in places):
             msg = f"obs[{name!r}] must be the name of a column, or several, got {places!r}."
             raise TypeError(msg)

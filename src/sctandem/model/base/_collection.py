@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from sctandem.data import Collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Arguments of `setup_anndata` that mean nothing for a collection: its counts are in `X`.
+_NOT_OF_COLLECTIONS = ("layer", "source_registry")
 
 
 class CollectionMixin:
@@ -22,7 +27,7 @@ class CollectionMixin:
     def __init__(self, data: Any = None) -> None:
         super().__init__(data.adata if isinstance(data, Collection) else data)
 
-    def _get_init_params(self, locals: dict[str, Any]) -> dict[str, Any]:  # noqa: A002 - the name of scvi-tools
+    def _get_init_params(self, locals: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that a saved model is made with again, the data left out."""
         return super()._get_init_params({k: v for k, v in locals.items() if not isinstance(v, Collection)})
 
@@ -48,13 +53,14 @@ def collection_setup(setup_anndata: Any) -> Any:
     @wraps(setup)
     def setup_collection(cls: Any, collection: Collection, *args: Any, **kwargs: Any) -> None:
         check_type(collection, Collection, "collection", hint="`td.data.open_collection` opens one.")
+        signature.bind(cls, collection, *args, **kwargs)
         cls.setup_anndata(collection.adata, *args, **kwargs)
 
     signature = inspect.signature(setup)
     parameters = [
         p.replace(name="collection", annotation="Collection") if p.name == "adata" else p
         for p in signature.parameters.values()
-        if p.name != "source_registry"
+        if p.name not in _NOT_OF_COLLECTIONS
     ]
     setup_collection.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     setup_collection.__annotations__ = {**setup.__annotations__, "collection": "Collection"}
@@ -71,8 +77,6 @@ def _docstring(text: str) -> str:
     head, _, rest = text.partition("adata\n")
     described, _, rest = rest.partition("\n")
     text = f"{head}collection\n    Opened by :func:`~sctandem.data.open_collection`; its counts stay on disk.\n{rest}"
-    start = text.find("source_registry\n")
-    if start >= 0:
-        end = text.find("\n\n", start)
-        text = text[:start].rstrip() + text[end:]
-    return text.replace("adata.obs", "collection.obs").replace("`adata`", "`collection`").replace("`adata.uns`", "the data")
+    for name in _NOT_OF_COLLECTIONS:
+        text = re.sub(rf"^{name}\n(?: +.*\n)+", "", text, flags=re.MULTILINE)
+    return text.replace("adata.obs", "collection.obs").replace("`adata", "`collection.adata")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import warnings
@@ -23,6 +22,7 @@ from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
     from typing import Self
 
