@@ -160,7 +160,7 @@ class Collection:
         cells = self._cells(query)
         counts, var = self.counts.take(cells), self.genes.rename_axis(None)
         if genes is not None:
-            places = self._gene_places(genes)
+            places = self.gene_places(genes)
             counts, var = counts[:, places], var.iloc[places]
         obs = self.obs.iloc[cells].set_axis(self._names(cells), axis=0)
         return AnnData(counts, obs=obs, var=var)
@@ -187,8 +187,25 @@ class Collection:
             raise ValueError(msg) from error
         return found.index.to_numpy()
 
-    def _gene_places(self, genes: Sequence[str]) -> np.ndarray:
-        """Return places of genes, by name or else by symbol."""
+    def gene_places(self, genes: Sequence[str] | None = None) -> np.ndarray:
+        """Return the places of genes on the axis.
+
+        Parameters
+        ----------
+        genes
+            Names, or symbols that only one gene has; `None` for all.
+
+        Returns
+        -------
+        Positions, in the order given.
+
+        Raises
+        ------
+        KeyError
+            When a gene is not there.
+        """
+        if genes is None:
+            return np.arange(self.n_vars)
         wanted = pd.Index(genes)
         places = self.genes.index.get_indexer(wanted)
         symbols = self.genes["symbol"]

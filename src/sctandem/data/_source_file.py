@@ -265,10 +265,7 @@ def _names(group: Any) -> np.ndarray:
         values = group[group.dtype.names[0]][:]
     else:
         values = group[str(dict(group.attrs).get("_index", "_index"))][:]
-    values = np.asarray(values)
-    if values.dtype == object or values.dtype.kind == "S":
-        return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values], dtype=object)
-    return values.astype(str).astype(object)
+    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()], dtype=object)
 
 
 def _of_tenx(file: Any) -> SourceFile:
