@@ -138,8 +138,8 @@ class _Waiting:
 
         ahead = _streamed._ahead
 
-        def timed(calls: Any) -> Any:
-            parts = ahead(calls)
+        def timed(read: Any) -> Any:
+            parts = ahead(read)
             while True:
                 start = time.perf_counter()
                 part = next(parts, None)

@@ -184,3 +184,12 @@ def test_query_by_words_and_genes(collection):
         collection.to_adata("nothing == 3")
     with pytest.raises(KeyError, match="NOSUCH"):
         collection.to_adata([0], genes=["NOSUCH"])
+
+
+def test_annbatch_reads_the_folder_as_its_own(collection):
+    annbatch = pytest.importorskip("annbatch", reason="annbatch: needs Python 3.12 and the extra 'massive'")
+    import zarr
+
+    theirs = annbatch.DatasetCollection(zarr.open_group(collection.path, mode="r"))
+    assert not theirs.is_empty
+    assert theirs.obs(["source_row"])["source_row"].tolist() == collection.obs["source_row"].tolist()

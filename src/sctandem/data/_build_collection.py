@@ -20,6 +20,7 @@ from sctandem.data._manifest import (
     checksums,
     files_of,
     identity,
+    make_root,
     put_in_place,
     read_manifest,
     work_folder,
@@ -192,6 +193,7 @@ def build(
 def _finish(plan: Plan, work: Path, out: Path, seed: int, sources: list[Source]) -> None:
     """Second pass, reports, checksums, and into place."""
     whole, units = work / "whole", units_of(plan, work)
+    make_root(whole)
     duplicates = find_duplicates(plan, units)
     with progress_bar(sum(s.n_cells for s in plan.sources), "Writing", unit="cell") as tick:
         write_shards(plan, work, seed, units=units, duplicates=duplicates, tick=tick)

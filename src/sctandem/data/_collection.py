@@ -223,7 +223,7 @@ class Collection:
         shard = np.searchsorted(starts, cells, side="right") - 1
         for number in np.unique(shard):
             where = shard == number
-            index = self._group(self.manifest["shards"][number]["name"])["obs/_index"][:]
+            index = _read_elem(self._group(self.manifest["shards"][number]["name"])["obs/_index"])
             names[where] = np.asarray(index, dtype=object)[cells[where] - starts[number]]
         return names
 

@@ -106,6 +106,14 @@ def faults(folder: Path, manifest: dict[str, Any], tick: Callable[[int], None]) 
         yield f"{name} is not part of the collection"
 
 
+def make_root(folder: Path) -> None:
+    """Make the folder the group of its shards, with the mark by which annbatch knows its collections."""
+    import zarr
+
+    group = zarr.open_group(folder, mode="a", zarr_format=3)
+    group.attrs.update({"encoding-type": "annbatch-preshuffled", "encoding-version": "0.1.0"})
+
+
 def work_folder(out: Path) -> Path:
     """Return where a collection is built before it comes into place."""
     return out.absolute().parent / f".{out.name}.building"

@@ -264,8 +264,10 @@ def _names(group: Any) -> np.ndarray:
     if hasattr(group, "dtype"):
         values = group[group.dtype.names[0]][:]
     else:
-        values = group[str(dict(group.attrs).get("_index", "_index"))][:]
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()], dtype=object)
+        import anndata
+
+        values = anndata.io.read_elem(group[str(dict(group.attrs).get("_index", "_index"))])
+    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(values).tolist()], dtype=object)
 
 
 def _of_tenx(file: Any) -> SourceFile:

@@ -11,9 +11,10 @@ from anndata.abc import CSRDataset
 from scipy import sparse
 
 from sctandem._blocks import as_csr
+from sctandem.data._annbatch import has_annbatch, shuffled_by_annbatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from scvi.data import AnnDataManager
@@ -99,7 +100,9 @@ class StreamedCounts(CSRDataset):
     def take(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Read any cells, in the order given: blocks that hold some of them are read once."""
         cells = np.asarray(cells, dtype=np.int64)
-        if len(cells) and np.array_equal(cells, np.arange(cells[0], cells[0] + len(cells))):
+        if not len(cells):
+            return self.read(0, 0)
+        if np.array_equal(cells, np.arange(cells[0], cells[0] + len(cells))):
             parts = [
                 self.read(a, min(a + BLOCK, int(cells[-1]) + 1))
                 for a in range(int(cells[0]), int(cells[-1]) + 1, BLOCK)
@@ -107,12 +110,10 @@ class StreamedCounts(CSRDataset):
             return sparse.vstack(parts, format="csr")
         order = np.argsort(cells, kind="stable")
         ranked, parts = cells[order], []
-        bounds = np.flatnonzero(np.r_[True, np.diff(ranked // BLOCK) > 0]) if len(cells) else np.empty(0, dtype=int)
+        bounds = np.flatnonzero(np.r_[True, np.diff(ranked // BLOCK) > 0])
         for low, high in zip(bounds, [*bounds[1:], len(cells)], strict=True):
             first = int(ranked[low])
             parts.append(self.read(first, int(ranked[high - 1]) + 1)[ranked[low:high] - first])
-        if not parts:
-            return self.read(0, 0)
         return sparse.vstack(parts, format="csr")[np.argsort(order)]
 
     def __getitem__(self, index: Any) -> Any:
@@ -157,8 +158,12 @@ class StreamedCounts(CSRDataset):
         """
         wanted = np.zeros(self.shape[0], dtype=bool)
         wanted[cells] = True
-        blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
         step = self.blocks_at_once()
+        if has_annbatch():
+            parts = shuffled_by_annbatch(self.folders, wanted, rng, block=BLOCK, blocks_at_once=step)
+            yield from _ahead(lambda: next(parts, None))
+            return
+        blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
         groups = [blocks[i : i + step] for i in range(0, len(blocks), step)]
         orders = rng.spawn(len(groups))
 
@@ -174,24 +179,22 @@ class StreamedCounts(CSRDataset):
             shuffle = order.permutation(len(places))
             return places[shuffle], sparse.vstack(parts, format="csr")[shuffle]
 
-        yield from _ahead([(read, group, order) for group, order in zip(groups, orders, strict=True)])
+        calls = zip(groups, orders, strict=True)
+        yield from _ahead(lambda: None if (call := next(calls, None)) is None else read(*call))
 
     def in_order(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Yield some cells in the order given, many at a time; the next are read meanwhile."""
         step = self.blocks_at_once() * BLOCK
-        parts = [cells[i : i + step] for i in range(0, len(cells), step)]
-        yield from _ahead([(lambda part: (part, self.take(part)), part) for part in parts])
+        parts = (cells[i : i + step] for i in range(0, len(cells), step))
+        yield from _ahead(lambda: None if (part := next(parts, None)) is None else (part, self.take(part)))
 
 
-def _ahead(calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    """Yield what calls return, in order; one is under way while its predecessor's result is used."""
+def _ahead(read: Callable[[], Any]) -> Iterator[Any]:
+    """Yield what calls return until one returns nothing; the next is under way while the result of the last is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="sctandem-reader") as pool:
-        pending = pool.submit(*calls[0]) if calls else None
-        for following in [*calls[1:], None]:
-            if pending is None:
-                return
-            result = pending.result()
-            pending = None if following is None else pool.submit(*following)
+        pending = pool.submit(read)
+        while (result := pending.result()) is not None:
+            pending = pool.submit(read)
             yield result
 
 

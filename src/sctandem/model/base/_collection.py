@@ -53,7 +53,7 @@ def collection_setup(setup_anndata: Any) -> Any:
     @wraps(setup)
     def setup_collection(cls: Any, collection: Collection, *args: Any, **kwargs: Any) -> None:
         check_type(collection, Collection, "collection", hint="`td.data.open_collection` opens one.")
-        signature.bind(cls, collection, *args, **kwargs)
+        accepted.bind(cls, collection, *args, **kwargs)
         cls.setup_anndata(collection.adata, *args, **kwargs)
 
     signature = inspect.signature(setup)
@@ -62,7 +62,8 @@ def collection_setup(setup_anndata: Any) -> Any:
         for p in signature.parameters.values()
         if p.name not in _NOT_OF_COLLECTIONS
     ]
-    setup_collection.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    accepted = signature.replace(parameters=parameters)
+    setup_collection.__signature__ = accepted  # type: ignore[attr-defined]
     setup_collection.__annotations__ = {**setup.__annotations__, "collection": "Collection"}
     setup_collection.__annotations__.pop("adata", None)
     setup_collection.__name__ = "setup_collection"
