@@ -131,6 +131,10 @@ def test_words_are_made_alike_by_table_and_by_spelling_and_listed(built, tmp_pat
     assert set(again.obs["cell_type"]) == {"T cell", "B cell", "natural killer", "unknown"}
     assert set(again.obs["donor"]) == {"Ann", "unknown"}
     assert set(again.words.loc[again.words["status"] == "given", "word"]) == {"NK", "d1"}
+    table = collection.words  # given back as it is, it changes nothing
+    same = build_small(tmp_path / "in", tmp_path / "same", words=table)
+    pd.testing.assert_frame_equal(same.obs, collection.obs)
+    assert set(same.words["status"]) == {"given"}
 
 
 def test_cells_lie_in_random_order(tmp_path):

@@ -70,8 +70,9 @@ def build_collection(
         ``{"cell_type": ["celltype", "annotation"], "donor": "patient"}``. `None` for `cell_type`, `tissue`, `disease`, `donor` and
         `assay` under their usual names.
     words
-        What words of the sources become: a table, or a CSV file, with the columns `column`, `word` and `becomes`. The collection
-        has one of this form, `collection.words`: write it to a file, edit it, and build again with it.
+        What words of the sources become: a table, or a CSV file, with the columns `column`, `word` and `becomes`, and `source` where
+        that holds for one of them only. The collection has one of this form, `collection.words`: write it to a file, edit it,
+        and build again with it.
     gene_names
         Which symbols are which genes: a table, or a CSV file, with the columns `id` and `symbol`. It goes before what the
         sources say themselves, whose `var` may hold both.

@@ -253,9 +253,9 @@ def _column(group: Any, name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what anndata has to say of old files
         values = anndata.io.read_elem(group[name])
-    categories = group.get("__categories", {})
-    if not isinstance(values, pd.Categorical) and name in categories:  # those of anndata 0.7
-        return pd.Categorical.from_codes(values, anndata.io.read_elem(categories[name]))
+        categories = group.get("__categories", {})
+        if not isinstance(values, pd.Categorical) and name in categories:  # those of anndata 0.7
+            return pd.Categorical.from_codes(values, [_decoded(v) for v in anndata.io.read_elem(categories[name])])
     return values
 
 
@@ -267,7 +267,11 @@ def _names(group: Any) -> np.ndarray:
         import anndata
 
         values = anndata.io.read_elem(group[str(dict(group.attrs).get("_index", "_index"))])
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(values).tolist()], dtype=object)
+    return np.array([_decoded(v) for v in np.asarray(values).tolist()], dtype=object)
+
+
+def _decoded(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _of_tenx(file: Any) -> SourceFile:

@@ -62,11 +62,11 @@ def read_words(words: Any) -> pd.DataFrame | None:
     Parameters
     ----------
     words
-        A table or the path of a CSV file with the columns `column`, `word` and `becomes`; others are passed over.
+        A table or the path of a CSV file with the columns `column`, `word` and `becomes`, and maybe `source`; others are passed over.
 
     Returns
     -------
-    Text, without rows that leave `becomes` empty; `None` for `None`.
+    Text, without rows that leave `becomes` empty; a row without `source` is for all. `None` for `None`.
 
     Raises
     ------
@@ -80,9 +80,10 @@ def read_words(words: Any) -> pd.DataFrame | None:
     if lacking:
         msg = f"words lacks the columns {listed(lacking)}; it has {listed(table.columns)}."
         raise ValueError(msg)
-    table = table[["column", "word", "becomes"]].fillna("").astype(str).drop_duplicates()
+    table = table if "source" in table else table.assign(source="")
+    table = table[["column", "source", "word", "becomes"]].fillna("").astype(str).drop_duplicates()
     table = table[table["becomes"] != ""]
-    twice = table[table.duplicated(["column", "word"])]
+    twice = table[table.duplicated(["column", "source", "word"])]
     if len(twice):
         msg = f"words says of {twice['word'].iloc[0]!r} in the column {twice['column'].iloc[0]!r} that it becomes two words."
         raise ValueError(msg)
@@ -123,7 +124,7 @@ def decide_words(found: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFram
     found
         One row a column, source and word: `column`, `source`, `word` (empty where it is missing) and `n_cells`.
     table
-        What the user says: `column`, `word` and `becomes`; `None` for nothing.
+        What the user says: `column`, `source` (empty for all), `word` and `becomes`; `None` for nothing.
 
     Returns
     -------
@@ -131,18 +132,19 @@ def decide_words(found: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFram
     `spelling` (the commonest spelling of the same word), `own` (a name, kept apart by its source), `missing`, or `new`: the
     table does not know it, and it stays as it is.
     """
-    given: dict[tuple[str, str], str] = {}
+    given: dict[tuple[str, str, str], str] = {}
     known: dict[tuple[str, str], str] = {}
-    for column, word, becomes in () if table is None else table.itertuples(index=False):
-        given[column, word] = becomes
-        given.setdefault((column, fold(word)), becomes)
+    for column, source, word, becomes in () if table is None else table.itertuples(index=False):
+        given[column, source, word] = becomes
+        given.setdefault((column, source, fold(word)), becomes)
         known[column, fold(becomes)] = becomes
     spelling = _spellings(found)
     rows = []
     for column, source, word in found[["column", "source", "word"]].itertuples(index=False):
         folded = fold(word)
-        if (column, word) in given or (column, folded) in given:
-            rows.append((given.get((column, word), given.get((column, folded))), "given"))
+        said = next((given[key] for key in _keys(column, source, word) if key in given), None)
+        if said is not None:
+            rows.append((said, "given"))
         elif folded in _MISSING:
             rows.append((UNKNOWN, "missing"))
         elif (column, folded) in known:
@@ -156,6 +158,11 @@ def decide_words(found: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFram
     out["becomes"] = [becomes for becomes, _ in rows]
     out["status"] = [status for _, status in rows]
     return out
+
+
+def _keys(column: str, source: str, word: str) -> list[tuple[str, str, str]]:
+    """Return under what the table may have a word, the most certain first."""
+    return [(column, where, what) for where in (source, "") for what in (word, fold(word))]
 
 
 def _spellings(found: pd.DataFrame) -> dict[tuple[str, str], str]:
