@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BATCH = 1024
 #: Most of an epoch that a slow way of reading is given, in seconds.

@@ -42,7 +42,9 @@ def main(argv: list[str]) -> None:
     if options.no_write:
         return
     with _results.alone():
-        rows = _results.with_rows(_results.read("massive").get("measured", []), [row], lambda r: (r["cells"], r["genes"]))
+        rows = _results.with_rows(
+            _results.read("massive").get("measured", []), [row], lambda r: (r["cells"], r["genes"])
+        )
         _results.write("massive", report(rows), seeds=[0], data=_massive_data.files())
 
 

@@ -27,7 +27,9 @@ def built(tmp_path_factory):
 def dense(adata: AnnData) -> pd.DataFrame:
     """Counts of a source under Ensembl ids without versions."""
     values = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
-    names = pd.Index(adata.var_names.str.replace(r"\.\d+$", "", regex=True)).map(lambda n: dict(zip(SYMBOLS, IDS, strict=True)).get(n, n))
+    names = pd.Index(adata.var_names.str.replace(r"\.\d+$", "", regex=True)).map(
+        lambda n: dict(zip(SYMBOLS, IDS, strict=True)).get(n, n)
+    )
     return pd.DataFrame(values, columns=names)
 
 
@@ -126,7 +128,9 @@ def test_words_are_made_alike_by_table_and_by_spelling_and_listed(built, tmp_pat
     assert words.loc[("a", "donor", "d1"), "becomes"] == "a: d1"  # donors of two sources are two people
     assert words.loc[("c", "cell_type", ""), ["becomes", "status"]].tolist() == ["unknown", "missing"]
     scattered.sources(tmp_path / "in")
-    edited = pd.DataFrame({"column": ["cell_type", "donor"], "word": ["NK", "d1"], "becomes": ["natural killer", "Ann"]})
+    edited = pd.DataFrame(
+        {"column": ["cell_type", "donor"], "word": ["NK", "d1"], "becomes": ["natural killer", "Ann"]}
+    )
     again = build_small(tmp_path / "in", tmp_path / "out", words=edited)
     assert set(again.obs["cell_type"]) == {"T cell", "B cell", "natural killer", "unknown"}
     assert set(again.obs["donor"]) == {"Ann", "unknown"}

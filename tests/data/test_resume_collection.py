@@ -67,7 +67,7 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_bytes(tmp_path):
     assert not work_folder(out).exists()
 
 
-@pytest.mark.parametrize("moment", range(0, 20, 3))
+@pytest.mark.parametrize("moment", range(0, 13, 3))
 def test_failed_after_any_step_and_resumed_gives_the_same_bytes(tmp_path, monkeypatch, moment):
     scattered.sources(tmp_path / "in")
     whole = build_small(tmp_path / "in", tmp_path / "whole")
@@ -86,18 +86,21 @@ def test_failed_after_any_step_and_resumed_gives_the_same_bytes(tmp_path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(_stage.Unit, "write", counted(write))
         patched.setattr(_shards, "_write_shard", counted(shard))
-        with pytest.raises((OSError, ValueError), match="No space left on device"):
-            build_small(tmp_path / "in", tmp_path / "out")
+        # a full disk is not the fault of a source, and none is skipped for it
+        with pytest.raises(OSError, match="No space left on device"):
+            build_small(tmp_path / "in", tmp_path / "out", skip_broken=True)
     assert not (tmp_path / "out").exists()
     with pytest.raises(FileExistsError, match="resume=True goes on with it"):
         build_small(tmp_path / "in", tmp_path / "out")
-    assert same(build_small(tmp_path / "in", tmp_path / "out", resume=True, rng=5), whole)  # the seed is that of the beginning
+    assert same(
+        build_small(tmp_path / "in", tmp_path / "out", resume=True, rng=5), whole
+    )  # the seed is that of the beginning
 
 
 def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     scattered.sources(tmp_path / "in")
     with monkeypatch.context() as patched:
-        patched.setattr(_shards, "find_duplicates", lambda *_: (_ for _ in ()).throw(MemoryError("stop")))
+        patched.setattr("sctandem.data._build_collection.find_duplicates", lambda *_: (_ for _ in ()).throw(MemoryError("stop")))
         with pytest.raises(MemoryError, match="stop"):
             build_small(tmp_path / "in", tmp_path / "out")
     monkeypatch.setattr(_stage.Unit, "write", lambda *_: pytest.fail("a block was read again"))
@@ -106,7 +109,9 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
 
 def test_same_seed_same_bytes_other_seed_other_order(tmp_path):
     scattered.sources(tmp_path / "in")
-    first, second, other = (build_small(tmp_path / "in", tmp_path / n, rng=r) for n, r in (("1", 0), ("2", 0), ("3", 1)))
+    first, second, other = (
+        build_small(tmp_path / "in", tmp_path / n, rng=r) for n, r in (("1", 0), ("2", 0), ("3", 1))
+    )
     assert same(first, second)
     assert not same(first, other)
     assert sorted(other.to_adata().obs_names) == sorted(first.to_adata().obs_names)
@@ -123,7 +128,6 @@ def test_a_finished_collection_is_opened_by_resume_and_never_replaced(tmp_path):
 def test_a_source_that_has_changed_is_noticed_on_resume(tmp_path, monkeypatch):
     truth = scattered.sources(tmp_path / "in")
     with monkeypatch.context() as patched:
-        patched.setattr(_shards, "write_shards", None)
         patched.setattr("sctandem.data._build_collection.write_shards", None)
         with pytest.raises(TypeError, match="NoneType"):
             build_small(tmp_path / "in", tmp_path / "out")

@@ -42,7 +42,14 @@ def small_blocks(monkeypatch):
 
 @pytest.mark.parametrize(
     "index",
-    [slice(5, 900, 7), slice(None, 3), np.array([2999, 0, 5, 5, 1200]), np.arange(3000) % 5 == 0, 17, np.array([], dtype=int)],
+    [
+        slice(5, 900, 7),
+        slice(None, 3),
+        np.array([2999, 0, 5, 5, 1200]),
+        np.arange(3000) % 5 == 0,
+        17,
+        np.array([], dtype=int),
+    ],
     ids=["steps", "first", "any order", "mask", "one", "none"],
 )
 def test_any_rows_are_those_in_memory(collection, index):
@@ -179,7 +186,9 @@ def test_query_by_words_and_genes(collection):
     found = collection.to_adata("cell_type == 'rare' and n_counts > 80", genes=[IDS[3], IDS[0]])
     expected = collection.obs[(collection.obs["cell_type"] == "rare") & (collection.obs["n_counts"] > 80)]
     assert found.n_obs == len(expected) > 0
-    np.testing.assert_array_equal(found.X.toarray(), collection.to_adata().X[expected.index.to_numpy()][:, [3, 0]].toarray())
+    np.testing.assert_array_equal(
+        found.X.toarray(), collection.to_adata().X[expected.index.to_numpy()][:, [3, 0]].toarray()
+    )
     with pytest.raises(ValueError, match="cannot be understood"):
         collection.to_adata("nothing == 3")
     with pytest.raises(KeyError, match="NOSUCH"):

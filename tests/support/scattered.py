@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata
 import h5py
@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 N_GENES = 400
 IDS = [f"ENSG{i:011d}" for i in range(1, N_GENES + 1)]
@@ -32,14 +35,18 @@ def sources(folder: Path) -> dict[str, AnnData]:
     """Four files with 150 cells of different genes, names and forms; `b` holds 20 cells of `a`. Returns what is in them."""
     rng = np.random.default_rng(5)
     whole = counts(150, 1)
-    a = AnnData(sparse.csr_matrix(whole), obs=_obs(150, ["T cell", "B cell"]), var=pd.DataFrame({"symbol": SYMBOLS}, index=IDS))
+    a = AnnData(
+        sparse.csr_matrix(whole), obs=_obs(150, ["T cell", "B cell"]), var=pd.DataFrame({"symbol": SYMBOLS}, index=IDS)
+    )
     a.obs_names = [f"{name}-1" for name in barcodes(150, 11)]
     a.var_names = [f"{name}.{i % 7}" for i, name in enumerate(IDS)]
     some = np.sort(rng.choice(N_GENES, 300, replace=False))
     b_counts = counts(60, 2)
     b_counts[:20] = whole[30:50]
     order = rng.permutation(some)
-    b = AnnData(b_counts[:, order], obs=_obs(60, ["t_cell", "NK"], "celltype"), var=pd.DataFrame(index=np.array(SYMBOLS)[order]))
+    b = AnnData(
+        b_counts[:, order], obs=_obs(60, ["t_cell", "NK"], "celltype"), var=pd.DataFrame(index=np.array(SYMBOLS)[order])
+    )
     b.obs_names = [f"liver_{name}" for name in [*barcodes(150, 11)[30:50], *barcodes(40, 12)]]
     c = AnnData(sparse.csc_matrix(counts(50, 3)), var=pd.DataFrame(index=IDS))
     c.obs_names = barcodes(50, 13)
@@ -51,7 +58,12 @@ def sources(folder: Path) -> dict[str, AnnData]:
         c.write_zarr(folder / "c.zarr")
     d = counts(40, 4)
     write_tenx(folder / "d.h5", d)
-    return {"a": a, "b": b, "c": c, "d": AnnData(d, obs=pd.DataFrame(index=barcodes(40, 14)), var=pd.DataFrame(index=IDS))}
+    return {
+        "a": a,
+        "b": b,
+        "c": c,
+        "d": AnnData(d, obs=pd.DataFrame(index=barcodes(40, 14)), var=pd.DataFrame(index=IDS)),
+    }
 
 
 def _obs(n: int, words: list[str], column: str = "cell_type") -> pd.DataFrame:
@@ -82,7 +94,9 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def build_small(folder: Path, out: Path, *, genes: str | list[str] = "union", words: pd.DataFrame | None = None, **options):
+def build_small(
+    folder: Path, out: Path, *, genes: str | list[str] = "union", words: pd.DataFrame | None = None, **options
+):
     """Build in blocks of a few cells, so that there are many units and shards."""
     from sctandem.data import _build_collection
     from sctandem.data._plan import Settings

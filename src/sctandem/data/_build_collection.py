@@ -182,7 +182,7 @@ def build(
                     error.add_note("Leave it out, or pass skip_broken=True and resume=True to go on without it.")
                     raise
                 # genes may have come from it alone: all blocks are made anew
-                broken[error.source] = str(error)  # type: ignore[attr-defined]
+                broken[error.source] = str(error)
                 shutil.rmtree(work / "units", ignore_errors=True)
                 journal = None
                 continue

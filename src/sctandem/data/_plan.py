@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import listed
-from sctandem.data._sources import SourceError, fingerprint, opened
+from sctandem.data._sources import SourceError, blamed, fingerprint, opened
 from sctandem.data._words import decide_words, words_of
 from sctandem.kernels._gene_names import (
     ENSEMBL_PREFIXES,
@@ -193,7 +193,7 @@ def make_plan(
         name = str(source.name)
         if name not in broken:
             try:
-                with opened(source) as file:
+                with opened(source) as file, blamed(source):
                     found.append(_look(source, file, settings))
             except SourceError as error:
                 if not skip_broken:

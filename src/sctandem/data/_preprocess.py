@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 _ROWS = 2048
 
 
-def highly_variable_genes(
-    collection: Collection, *, n_top: int = 2000, target_sum: float = 1e4
-) -> pd.DataFrame:
+def highly_variable_genes(collection: Collection, *, n_top: int = 2000, target_sum: float = 1e4) -> pd.DataFrame:
     """Find the genes that vary most against genes of like mean, in one pass.
 
     Parameters

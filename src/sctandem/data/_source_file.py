@@ -148,11 +148,11 @@ def _of_group(group: Any, source: Source) -> SourceFile:
     """Read what an AnnData or MuData holds."""
     outer = None
     if "mod" in group:
-        outer, names = group.get("obs"), list(group["mod"])
-        chosen = source.modality or next((name for name in _EXPRESSION if name in names), None)
-        chosen = chosen or (names[0] if len(names) == 1 else None)
-        if chosen is None or chosen not in names:
-            msg = f"has no modality {chosen or 'rna'!r}; it has {listed(names)}: name one, `Source(path, modality=...)`"
+        outer, modalities = group.get("obs"), list(group["mod"])
+        chosen = source.modality or next((name for name in _EXPRESSION if name in modalities), None)
+        chosen = chosen or (modalities[0] if len(modalities) == 1 else None)
+        if chosen is None or chosen not in modalities:
+            msg = f"has no modality {chosen or 'rna'!r}; it has {listed(modalities)}: name one, `Source(path, modality=...)`"
             raise KeyError(msg)
         group = group["mod"][chosen]
     if "obs" not in group or "var" not in group:
@@ -176,7 +176,7 @@ def _counts(group: Any, layer: str | None) -> tuple[str, Any, Any]:
         if layer != "X" and layer not in layers:
             msg = f"has no layer {layer!r}; it has {listed(list(layers))}"
             raise KeyError(msg)
-        return (*places[0],) if layer == "X" else (f"layers[{layer!r}]", layers[layer], group["var"])
+        return places[0] if layer == "X" else (f"layers[{layer!r}]", layers[layer], group["var"])
     if "counts" in layers:
         places.append(("layers['counts']", layers["counts"], group["var"]))
     if "raw" in group and "X" in group["raw"]:
@@ -210,7 +210,7 @@ def _form(matrix: Any) -> tuple[str, tuple[int, int]]:
     if kind is None:
         msg = f"its counts are stored as {encoding or 'something'!r}, which is not known"
         raise ValueError(msg)
-    n_rows, n_columns = attributes.get("shape", attributes.get("h5sparse_shape"))
+    n_rows, n_columns = attributes["shape" if "shape" in attributes else "h5sparse_shape"]
     return kind, (int(n_rows), int(n_columns))
 
 

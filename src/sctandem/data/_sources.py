@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,19 @@ SUFFIXES = (".h5ad", ".h5mu", ".h5", ".zarr")
 
 
 class SourceError(ValueError):
-    """A source cannot be read, or does not hold what is needed; the message names it."""
+    """A source cannot be read, or does not hold what is needed; the message names it.
+
+    Parameters
+    ----------
+    message
+        What is wrong.
+    source
+        Name of the source.
+    """
+
+    def __init__(self, message: str, *, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
 
 
 @dataclass(frozen=True)
@@ -150,26 +162,39 @@ def fingerprint(path: Path) -> dict[str, int]:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[SourceFile]:
-    """Open a source for reading; whatever fails inside is said to be of this source.
+def blamed(source: Source) -> Iterator[None]:
+    """Say of what fails while a source is read that it is of this source.
 
     Raises
     ------
     SourceError
         Names the source and what is wrong with it.
     """
-    from sctandem.data._source_file import open_file
-
-    path = Path(source.path)
     try:
-        with open_file(source) as file:
-            yield file
+        yield
     except SourceError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, EOFError) as error:
         said = str(error).strip("'\"") or type(error).__name__
-        msg = f"{path}: {said}"
-        raise SourceError(msg) from error
+        msg = f"{source.path}: {said}"
+        raise SourceError(msg, source=str(source.name)) from error
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[SourceFile]:
+    """Open a source for reading.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be opened.
+    """
+    from sctandem.data._source_file import open_file
+
+    with ExitStack() as stack:
+        with blamed(source):
+            file = stack.enter_context(open_file(source))
+        yield file
 
 
 def row_ranges(entries: np.ndarray, most_entries: int, most_rows: int) -> np.ndarray:

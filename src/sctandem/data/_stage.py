@@ -11,7 +11,7 @@ import numpy as np
 
 from sctandem._sync import sync
 from sctandem.data._plan import read_columns
-from sctandem.data._sources import SourceError, fingerprint, opened
+from sctandem.data._sources import SourceError, blamed, fingerprint, opened
 from sctandem.kernels._harmonise import barcode_hashes, cell_keys, harmonise
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from scipy import sparse
 
-    from sctandem.data._plan import Plan
+    from sctandem.data._plan import Plan, SourcePlan
+    from sctandem.data._source_file import SourceFile
+    from sctandem.kernels._harmonise import Harmonised
 
 _ARRAYS, _TABLE = "arrays.bin", "arrays.json"
 
@@ -92,7 +94,7 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
     Raises
     ------
     SourceError
-        When a source cannot be read to its end; its attribute `source` is the name.
+        When a source cannot be read to its end.
     """
     for number, source in enumerate(plan.sources):
         blocks = range(len(source.ranges) - 1)
@@ -100,44 +102,46 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
         tick(sum(int(source.ranges[b + 1] - source.ranges[b]) for b in blocks if b not in set(missing)))
         if not missing:
             continue
-        try:
-            with opened(source.source) as file:
-                columns = read_columns(file, source.source, plan.settings.columns)
-                codes = _codes(plan, source.name, columns)
-                own = plan.gene_sets.of_source[number]
-                least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
-                for block in missing:
-                    start, stop = int(source.ranges[block]), int(source.ranges[block + 1])
-                    try:
-                        found = harmonise(file.rows(start, stop), source.positions, plan.gene_sets.bits, least)
-                    except ValueError as error:
-                        msg = f"{file.slot} {error}"
-                        raise ValueError(msg) from error
-                    names = [str(name) for name in file.names[start:stop]]
-                    barcodes = barcode_hashes(names)
-                    arrays = {
-                        **{f"key {i}": cell_keys(found.hashes[:, i], barcodes) for i in range(len(least))},
-                        "row": np.arange(start, stop, dtype=np.int64),
-                        "n_counts": found.totals.astype(np.int64),
-                        "name": np.array([name.encode() for name in names], dtype="S"),
-                        **{f"code {column}": values[start:stop] for column, values in codes.items()},
-                    }
-                    rng = np.random.default_rng([seed, number, block])
-                    _write(
-                        plan,
-                        unit_folder(work, number, block),
-                        found.counts,
-                        arrays,
-                        rng=rng,
-                        outside=found.outside.sum(),
-                    )
-                    tick(stop - start)
-            if fingerprint(Path(source.source.path)) != source.state:
-                msg = f"{source.source.path}: was changed while it was read"
-                raise SourceError(msg)
-        except SourceError as error:
-            error.source = source.name  # type: ignore[attr-defined]
-            raise
+        with opened(source.source) as file:
+            with blamed(source.source):
+                codes = _codes(plan, source.name, read_columns(file, source.source, plan.settings.columns))
+            own = plan.gene_sets.of_source[number]
+            least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
+            for block in missing:
+                start, stop = int(source.ranges[block]), int(source.ranges[block + 1])
+                with blamed(source.source):
+                    found = _block(plan, source, file, (start, stop), least)
+                names = [str(name) for name in file.names[start:stop]]
+                barcodes = barcode_hashes(names)
+                arrays = {
+                    **{f"key {i}": cell_keys(found.hashes[:, i], barcodes) for i in range(len(least))},
+                    "row": np.arange(start, stop, dtype=np.int64),
+                    "n_counts": found.totals.astype(np.int64),
+                    "name": np.array([name.encode() for name in names], dtype="S"),
+                    **{f"code {column}": values[start:stop] for column, values in codes.items()},
+                }
+                rng = np.random.default_rng([seed, number, block])
+                _write(
+                    plan,
+                    unit_folder(work, number, block),
+                    found.counts,
+                    arrays,
+                    rng=rng,
+                    outside=found.outside.sum(),
+                )
+                tick(stop - start)
+        if fingerprint(Path(source.source.path)) != source.state:
+            msg = f"{source.source.path}: was changed while it was read"
+            raise SourceError(msg, source=source.name)
+
+
+def _block(plan: Plan, source: SourcePlan, file: SourceFile, rows: tuple[int, int], least: np.ndarray) -> Harmonised:
+    """Read a block of a source onto the axis."""
+    try:
+        return harmonise(file.rows(*rows), source.positions, plan.gene_sets.bits, least)
+    except ValueError as error:
+        msg = f"{file.slot} {error}"
+        raise ValueError(msg) from error
 
 
 def _codes(plan: Plan, name: str, columns: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -25,15 +25,17 @@ class CollectionMixin:
     """
 
     def __init__(self, data: Any = None) -> None:
-        super().__init__(data.adata if isinstance(data, Collection) else data)
+        super().__init__(data.adata if isinstance(data, Collection) else data)  # type: ignore[call-arg]
 
     def _get_init_params(self, locals: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that a saved model is made with again, the data left out."""
-        return super()._get_init_params({k: v for k, v in locals.items() if not isinstance(v, Collection)})
+        kept = {k: v for k, v in locals.items() if not isinstance(v, Collection)}
+        return super()._get_init_params(kept)  # type: ignore[misc]
 
     def _validate_anndata(self, adata: Any = None, **options: Any) -> Any:
         """Check the data; a collection stands for its AnnData."""
-        return super()._validate_anndata(adata.adata if isinstance(adata, Collection) else adata, **options)
+        adata = adata.adata if isinstance(adata, Collection) else adata
+        return super()._validate_anndata(adata, **options)  # type: ignore[misc]
 
 
 def collection_setup(setup_anndata: Any) -> Any:
