@@ -138,7 +138,7 @@ class _Waiting:
     def attach(self) -> None:
         from sctandem.data import _streamed
 
-        ahead = _streamed._ahead
+        ahead = _streamed.ahead
 
         def timed(read: Any) -> Any:
             parts = ahead(read)
@@ -150,7 +150,7 @@ class _Waiting:
                     return
                 yield part
 
-        _streamed._ahead = timed
+        _streamed.ahead = timed
 
 
 def _rate(n_cells: int, start: float, cpu: float) -> dict[str, Any]:

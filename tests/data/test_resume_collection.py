@@ -100,7 +100,9 @@ def test_failed_after_any_step_and_resumed_gives_the_same_bytes(tmp_path, monkey
 def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     scattered.sources(tmp_path / "in")
     with monkeypatch.context() as patched:
-        patched.setattr("sctandem.data._build_collection.find_duplicates", lambda *_: (_ for _ in ()).throw(MemoryError("stop")))
+        patched.setattr(
+            "sctandem.data._build_collection.find_duplicates", lambda *_: (_ for _ in ()).throw(MemoryError("stop"))
+        )
         with pytest.raises(MemoryError, match="stop"):
             build_small(tmp_path / "in", tmp_path / "out")
     monkeypatch.setattr(_stage.Unit, "write", lambda *_: pytest.fail("a block was read again"))

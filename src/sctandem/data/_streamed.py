@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,11 +9,12 @@ import numpy as np
 from anndata.abc import CSRDataset
 from scipy import sparse
 
+from sctandem._ahead import ahead
 from sctandem._blocks import as_csr
 from sctandem.data._annbatch import has_annbatch, shuffled_by_annbatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from scvi.data import AnnDataManager
@@ -161,7 +161,7 @@ class StreamedCounts(CSRDataset):
         step = self.blocks_at_once()
         if has_annbatch():
             parts = shuffled_by_annbatch(self.folders, wanted, rng, block=BLOCK, blocks_at_once=step)
-            yield from _ahead(lambda: next(parts, None))
+            yield from ahead(lambda: next(parts, None))
             return
         blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
         groups = [blocks[i : i + step] for i in range(0, len(blocks), step)]
@@ -180,22 +180,13 @@ class StreamedCounts(CSRDataset):
             return places[shuffle], sparse.vstack(parts, format="csr")[shuffle]
 
         calls = zip(groups, orders, strict=True)
-        yield from _ahead(lambda: None if (call := next(calls, None)) is None else read(*call))
+        yield from ahead(lambda: None if (call := next(calls, None)) is None else read(*call))
 
     def in_order(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Yield some cells in the order given, many at a time; the next are read meanwhile."""
         step = self.blocks_at_once() * BLOCK
         parts = (cells[i : i + step] for i in range(0, len(cells), step))
-        yield from _ahead(lambda: None if (part := next(parts, None)) is None else (part, self.take(part)))
-
-
-def _ahead(read: Callable[[], Any]) -> Iterator[Any]:
-    """Yield what calls return until one returns nothing; the next is under way while the result of the last is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="sctandem-reader") as pool:
-        pending = pool.submit(read)
-        while (result := pending.result()) is not None:
-            pending = pool.submit(read)
-            yield result
+        yield from ahead(lambda: None if (part := next(parts, None)) is None else (part, self.take(part)))
 
 
 def cut_batches(
