@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sctandem._ahead import ahead
 from sctandem._sync import sync
 from sctandem.data._plan import read_columns
 from sctandem.data._sources import SourceError, blamed, fingerprint, opened
 from sctandem.kernels._harmonise import barcode_hashes, cell_keys, harmonise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from scipy import sparse
 
@@ -42,19 +44,19 @@ class Unit:
     @staticmethod
     def write(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Write a unit, whole or not at all."""
-        partial = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        unfinished = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         layout, offset = {}, 0
-        with (partial / _ARRAYS).open("wb") as file:
+        with (unfinished / _ARRAYS).open("wb") as file:
             for name, array in arrays.items():
                 layout[name] = {"dtype": array.dtype.str, "offset": offset, "length": len(array)}
                 np.ascontiguousarray(array).tofile(file)
                 offset += array.nbytes
-        (partial / _TABLE).write_text(json.dumps({"layout": layout, **facts}))
-        for path in partial.iterdir():
+        (unfinished / _TABLE).write_text(json.dumps({"layout": layout, **facts}))
+        for path in unfinished.iterdir():
             sync(path)
-        partial.rename(folder)
+        unfinished.rename(folder)
         sync(folder.parent)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -107,10 +109,11 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
                 codes = _codes(plan, source.name, read_columns(file, source.source, plan.settings.columns))
             own = plan.gene_sets.of_source[number]
             least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
-            for block in missing:
-                start, stop = int(source.ranges[block]), int(source.ranges[block + 1])
+            bounds = {block: (int(source.ranges[block]), int(source.ranges[block + 1])) for block in missing}
+            parts = ahead(partial(_next_rows, file, iter(bounds.values())))
+            for block, (start, stop) in bounds.items():
                 with blamed(source.source):
-                    found = _block(plan, source, file, (start, stop), least)
+                    found = _harmonised(plan, source, next(parts), least)
                 names = [str(name) for name in file.names[start:stop]]
                 barcodes = barcode_hashes(names)
                 arrays = {
@@ -135,12 +138,18 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
             raise SourceError(msg, source=source.name)
 
 
-def _block(plan: Plan, source: SourcePlan, file: SourceFile, rows: tuple[int, int], least: np.ndarray) -> Harmonised:
-    """Read a block of a source onto the axis."""
+def _next_rows(file: SourceFile, bounds: Iterator[tuple[int, int]]) -> sparse.csr_matrix | None:
+    """Read the next block of a source."""
+    block = next(bounds, None)
+    return None if block is None else file.rows(*block)
+
+
+def _harmonised(plan: Plan, source: SourcePlan, counts: sparse.csr_matrix, least: np.ndarray) -> Harmonised:
+    """Bring a block of a source onto the axis."""
     try:
-        return harmonise(file.rows(*rows), source.positions, plan.gene_sets.bits, least)
+        return harmonise(counts, source.positions, plan.gene_sets.bits, least)
     except ValueError as error:
-        msg = f"{file.slot} {error}"
+        msg = f"{source.slot} {error}"
         raise ValueError(msg) from error
 
 
