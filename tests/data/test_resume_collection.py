@@ -47,14 +47,13 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_bytes(tmp_path):
     whole, out = build_small(tmp_path / "in", tmp_path / "whole"), tmp_path / "out"
     rng, killed, mode = np.random.default_rng(0), 0, "anew"
     for _ in range(10):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, tmp_path / "in", out, mode, SUPPORT], stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == "go\n"
-        time.sleep(rng.uniform(0.1, 0.9))
-        child.send_signal(signal.SIGKILL)
-        killed += child.wait() == -signal.SIGKILL
+        command = [sys.executable, "-c", CHILD, tmp_path / "in", out, mode, SUPPORT]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "go\n"
+            time.sleep(rng.uniform(0.1, 0.9))
+            child.send_signal(signal.SIGKILL)
+        killed += child.returncode == -signal.SIGKILL
         mode = "resume"
         if out.exists():
             break
