@@ -196,11 +196,12 @@ def _finish(plan: Plan, work: Path, out: Path, seed: int, sources: list[Source])
     whole, units = work / "whole", units_of(plan, work)
     make_root(whole)
     duplicates = find_duplicates(plan, units)
-    with progress_bar(sum(s.n_cells for s in plan.sources), "Writing", unit="cell") as tick:
+    n_cells = sum(source.n_cells for source in plan.sources) - len(duplicates)
+    with progress_bar(n_cells, "Writing", unit="cell") as tick:
         write_shards(plan, work, seed, units=units, duplicates=duplicates, tick=tick)
-    shards, n_counts, n_cells = _shard_table(plan, whole)
+    shards, n_counts, n_above = _shard_table(plan, whole)
     names = np.array([source.name for source in plan.sources], dtype=object)
-    write_report(whole, "genes", plan.var.assign(n_counts=n_counts, n_cells=n_cells).reset_index(names="gene"))
+    write_report(whole, "genes", plan.var.assign(n_counts=n_counts, n_cells=n_above).reset_index(names="gene"))
     write_report(whole, "mapping", plan.mapping)
     write_report(whole, "words", plan.words)
     named = duplicates.assign(

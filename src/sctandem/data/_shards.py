@@ -94,17 +94,18 @@ def write_shards(
     tick
         Called with the number of cells after each shard.
     """
+    import zarr
+
     dropped = {number: np.sort(rows["row"].to_numpy()) for number, rows in duplicates.groupby("source")}
     largest = max((unit.table["largest"] for _, unit in units), default=0)
     kind = np.uint16 if largest < 2**16 else np.int32
     for bucket in range(plan.n_buckets):
-        n_cells = sum(unit.rows(bucket)[1] - unit.rows(bucket)[0] for _, unit in units)
         target = work / "whole" / shard_name(bucket)
         if not target.is_dir():
             counts, table = _gather(plan, units, bucket, dropped, kind)
             order = np.random.default_rng([seed, bucket]).permutation(counts.shape[0])
             _write_shard(plan, target, counts[order], table.iloc[order])
-        tick(n_cells)
+        tick(zarr.open_group(target, mode="r")["X/indptr"].shape[0] - 1)  # type: ignore[union-attr]
 
 
 def shard_name(bucket: int) -> str:
@@ -119,30 +120,27 @@ def _gather(
     pieces: list[sparse.csr_matrix] = []
     names, columns = [], {key: [] for key in ("source", "source_row", "n_counts", *plan.settings.columns)}  # type: ignore[var-annotated]
     for number, unit in units:
-        start, stop = unit.rows(bucket)
-        if start == stop:
-            continue
-        indptr = unit.read("indptr", start, stop + 1)
-        where = (int(indptr[0]), int(indptr[-1]))
+        with unit.open() as file:
+            start, stop = unit.read("starts", bucket, bucket + 2, file=file).tolist()
+            if start == stop:
+                continue
+            indptr = unit.read("indptr", start, stop + 1, file=file)
+            where = (int(indptr[0]), int(indptr[-1]))
+            values, indices = (unit.read(name, *where, file=file) for name in ("values", "indices"))
+            wanted = ["row", "n_counts", "name", *(f"code {column}" for column in plan.settings.columns)]
+            read = {name: unit.read(name, start, stop, file=file) for name in wanted}
         piece = sparse.csr_matrix(
-            (
-                unit.read("values", *where).astype(kind),
-                unit.read("indices", *where).astype(np.int32),
-                indptr - indptr[0],
-            ),
-            shape=(stop - start, len(plan.var)),
+            (values.astype(kind), indices.astype(np.int32), indptr - indptr[0]), shape=(stop - start, len(plan.var))
         )
-        row = unit.read("row", start, stop)
-        keep = ~np.isin(row, dropped[number]) if number in dropped else np.ones(len(row), dtype=bool)
+        keep = ~np.isin(read["row"], dropped[number]) if number in dropped else np.ones(stop - start, dtype=bool)
         pieces.append(piece if keep.all() else piece[keep])
         columns["source"].append(np.full(int(keep.sum()), number, dtype=np.int32))
-        columns["source_row"].append(row[keep])
-        columns["n_counts"].append(unit.read("n_counts", start, stop)[keep])
+        columns["source_row"].append(read["row"][keep])
+        columns["n_counts"].append(read["n_counts"][keep])
         for column in plan.settings.columns:
-            columns[column].append(unit.read(f"code {column}", start, stop)[keep])
+            columns[column].append(read[f"code {column}"][keep])
         prefix = plan.sources[number].name
-        found = unit.read("name", start, stop)[keep]
-        names += [f"{prefix}:{name.decode()}" for name in found.tolist()]
+        names += [f"{prefix}:{name.decode()}" for name in read["name"][keep].tolist()]
     if not pieces:
         pieces = [sparse.csr_matrix((0, len(plan.var)), dtype=kind)]
     joined: dict[str, Any] = {

@@ -59,19 +59,19 @@ class Unit:
         unfinished.rename(folder)
         sync(folder.parent)
 
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Read a part of an array."""
+    def read(self, name: str, start: int = 0, stop: int | None = None, *, file: Any = None) -> np.ndarray:
+        """Read a part of an array; from an open file where several are read."""
         layout = self.table["layout"][name]
         kind = np.dtype(layout["dtype"])
-        count = (layout["length"] if stop is None else stop) - start
-        return np.fromfile(
-            self.folder / _ARRAYS, dtype=kind, count=count, offset=layout["offset"] + start * kind.itemsize
-        )
+        count, offset = (layout["length"] if stop is None else stop) - start, layout["offset"] + start * kind.itemsize
+        if file is None:
+            return np.fromfile(self.folder / _ARRAYS, dtype=kind, count=count, offset=offset)
+        file.seek(offset)
+        return np.fromfile(file, dtype=kind, count=count)
 
-    def rows(self, bucket: int) -> tuple[int, int]:
-        """Return first row of a bucket, and the row after its last."""
-        starts = self.table["starts"]
-        return starts[bucket], starts[bucket + 1]
+    def open(self) -> Any:
+        """Open the file of the arrays."""
+        return (self.folder / _ARRAYS).open("rb")
 
 
 def unit_folder(work: Path, source: int, block: int) -> Path:
@@ -186,5 +186,6 @@ def _write(
         "indices": counts.indices.astype(small),
         "values": counts.data,
     }
-    facts = {"starts": starts.tolist(), "outside": float(outside), "largest": int(counts.data.max(initial=0))}
+    entries["starts"] = starts.astype(np.int64)
+    facts = {"outside": float(outside), "largest": int(counts.data.max(initial=0))}
     Unit.write(folder, {**entries, **rows}, facts)
