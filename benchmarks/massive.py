@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _massive_data, _massive_runs, _results
+from benchmarks import _massive_data, _massive_runs, _massive_scale, _results
 from benchmarks._measure import measure
 
 TEXT = """\
@@ -53,7 +53,7 @@ def keep(new: list[dict[str, Any]]) -> None:
     with _results.alone():
         old = _results.read("massive").get("measured", [])
         rows = _results.with_rows(old, new, lambda row: (f"{row['cells']:012d}", row["genes"]))
-        _results.write("massive", report(rows), seeds=[0], data=_massive_data.files())
+        _results.write("massive", report(rows, _massive_scale.simulate()), seeds=[0], data=_massive_data.files())
 
 
 def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _train_in_memory(out: Path, epochs: int) -> dict[str, Any]:
     return _massive_runs.train(out, epochs, in_memory=True)
 
 
-def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def report(rows: list[dict[str, Any]], simulated: dict[str, Any]) -> dict[str, Any]:
     """Make the document."""
     targets = [target for row in rows for target in _targets(row)]
     peaks = {row["cells"]: row["train"]["peak_mb"] for row in rows if row["genes"] == rows[-1]["genes"]}
@@ -100,19 +100,28 @@ def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
         targets.append({"target": name, "asked": "<= 1.1", "measured": f"{ratio:.2f}", "met": _met(ratio <= 1.1)})
     tables = [{"title": "Targets", "rows": targets}]
     tables.append({"title": "Ways of building and reading", "rows": [line for row in rows for line in _ways(row)]})
-    return {"title": "Massive collections", "text": TEXT, "tables": tables, "measured": rows}
+    tables.append(
+        {
+            "title": "What 100 million cells would cost",
+            "rows": _massive_scale.table(rows[-1], simulated),
+            "caption": f"From the run of {rows[-1]['cells']:,} cells, for {_massive_scale.GENES:,} genes of which "
+            f"{_massive_scale.ENTRIES:,} are above zero in a cell. Nothing of this size was run; speeds of GPUs are assumed.",
+        }
+    )
+    return {"title": "Massive collections", "text": TEXT, "tables": tables, "measured": rows, "simulated": simulated}
 
 
 def _targets(row: dict[str, Any]) -> list[dict[str, Any]]:
     build, bare, batches, train = row["build"], row["bare"], row["batches"], row["train"]
-    rate, share = build["n_read"] / build["seconds"], batches["cells_a_second"] / bare["cells_a_second"]
+    rate = build["n_read"] / build["seconds"]
+    share = (batches["n_cells"] / batches["cpu_seconds"]) / (bare["n_cells"] / bare["cpu_seconds"])
     mixed = batches["entropy"] / batches["entropy_random"]
     where = f", {row['cells']:,} x {row['genes']:,}"
     lines = [
         ("build, cells a second", f"{rate:,.0f}", ">= 20,000", rate >= 20_000),
-        ("build, cells a processor second", f"{build['n_read'] / build['cpu_seconds']:,.0f}", "-", None),
+        ("[build, cells a processor second]", f"{build['n_read'] / build['cpu_seconds']:,.0f}", "-", None),
         ("build, peak memory (MB)", f"{build['peak_mb']:,.0f}", "<= 2,000", build["peak_mb"] <= 2000),
-        ("batches of a model against bare reading", f"{share:.0%}", ">= 90 %", share >= 0.9),
+        ("batches of a model against bare reading, cells a processor second", f"{share:.0%}", ">= 90 %", share >= 0.9),
         ("share of training spent waiting for cells", f"{train['waited']:.1%}", "<= 5 %", train["waited"] <= 0.05),
         ("training, peak memory (MB)", f"{train['peak_mb']:,.0f}", "<= 2,000", train["peak_mb"] <= 2000),
         ("entropy of sources in a batch against true random", f"{mixed:.2%}", "within 2 %", abs(mixed - 1) <= 0.02),
