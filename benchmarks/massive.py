@@ -103,7 +103,7 @@ def report(rows: list[dict[str, Any]], simulated: dict[str, Any]) -> dict[str, A
     tables.append(
         {
             "title": "What 100 million cells would cost",
-            "rows": _massive_scale.table(rows[-1], simulated),
+            "rows": _massive_scale.table(rows, simulated),
             "caption": f"From the run of {rows[-1]['cells']:,} cells, for {_massive_scale.GENES:,} genes of which "
             f"{_massive_scale.ENTRIES:,} are above zero in a cell. Nothing of this size was run; speeds of GPUs are assumed.",
         }

@@ -28,9 +28,9 @@ def test_build_inspect_and_verify(tmp_path, capsys):
     assert main(["collection", "inspect", out, "--table", "words"]) == 0
     assert capsys.readouterr().out.startswith("column,source,word,n_cells,becomes,status\n")
     assert main(["collection", "verify", out]) == 0
-    (tmp_path / "out" / "dataset_0" / "zarr.json").write_text("{}")
+    (tmp_path / "out" / "cells.zarr" / "dataset_0" / "zarr.json").write_text("{}")
     assert main(["collection", "verify", out]) == 1
-    assert "dataset_0/zarr.json" in capsys.readouterr().err
+    assert "cells.zarr/dataset_0/zarr.json" in capsys.readouterr().err
     assert main(command) == 2
     assert "already exists" in capsys.readouterr().err
     assert main(["collection", "inspect", str(tmp_path)]) == 2

@@ -164,11 +164,13 @@ def test_cells_lie_in_random_order(tmp_path):
 
 def test_anndata_reads_a_shard(built):
     collection, _ = built
-    shard = anndata.read_zarr(collection.path / "dataset_0")
+    shard = anndata.read_zarr(collection.path / "cells.zarr" / "dataset_0")
     assert shard.X.format == "csr"
     np.testing.assert_array_equal(shard.X.toarray(), collection.counts[: shard.n_obs].toarray())
     assert shard.obs["cell_type"].tolist() == collection.obs["cell_type"][: shard.n_obs].tolist()
-    lazy = anndata.io.sparse_dataset(__import__("zarr").open_group(collection.path / "dataset_0", mode="r")["X"])
+    lazy = anndata.io.sparse_dataset(
+        __import__("zarr").open_group(collection.path / "cells.zarr" / "dataset_0", mode="r")["X"]
+    )
     np.testing.assert_array_equal(lazy[3:5].toarray(), shard.X[3:5].toarray())
 
 

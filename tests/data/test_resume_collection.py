@@ -141,15 +141,15 @@ def test_verify_finds_what_is_not_as_it_was(tmp_path):
     scattered.sources(tmp_path / "in")
     collection = build_small(tmp_path / "in", tmp_path / "out")
     assert collection.verify() == []
-    path = tmp_path / "out" / "dataset_0" / "X" / "data" / "c" / "0"
+    path = tmp_path / "out" / "cells.zarr" / "dataset_0" / "X" / "data" / "c" / "0"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    (tmp_path / "out" / "dataset_1" / "zarr.json").unlink()
+    (tmp_path / "out" / "cells.zarr" / "dataset_1" / "zarr.json").unlink()
     (tmp_path / "out" / "stray").write_text("x")
     assert sorted(collection.verify()) == [
-        "dataset_0/X/data/c/0 has another checksum",
-        "dataset_1/zarr.json is missing",
+        "cells.zarr/dataset_0/X/data/c/0 has another checksum",
+        "cells.zarr/dataset_1/zarr.json is missing",
         "stray is not part of the collection",
     ]
 

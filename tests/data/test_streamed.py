@@ -199,6 +199,6 @@ def test_annbatch_reads_the_folder_as_its_own(collection):
     annbatch = pytest.importorskip("annbatch", reason="annbatch: needs Python 3.12 and the extra 'massive'")
     import zarr
 
-    theirs = annbatch.DatasetCollection(zarr.open_group(collection.path, mode="r"))
+    theirs = annbatch.DatasetCollection(zarr.open_group(collection.path / "cells.zarr", mode="r"))
     assert not theirs.is_empty
     assert theirs.obs(["source_row"])["source_row"].tolist() == collection.obs["source_row"].tolist()

@@ -101,8 +101,10 @@ def build_small(
     from sctandem.data import _build_collection
     from sctandem.data._plan import Settings
     from sctandem.data._sources import find_sources
-    from sctandem.data._words import columns_to_find
+    from sctandem.data._words import columns_to_find, read_words
 
-    settings = Settings("human", genes, columns_to_find(None), words, None, block_entries=6000, block_cells=40)
+    settings = Settings(
+        "human", genes, columns_to_find(None), read_words(words), None, block_entries=6000, block_cells=40
+    )
     options = {"skip_broken": False, "resume": False, "rng": 0, **options}
     return _build_collection.build(find_sources(folder), out, settings, **options)

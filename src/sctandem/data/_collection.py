@@ -46,8 +46,8 @@ class Collection:
 
     Notes
     -----
-    Every shard (`dataset_0`, `dataset_1`, ...) is an AnnData in zarr, which :func:`anndata.read_zarr` reads; annbatch reads the
-    folder as one of its collections.
+    Every shard (`cells.zarr/dataset_0`, ...) is an AnnData in zarr, which :func:`anndata.read_zarr` reads; annbatch reads `cells.zarr`
+    as one of its collections.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Version of the layout; files of a newer one are refused.
 FORMAT = 1
 MANIFEST = "collection.json"
+#: The group of the shards.
+CELLS = "cells.zarr"
 REPORTS = ("genes", "mapping", "words", "duplicates", "sources")
 _PIECE = 1 << 20
 
@@ -107,10 +109,10 @@ def faults(folder: Path, manifest: dict[str, Any], tick: Callable[[int], None]) 
 
 
 def make_root(folder: Path) -> None:
-    """Make the folder the group of its shards, with the mark by which annbatch knows its collections."""
+    """Make the group of the shards, with the mark by which annbatch knows its collections."""
     import zarr
 
-    group = zarr.open_group(folder, mode="a", zarr_format=3)
+    group = zarr.open_group(folder / CELLS, mode="a", zarr_format=3)
     group.attrs.update({"encoding-type": "annbatch-preshuffled", "encoding-version": "0.1.0"})
 
 

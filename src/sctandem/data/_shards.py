@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sctandem.data._manifest import CELLS
 from sctandem.data._stage import Unit, unit_folder
 from sctandem.kernels._harmonise import later_duplicates
 
@@ -109,8 +110,8 @@ def write_shards(
 
 
 def shard_name(bucket: int) -> str:
-    """Return the name of a shard; annbatch reads shards of such names as one collection."""
-    return f"dataset_{bucket}"
+    """Return where a shard lies in a collection; annbatch reads shards of such names in one group as one collection."""
+    return f"{CELLS}/dataset_{bucket}"
 
 
 def _gather(
