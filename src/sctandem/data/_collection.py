@@ -46,7 +46,7 @@ class Collection:
 
     Notes
     -----
-    Every shard (`cells.zarr/dataset_0`, ...) is an AnnData in zarr, which :func:`anndata.read_zarr` reads; annbatch reads `cells.zarr`
+    Every shard (`cells.zarr/dataset_0`, ...) is an AnnData in zarr, which :func:`anndata.io.read_zarr` reads; annbatch reads `cells.zarr`
     as one of its collections.
     """
 
@@ -130,7 +130,7 @@ class Collection:
         """An AnnData whose metadata are in memory and whose `X` stays on disk; what the models are set up with."""
         from anndata import AnnData
 
-        obs = self.obs.set_axis(np.arange(self.n_obs).astype(str).astype(object), axis=0)
+        obs = self.obs.set_axis(pd.Index(list(map(str, range(self.n_obs))), dtype=object), axis=0)
         return AnnData(self.counts, obs=obs, var=self.genes.rename_axis(None))
 
     def to_adata(self, query: str | ArrayLike | None = None, *, genes: Sequence[str] | None = None) -> AnnData:
