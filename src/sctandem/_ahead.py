@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 
-def ahead(read: Callable[[], Any]) -> Iterator[Any]:
+def ahead(read: Callable[[], Any]) -> Generator[Any]:
     """Yield what calls return until one returns nothing; the next is under way while the result of the last is used.
 
     Parameters

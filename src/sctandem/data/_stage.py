@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,43 +100,42 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
         When a source cannot be read to its end.
     """
     for number, source in enumerate(plan.sources):
-        blocks = range(len(source.ranges) - 1)
-        missing = [block for block in blocks if not unit_folder(work, number, block).is_dir()]
-        tick(sum(int(source.ranges[b + 1] - source.ranges[b]) for b in blocks if b not in set(missing)))
+        bounds = {
+            block: (int(source.ranges[block]), int(source.ranges[block + 1])) for block in range(len(source.ranges) - 1)
+        }
+        missing = {block: rows for block, rows in bounds.items() if not unit_folder(work, number, block).is_dir()}
+        tick(source.n_cells - sum(stop - start for start, stop in missing.values()))
         if not missing:
             continue
+        own = plan.gene_sets.of_source[number]
+        least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
         with opened(source.source) as file:
             with blamed(source.source):
                 codes = _codes(plan, source.name, read_columns(file, source.source, plan.settings.columns))
-            own = plan.gene_sets.of_source[number]
-            least = plan.gene_sets.least[own] if own >= 0 else np.empty(0, dtype=np.int64)
-            bounds = {block: (int(source.ranges[block]), int(source.ranges[block + 1])) for block in missing}
-            parts = ahead(partial(_next_rows, file, iter(bounds.values())))
-            for block, (start, stop) in bounds.items():
-                with blamed(source.source):
-                    found = _harmonised(plan, source, next(parts), least)
-                names = [str(name) for name in file.names[start:stop]]
-                barcodes = barcode_hashes(names)
-                arrays = {
-                    **{f"key {i}": cell_keys(found.hashes[:, i], barcodes) for i in range(len(least))},
-                    "row": np.arange(start, stop, dtype=np.int64),
-                    "n_counts": found.totals.astype(np.int64),
-                    "name": np.array([name.encode() for name in names], dtype="S"),
-                    **{f"code {column}": values[start:stop] for column, values in codes.items()},
-                }
-                rng = np.random.default_rng([seed, number, block])
-                _write(
-                    plan,
-                    unit_folder(work, number, block),
-                    found.counts,
-                    arrays,
-                    rng=rng,
-                    outside=found.outside.sum(),
-                )
-                tick(stop - start)
+            with closing(ahead(partial(_next_rows, file, iter(missing.values())))) as parts:
+                for block, (start, stop) in missing.items():
+                    with blamed(source.source):
+                        found = _harmonised(plan, source, next(parts), least)
+                    arrays = _of_cells(found, file.names[start:stop], start)
+                    arrays |= {f"code {column}": values[start:stop] for column, values in codes.items()}
+                    rng = np.random.default_rng([seed, number, block])
+                    _write(plan, unit_folder(work, number, block), found, arrays, rng=rng)
+                    tick(stop - start)
         if fingerprint(Path(source.source.path)) != source.state:
             msg = f"{source.source.path}: was changed while it was read"
             raise SourceError(msg, source=source.name)
+
+
+def _of_cells(found: Harmonised, given: np.ndarray, start: int) -> dict[str, np.ndarray]:
+    """Return what is kept of each cell beside its counts and words."""
+    names = [str(name) for name in given]
+    barcodes = barcode_hashes(names)
+    return {
+        **{f"key {i}": cell_keys(found.hashes[:, i], barcodes) for i in range(found.hashes.shape[1])},
+        "row": np.arange(start, start + len(names), dtype=np.int64),
+        "n_counts": found.totals.astype(np.int64),
+        "name": np.array([name.encode() for name in names], dtype="S"),
+    }
 
 
 def _next_rows(file: SourceFile, bounds: Iterator[tuple[int, int]]) -> sparse.csr_matrix | None:
@@ -168,13 +168,13 @@ def _codes(plan: Plan, name: str, columns: dict[str, Any]) -> dict[str, np.ndarr
 def _write(
     plan: Plan,
     folder: Path,
-    counts: sparse.csr_matrix,
+    found: Harmonised,
     arrays: dict[str, np.ndarray],
     *,
     rng: np.random.Generator,
-    outside: float,
 ) -> None:
     """Deal the cells of a block to buckets, and write them."""
+    counts = found.counts
     bucket = rng.integers(plan.n_buckets, size=counts.shape[0])
     order = np.argsort(bucket, kind="stable")
     counts = counts[order]
@@ -187,5 +187,5 @@ def _write(
         "values": counts.data,
     }
     entries["starts"] = starts.astype(np.int64)
-    facts = {"outside": float(outside), "largest": int(counts.data.max(initial=0))}
+    facts = {"outside": float(found.outside.sum()), "largest": int(counts.data.max(initial=0))}
     Unit.write(folder, {**entries, **rows}, facts)
