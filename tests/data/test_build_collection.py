@@ -177,12 +177,12 @@ def test_anndata_reads_a_shard(built):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("negative", "negative values"),
-        ("fractions", "holds no counts"),
+        pytest.param("negative", "negative values", marks=pytest.mark.slow),
+        pytest.param("fractions", "holds no counts", marks=pytest.mark.slow),
         ("late fraction", "does not hold counts"),
-        ("not a file", "broken.h5ad"),
-        ("mouse", "another organism"),
-        ("truncated", "broken.h5ad"),
+        pytest.param("not a file", "broken.h5ad", marks=pytest.mark.slow),
+        pytest.param("mouse", "another organism", marks=pytest.mark.slow),
+        pytest.param("truncated", "broken.h5ad", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_source_is_named_and_the_rest_goes_on_when_asked(tmp_path, fault, message):
