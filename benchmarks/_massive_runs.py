@@ -50,16 +50,16 @@ def concatenate(folder: Path, out: Path) -> dict[str, Any]:
 
 
 def read_bare(out: Path, seconds: float) -> dict[str, Any]:
-    """Read in random order, and do nothing with it."""
+    """Read in random order for some seconds, epoch after epoch, and do nothing with it."""
     import sctandem as td
 
     collection = td.data.open_collection(out)
     counts, n_cells = collection.counts, 0
     start, cpu = time.perf_counter(), time.process_time()
-    for cells, _ in counts.shuffled(np.arange(collection.n_obs), np.random.default_rng(0)):
-        n_cells += len(cells)
-        if time.perf_counter() - start > seconds:
-            break
+    rng = np.random.default_rng(0)
+    while time.perf_counter() - start < seconds:
+        for cells, _ in counts.shuffled(np.arange(collection.n_obs), rng):
+            n_cells += len(cells)
     return _rate(n_cells, start, cpu)
 
 
@@ -75,11 +75,10 @@ def read_batches(out: Path, seconds: float) -> dict[str, Any]:
     codes = collection.obs["cell_type"].cat.codes.to_numpy()
     n_cells, sources = 0, []
     start, cpu = time.perf_counter(), time.process_time()
-    for batch in loader:
-        n_cells += len(batch["batch"])
-        sources.append(batch["batch"].numpy().ravel())
-        if time.perf_counter() - start > seconds:
-            break
+    while time.perf_counter() - start < seconds:
+        for batch in loader:
+            n_cells += len(batch["batch"])
+            sources.append(batch["batch"].numpy().ravel())
     found = _rate(n_cells, start, cpu)
     rng = np.random.default_rng(1)
     of_all = collection.obs["source"].cat.codes.to_numpy()

@@ -30,7 +30,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=5_000)
     parser.add_argument("--epochs", type=int, default=2, help="of the training")
-    parser.add_argument("--seconds", type=float, default=30.0, help="most seconds of each way of reading")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="least seconds of each way of reading, whole epochs"
+    )
     parser.add_argument("--folder", type=Path, help="where to work; deleted at the end")
     parser.add_argument("--no-memory", action="store_true", help="without what holds all cells in memory")
     parser.add_argument("--take", type=Path, metavar="FILE", help="only add the rows of FILE")
