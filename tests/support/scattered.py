@@ -6,7 +6,6 @@ import hashlib
 import warnings
 from typing import TYPE_CHECKING
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -53,7 +52,7 @@ def sources(folder: Path) -> dict[str, AnnData]:
     folder.mkdir(parents=True, exist_ok=True)
     a.write_h5ad(folder / "a.h5ad")
     b.write_h5ad(folder / "b.h5ad")
-    with warnings.catch_warnings(), anndata.settings.override(zarr_write_format=3):
+    with warnings.catch_warnings():  # version 2 or 3 of zarr, as anndata has it
         warnings.simplefilter("ignore")  # what anndata has to say of its next defaults
         c.write_zarr(folder / "c.zarr")
     d = counts(40, 4)

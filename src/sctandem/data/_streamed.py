@@ -215,13 +215,22 @@ def cut_batches(
                 at = 0
                 continue
             stop = min(at + missing, len(cells))
-            taken.append((cells[at:stop], rows[at:stop]))
+            taken.append((cells[at:stop], _rows_between(rows, at, stop)))
             missing -= stop - at
             at = stop
         if len(taken) == 1:
             yield taken[0]
         else:
             yield np.concatenate([t[0] for t in taken]), sparse.vstack([t[1] for t in taken], format="csr")
+
+
+def _rows_between(rows: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
+    """Return rows that lie next to one another without a copy of their counts."""
+    indptr = rows.indptr[start : stop + 1]
+    where = slice(int(indptr[0]), int(indptr[-1]))
+    return sparse.csr_matrix(
+        (rows.data[where], rows.indices[where], indptr - indptr[0]), shape=(stop - start, rows.shape[1])
+    )
 
 
 def held_counts(matrix: Any) -> Any:
