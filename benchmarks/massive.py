@@ -20,7 +20,8 @@ two of three. They become one collection; batches of 1,024 are read from it in r
 is trained from it and on the same cells in memory. The plain ways beside it: `anndata.concat` in memory, written and read as one
 backed file in random batches.
 
-Seconds are those of the clock; processor seconds show what other work on the same cores took away. Peak memory is that of a process of
+Seconds are those of the clock, on two cores that much other work shared: about ten processes for each core in these runs. Processor seconds leave
+that out, but not what switching between processes costs. Peak memory is that of a process of
 its own, libraries included."""
 
 
