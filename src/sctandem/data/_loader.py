@@ -10,9 +10,9 @@ import torch
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
-from sctandem._blocks import as_csr
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
+from sctandem.data._streamed import StreamedCounts, cut_batches, held_counts
 from sctandem.data._weights import systematic_draw
 from sctandem.nn._sparse import scipy_to_csr
 from sctandem.nn._weighted_mean import WEIGHT_KEY
@@ -88,8 +88,8 @@ class CountLoader:
 
     Notes
     -----
-    The counts are not copied when they are CSR in memory; CSC, dense and backed matrices are converted once. The same
-    seed gives the same order. Batches are dicts from registry key to tensor: `X` float32 (cells x genes), `batch` int64
+    The counts are not copied when they are CSR in memory; CSC, dense and backed matrices are converted once. Those of a
+    collection stay on disk and are read in blocks, while the last ones are used. The same seed gives the same order. Batches are dicts from registry key to tensor: `X` float32 (cells x genes), `batch` int64
     (cells x 1) and so on.
 
     Examples
@@ -140,7 +140,7 @@ class CountLoader:
                 msg = f"{key!r} has {data.shape[0]} cells, but the object has {self.n_obs}; every modality needs every cell"
                 raise ValueError(msg)
             if _is_matrix(adata_manager, key, data):
-                self._matrices[key] = as_csr(data)
+                self._matrices[key] = held_counts(data)
             else:
                 self._tables[key] = _dense(key, data)
         for key, value in (entries or {}).items():
@@ -194,15 +194,37 @@ class CountLoader:
         return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        if (streamed := self._streamed()) is not None:
+            yield from self._stream(streamed)
+            return
         order = self.indices
         if self.shuffle and self._draw_weights is not None:
             order = order[systematic_draw(self._draw_weights, self._offsets.random())]
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
+        for start, stop in self._bounds():
+            yield self.take(order[start:stop])
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Return where each batch begins and ends in the order of the epoch."""
         n_batches = len(self)
-        n_cells = n_batches * self.batch_size if self.drop_last else len(order)
-        for i in range(n_batches):
-            yield self.take(order[i * n_cells // n_batches : (i + 1) * n_cells // n_batches])
+        n_cells = n_batches * self.batch_size if self.drop_last else len(self.indices)
+        return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
+
+    def _streamed(self) -> str | None:
+        """Return the key of the counts that lie on disk."""
+        return next((key for key, matrix in self._matrices.items() if isinstance(matrix, StreamedCounts)), None)
+
+    def _stream(self, key: str) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of an epoch, of counts that lie on disk."""
+        counts = self._matrices[key]
+        if self.shuffle:
+            seed = int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
+            parts = counts.shuffled(self.indices, np.random.default_rng(seed))
+        else:
+            parts = counts.in_order(self.indices)
+        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._bounds()]):
+            yield self._batch(cells, {key: rows})
 
     def take(self, cells: np.ndarray) -> dict[str, Tensor]:
         """Return the batch of these cells, in this order.
@@ -216,9 +238,13 @@ class CountLoader:
         -------
         From registry key to tensor.
         """
+        return self._batch(cells, {})
+
+    def _batch(self, cells: np.ndarray, read: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the batch of cells, some of whose counts were read."""
         batch = {}
         for key, matrix in self._matrices.items():
-            rows = scipy_to_csr(matrix[cells])
+            rows = scipy_to_csr(read[key] if key in read else matrix[cells])
             batch[key] = rows if self.load_sparse_tensor else rows.to_dense()
         where = torch.from_numpy(np.ascontiguousarray(cells))
         for key, table in self._tables.items():

@@ -30,7 +30,7 @@ from sctandem._checks import (
     layer_slot,
 )
 from sctandem._random import spawn, torch_seeded
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
@@ -38,6 +38,7 @@ from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model._capsules_transfer import CapsulesTransferMixin
 from sctandem.model.base import FilesMixin, LatentMixin
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
@@ -57,9 +58,10 @@ PARTS = (1 / 2, 3 / 4, 1.0)
 _HELD_BACK = 0.1
 
 
-class CapsuleNet(  # type: ignore[override] # the plan of a query is a property
+class CapsuleNet(
     CapsulesLabelsMixin,
     CapsulesTransferMixin,
+    CollectionMixin,
     FilesMixin,
     LatentMixin,
     BaseModelClass,
@@ -116,7 +118,7 @@ class CapsuleNet(  # type: ignore[override] # the plan of a query is a property
         self._config = config
         self._targets: dict[str, torch.Tensor] = {}
         self._held_back = np.empty(0, dtype=np.int64)
-        self._counts = as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
+        self._counts = held_counts(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._new_module()
         self._model_summary_string = f"CapsuleNet with {self.module.config}"
@@ -222,6 +224,8 @@ class CapsuleNet(  # type: ignore[override] # the plan of a query is a property
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
 
     def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
         """Hand the types that were found, and poses without batches, to the minibatches."""

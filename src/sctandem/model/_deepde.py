@@ -28,6 +28,7 @@ from sctandem._checks import (
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, PartialFitMixin, TrainMixin, TransferMixin, WarmStartMixin
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares, mean_logs
 from sctandem.model.base._manager import ModelManager
 from sctandem.module import DeepDEModule
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 
-class DeepDE(PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):  # type: ignore[override] # the plan of a query is a property
+class DeepDE(
+    CollectionMixin, PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
+):
     """Latent states of cells without what their sample (donor, batch, condition) adds, and that addition, gene by gene.
 
     Parameters
@@ -150,6 +153,8 @@ class DeepDE(PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMi
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
 
     def get_state_weights(
         self, adata: AnnData | None = None, *, n_states: int | None = None, rng: RNG = None

@@ -10,6 +10,7 @@ from scvi.dataloaders import DataSplitter
 
 from sctandem._random import as_generator
 from sctandem.data import CountLoader
+from sctandem.data._streamed import streams_counts
 
 if TYPE_CHECKING:
     from scvi.data import AnnDataManager
@@ -91,15 +92,23 @@ class CountDataSplitter(DataSplitter):
             Ignored, as in scvi-tools.
         """
         super().setup(stage)
+        on_disk = streams_counts(self.adata_manager)
+        if on_disk and self.weights is not None:
+            msg = "sample_weight= does not go with counts that are streamed from a collection yet; leave it out, or read the cells by `to_adata`."
+            raise ValueError(msg)
+        if self.rng is None and on_disk:
+            self.rng = as_generator(settings.seed)
         if self.rng is not None:
-            self._draw(self.rng)
+            self._draw(self.rng, on_disk=on_disk)
         if self.weights is not None:
             self.keep(self.weights > 0)
 
-    def _draw(self, rng: np.random.Generator) -> None:
+    def _draw(self, rng: np.random.Generator, *, on_disk: bool) -> None:
         """Draw the split and the seed of the orders."""
         if self.external_indexing is None and self.shuffle_set_split:
-            order = rng.permutation(self.adata_manager.adata.n_obs)
+            n_cells = self.adata_manager.adata.n_obs
+            # on disk in random order, and cells that lie next to one another are read together
+            order = np.roll(np.arange(n_cells), -int(rng.integers(n_cells))) if on_disk else rng.permutation(n_cells)
             ends = np.cumsum([self.n_val, self.n_train])
             self.val_idx, self.train_idx, self.test_idx = np.split(order, ends)
         self.data_loader_kwargs["rng"] = int(rng.integers(2**31))

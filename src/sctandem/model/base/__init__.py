@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.model.base._collection import CollectionMixin
     from sctandem.model.base._count_vae_model import CountVAEModel
     from sctandem.model.base._files import FilesMixin
     from sctandem.model.base._latent import LatentMixin
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "AttackConfig": "._robustness",
+        "CollectionMixin": "._collection",
         "CountVAEModel": "._count_vae_model",
         "FilesMixin": "._files",
         "LatentMixin": "._latent",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import warnings
@@ -18,10 +17,12 @@ from anndata import AnnData
 
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._random import torch_seeded
+from sctandem._sync import sync
 from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
     from typing import Self
 
@@ -268,28 +269,17 @@ def _written_whole(target: Path, *, last: str) -> Iterator[Path]:
         yield folder
         files = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
         for path in files:
-            _sync(path)
-        _sync(folder)
+            sync(path)
+        sync(folder)
         if exists:
             for path in files:
                 path.replace(target / path.name)
-            _sync(target)
+            sync(target)
         else:
             folder.rename(target)
-        _sync(inside)
+        sync(inside)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    if path.is_dir() and os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -217,7 +217,7 @@ class PartialFitMixin:
         """Find what mattered for the old cells, which are the first."""
         cells = np.sort(rng.choice(n_old, min(n_old, _SPRING_CELLS), replace=False))
         loader = self._data_loader_cls(self.adata_manager, indices=cells, batch_size=FISHER_BATCH)
-        plan = self._training_plan_cls(self.module, config=self._train_config)
+        plan = self._plan_of(self._train_config)(self.module, config=self._train_config)
         device = self.module.device
         batches = ({key: value.to(device) for key, value in batch.items()} for batch in loader)
         with torch_seeded(rng):

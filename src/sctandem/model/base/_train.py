@@ -45,6 +45,10 @@ class TrainMixin:
         """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
         return {}
 
+    def _plan_of(self, config: TrainConfig) -> Any:
+        """Choose the class of the plan by the settings."""
+        return self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
+
     def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
         max_epochs: int | None = None,

@@ -146,22 +146,17 @@ class TransferMixin(MappingMixin):
         model.is_trained_ = True
         return model
 
-    @property
-    def _training_plan_cls(self) -> Any:  # type: ignore[override] # an attribute of the class elsewhere
+    def _plan_of(self, config: TrainConfig) -> Any:
         """Train what a query may train, and otherwise everything."""
         if (springs := getattr(self, "_springs", None)) is not None:
             return partial(ElasticTrainingPlan, springs=springs[0], strength=springs[1])
         if not self.query_:
-            return super()._training_plan_cls  # type: ignore[misc] # of TrainMixin beside it
-        pieces = chosen_pieces(self.module.parts(), self.query_["trained"])
-        return partial(FrozenTrainingPlan, pieces=[(piece.parameter, piece.entries) for piece in pieces.values()])
-
-    def _plan_of(self, config: TrainConfig) -> Any:
-        """Refuse moved cells for a query: they would train all of the reference."""
-        if config.is_adversarial and self.query_:
+            return super()._plan_of(config)  # type: ignore[misc] # of TrainMixin beside it
+        if config.is_adversarial:  # moved cells would train all of the reference
             msg = f"adversarial= trains all of a model, and this query trains {listed(self.query_['trained'])} alone; leave it out."
             raise ValueError(msg)
-        return super()._plan_of(config)  # type: ignore[misc] # of TrainMixin beside it
+        pieces = chosen_pieces(self.module.parts(), self.query_["trained"])
+        return partial(FrozenTrainingPlan, pieces=[(piece.parameter, piece.entries) for piece in pieces.values()])
 
 
 def check_option_names(names: Sequence[str], parts: dict[str, Any]) -> None:
