@@ -15,6 +15,7 @@ import sctandem.genome._talens as talens_module
 from sctandem.genome import scan_talens
 from sctandem.genome._sequence_stream import stretches
 from sctandem.genome._talens import parse_rvds
+from sctandem.kernels._talens import RVD_COUNTS, score_matrix
 
 ORACLE = Path(os.environ.get("SCTANDEM_DATA") or "/nonexistent") / "talen"
 ORACLE_PAIR = (
@@ -30,6 +31,12 @@ COUNTS = {
     "NS": (20, 6, 4, 0),
     "NH": (0, 0, 1, 0),
 }
+#: The repeats that neither TALE-NT's outputs nor the searches below hold, as `bcutils.c` of TALE-NT 2.0 has them.
+RARE_COUNTS = {
+    "N*": (1, 11, 1, 7), "HG": (1, 2, 0, 15), "HA": (1, 4, 1, 0), "ND": (0, 4, 0, 0), "NK": (0, 0, 2, 0), "HI": (0, 1, 0, 0),
+    "HN": (0, 0, 1, 0), "NA": (0, 0, 1, 0), "IG": (0, 0, 0, 1), "H*": (0, 0, 0, 1),
+    **dict.fromkeys(("S*", "YG", "SN", "SS", "NC", "HH", "XX"), (1, 1, 1, 1)),
+}  # fmt: skip
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
 
@@ -127,6 +134,14 @@ def test_talent_is_reproduced_exactly():
     best = path.read_text().split("\n")[:2]
     scores = scan_talens(ORACLE / "paired_input.fasta", ORACLE_PAIR).attrs["best_scores"]
     assert [line.split(":")[1] for line in best] == [f"{score:.2f}" for score in scores.values()]
+
+
+def test_scores_of_every_repeat():
+    expected = COUNTS | RARE_COUNTS
+    assert set(RVD_COUNTS) == set(expected)
+    for rvd, counts in expected.items():
+        scores = [-math.log(0.9 * count / sum(counts) + 0.1 / 4) for count in counts]
+        np.testing.assert_allclose(score_matrix([rvd])[0], scores, err_msg=rvd)
 
 
 @pytest.mark.parametrize("upstream", ["T", "C", "either", "mixed"])

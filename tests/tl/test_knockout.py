@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 import sctandem as td
-from sctandem.kernels._knockout import Closing, GroupCounts, predict_changes
+from sctandem.kernels._knockout import MEANS, SPREADS, Closing, GroupCounts, _mix, predict_changes
 
 FAST = {"n_members": 0}
 
@@ -90,6 +90,38 @@ def test_groups_follow_the_openness_of_the_peak():
         predict_changes(closing, counts, np.array([0]), np.array([0]), lost=half, rng=np.random.default_rng(0))[0],
         guess / 2,
     )
+
+
+@pytest.mark.parametrize(("level", "deviations"), [(0.9, 1.645), (0.5, 0.674)])
+def test_intervals_have_the_level_they_say(level, deviations):
+    """Where all but the response to openness is known, the change is log-normal with a deviation of a half: the ends are its quantiles."""
+    n = 300
+    closing = Closing(*(np.full((n, 1), value) for value in (1.0, 0.5, 1e-9)), np.full(n, 0.5), np.ones(n, bool))
+    counts = GroupCounts(np.full((n, 1), 1e9), np.full((n, 1), 1e9))
+    every = np.arange(n)
+    _, low, high = predict_changes(closing, counts, every, every, level=level, rng=np.random.default_rng(0))
+    middle = 0.5 / np.log(2)
+    assert low.mean() == pytest.approx(-middle * np.exp(0.5 * deviations), rel=0.03)
+    assert high.mean() == pytest.approx(-middle * np.exp(-0.5 * deviations), rel=0.03)
+
+
+def test_the_mixture_learns_its_shares_and_is_right_about_them():
+    """Effects drawn from the mixture, half of them nothing: posteriors beat what was measured, and hold the truth as often as they say."""
+    rng = np.random.default_rng(0)
+    n = 6000
+    expected = rng.choice([-1.0, 1.0], n) * rng.random(n)
+    part = rng.choice([0, 4], n)  # nothing, or 0.4 in the expected direction
+    true = np.sign(expected) * MEANS[part] + SPREADS[part] * rng.normal(size=n)
+    se = rng.uniform(0.05, 0.4, n)
+    measured = true + se * rng.normal(size=n)
+    share, mean, sd = _mix(measured, se, expected, np.ones(n, dtype=bool))
+    np.testing.assert_allclose(share.sum(axis=1), 1)
+    assert share[:, :2].sum(axis=1).mean() == pytest.approx(0.5, abs=0.06)
+    assert share[:, 4:8].sum(axis=1).mean() == pytest.approx(0.5, abs=0.1)
+    assert np.mean(((share * mean).sum(axis=1) - true) ** 2) < 0.5 * np.mean((measured - true) ** 2)
+    closing = Closing(share, mean, sd, np.zeros(n), np.ones(n, dtype=bool))
+    low, high = np.quantile(closing.draw(np.arange(n), 400, rng=rng), [0.05, 0.95], axis=0)
+    assert ((low <= true) & (true <= high)).mean() == pytest.approx(0.9, abs=0.03)
 
 
 def test_draws_are_those_of_the_mixture():
