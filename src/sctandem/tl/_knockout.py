@@ -87,7 +87,7 @@ def knockout(
     settings
         Any of ``batch_key`` and ``size_factor_key`` (columns of ``obs``, as in :func:`sctandem.tl.gene_function`), ``modalities``,
         ``windows_key``, ``graph_key``, ``skill_key`` (the `key_added` of :func:`sctandem.tl.predict_expression`, whose verdicts are heeded where
-        there are any), ``n_members`` (4; of the ensemble, each fitted without its part of the cells; 0 for none) and ``level`` (0.9; of
+        there are any), ``n_members`` (4; of the ensemble, each fitted without its part of the cells; 0 or 1 for none) and ``level`` (0.9; of
         the intervals).
     key_added
         Name of the result.
@@ -137,7 +137,7 @@ def knockout(
     the graph, and where the groups contradict it nothing is predicted. Targets of targets are not followed.
 
     Nothing is predicted for genes with fewer than 20 counts, peaks with fewer than 20, groups of fewer than 10 cells, and genes
-    that :func:`sctandem.tl.predict_expression` predicts no better than their mean.
+    that :func:`sctandem.tl.predict_expression` predicts no better than their mean. Where that was not run no gene is left out for want of skill.
 
     On three simulated multiomes of 1,500 cells that were not used to choose the method (``python -m benchmarks talen --part knockout``), of the 50 elements
     with the largest predictions 88 to 98 % drive a gene, the sign of 99.8 % of the changes above 0.5 is right, predictions and truth have a Spearman correlation of

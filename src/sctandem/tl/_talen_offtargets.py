@@ -117,7 +117,7 @@ def talen_offtargets(
     The summary is a list of places to look at in an experiment. It is no clinical advice and no proof of safety: scores
     order places, they do not say how often a place is cut, and the last rows of the summary say what is not modelled.
 
-    Cost: that of :func:`sctandem.genome.scan_talens`, 10 to 20 seconds a pair for a human genome on two processors.
+    Cost: that of :func:`sctandem.genome.scan_talens`, some 22 processor seconds a pair for a human genome; more for arrays rich in NN.
     """
     atac, slot = find_peaks(data, modalities)
     check_target(data, key, copy=copy)
