@@ -15,7 +15,7 @@ import sctandem.genome._talens as talens_module
 from sctandem.genome import scan_talens
 from sctandem.genome._sequence_stream import stretches
 from sctandem.genome._talens import parse_rvds
-from sctandem.kernels._talens import RVD_COUNTS, score_matrix
+from sctandem.kernels._talens import RVD_COUNTS, importance_matrix, score_matrix
 
 ORACLE = Path(os.environ.get("SCTANDEM_DATA") or "/nonexistent") / "talen"
 ORACLE_PAIR = (
@@ -142,6 +142,16 @@ def test_scores_of_every_repeat():
     for rvd, counts in expected.items():
         scores = [-math.log(0.9 * count / sum(counts) + 0.1 / 4) for count in counts]
         np.testing.assert_allclose(score_matrix([rvd])[0], scores, err_msg=rvd)
+
+
+@pytest.mark.parametrize(
+    ("rvd", "share"), [("HD", 0.95), ("NN", 0.95), ("NH", 0.85), ("N*", 0.85), ("NI", 0.7), ("NG", 0.7), ("NK", 0.7)]
+)
+def test_importance_of_strong_intermediate_and_weak_repeats(rvd, share):
+    """What the worst base costs above the best one, where the repeat decides on a share of the binding only."""
+    counts = np.array((COUNTS | RARE_COUNTS)[rvd])
+    bound = share * (0.9 * counts / counts.sum() + 0.025) + (1 - share) / 4
+    np.testing.assert_allclose(importance_matrix([rvd])[0], np.log(bound.max() / bound))
 
 
 @pytest.mark.parametrize("upstream", ["T", "C", "either", "mixed"])
