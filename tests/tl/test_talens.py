@@ -337,18 +337,6 @@ def test_planted_places(adata, genome, tmp_path, genes, caplog):
     assert not caplog.records
 
 
-def test_what_the_annotation_does_not_hold_is_not_counted_as_none(adata, fasta, genes):
-    """A zero for exons, of an annotation without exons, would say that none is hit."""
-    design(adata, "far", fasta)
-    td.tl.talen_offtargets(adata, fasta, genes)
-    safety = td.get.talens(adata, "TALEN1", what="safety").set_index("item")
-    assert np.isnan(safety.loc["places in exon", "value"])
-    assert "not known" in safety.loc["places in exon", "detail"]
-    assert "best score in exon" not in safety.index
-    assert safety.loc["places in gene body", "value"] >= 0
-    assert safety.loc["places in promoter", "value"] >= 0
-
-
 def test_a_target_that_is_not_there_is_told(adata, fasta, genome, tmp_path, caplog):
     design(adata, "far", fasta)
     other = write(tmp_path / "other.fa", {"chr1": genome["chr2"]})
