@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _OLD_SHARE = 0.05
 
 
-class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):  # type: ignore[override] # the plan of a query is a property
+class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
     """Place new batches, and learn on from more cells."""
 
     _learned: ClassVar[tuple[str, ...]] = ("calibration_",)
