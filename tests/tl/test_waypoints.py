@@ -233,6 +233,7 @@ def broken(change: str) -> AnnData:
             "'b' ends at cell 'c5', which is the end of 'a'",
         ),
         ("", "root", {"terminal": {"T | NK": "c1", "B": "c2"}}, ValueError, "joins lineages in the result"),
+        ("", "root", {"terminal": {"T/NK": "c1", "T_NK": "c2"}}, ValueError, "a lineage twice"),
         ("", "root", {"use_rep": "X_umap"}, KeyError, "adata.obsm has no 'X_umap'; it has"),
         ("", "root", {"n_waypoints": 5}, ValueError, "n_waypoints"),
         ("", "root", {"activity": "tfs"}, KeyError, "adata.obsm has no 'tfs'"),

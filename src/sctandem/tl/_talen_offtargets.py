@@ -78,7 +78,8 @@ def talen_offtargets(
         the site that the pair was made for), with genes ``place`` (category; ``exon``, ``promoter``, ``gene body`` or
         ``intergenic``), ``gene`` (category; the one that starts nearest) and ``distance`` (int64; bp from its start, negative
         upstream), and with accessibility ``peak`` (category; over the cut, empty where none is) and ``open_<group>``
-        (float64; share of the cells of the group in which that peak is open, 0 without a peak).
+        (float64; share of the cells of the group in which that peak is open, 0 without a peak; a slash in the name of the group is
+        written ``_``).
     `data.uns[key]["safety"]` : :class:`pandas.DataFrame`
         A summary, one row per ``pair`` and ``item``, with ``value`` (float64) and ``detail`` (str): numbers of places, of
         homodimers, of places without and with at most two mismatches, of those in exons, promoters and open chromatin, the
