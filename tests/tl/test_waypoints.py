@@ -9,6 +9,7 @@ from mudata import MuData
 from scipy.stats import spearmanr
 
 import sctandem as td
+from sctandem.tl._waypoints import _names
 
 ENDS = {"left": "left_end", "right": "right_end"}
 
@@ -281,3 +282,8 @@ def test_get(followed):
         td.get.waypoints(followed, key="other")
     with pytest.raises(KeyError, match="td.tl.waypoints"):
         td.get.lineages(followed, key="other")
+
+
+def test_lineages_that_are_found_have_names_that_files_hold():
+    adata = AnnData(obs=pd.DataFrame({"kind": ["stem", "T/NK", "T/NK", "B | plasma"]}, index=list("abcd")))
+    assert _names(adata, ("kind", "stem"), np.array([1, 2, 3])) == ["T_NK", "T_NK (2)", "B_plasma"]
