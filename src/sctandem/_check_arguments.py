@@ -80,6 +80,19 @@ def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
         raise ValueError(msg)
 
 
+def check_present(matrix: Any, slot: str) -> None:
+    """Check that there is a matrix where one is needed.
+
+    Raises
+    ------
+    ValueError
+        Names the slot.
+    """
+    if getattr(matrix, "shape", None) is None:  # that of an empty dataset of a file is None
+        msg = f"{slot} is empty (None): put the values there, or name the layer that holds them where one can be named."
+        raise ValueError(msg)
+
+
 def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
     """Check that there are enough cells.
 

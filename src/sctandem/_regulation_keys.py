@@ -107,6 +107,7 @@ class RegulatoryGraphKeys:
     fdr_rewired: str = "fdr_rewired"
     state: str = "state"
     gene: str = "gene"
+    cells: str = "cells"
     measured: str = "measured"
     predicted: str = "predicted"
     held_out: str = "held_out"

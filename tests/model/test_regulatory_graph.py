@@ -228,6 +228,21 @@ def test_state_is_the_group_in_which_the_edge_is_active(trained):
     assert set(trained.get_edges()["state"]) == {"all"}
 
 
+def test_groups_go_by_the_names_of_the_cells(trained):
+    groups = multiome()["rna"].obs["group"]
+    first = trained.get_edges(groups)
+    pd.testing.assert_frame_equal(trained.get_edges(groups.sample(frac=1, random_state=0)), first)
+    some = groups.astype(str).where(np.arange(len(groups)) >= 10)
+    assert set(trained.get_edges(some)["state"].cat.categories) == {"high", "low"}
+    for bad, error, message in (
+        (groups.iloc[5:], ValueError, "groups lacks 5 of"),
+        (groups.astype(object).where(groups == "none"), ValueError, "groups names no group"),
+        (list(groups), TypeError, "groups must be a Series"),
+    ):
+        with pytest.raises(error, match=message):
+            trained.get_edges(bad)
+
+
 def test_absent_and_constant_names(caplog):
     rna = multiome()["rna"]
     rna.X = rna.X.toarray()
@@ -253,6 +268,11 @@ def test_priors_that_match_nothing():
     mdata = multiome()
     with pytest.raises(ValueError, match="no prior edge is left: of 1 rows"):
         made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["t0"], "target": ["g1"]}))
+    with pytest.raises(ValueError, match="In another case 1 are there: 't0 as T0'; name them so"):
+        made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["t0"], "target": ["G1"]}))
+    for weight, message in (("much", "such as 'much'"), (np.nan, "1 values that are no finite number")):
+        with pytest.raises(ValueError, match=message):
+            made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["T0"], "target": ["G1"], "weight": [weight]}))
     with pytest.raises(KeyError, match="prior has no column 'target'"):
         made(mdata["rna"], TFS, prior=pd.DataFrame({"tf": ["T0"]}))
     with pytest.raises(ValueError, match="prior='all' is not known"):
@@ -296,6 +316,21 @@ def test_a_loaded_model_gives_the_same_edges_and_says_when_evidence_is_missing(t
         ValueError, match=r"trained with the prior edges \['motif', 'table'\], and these data hold \['table'\]"
     ):
         RegulatoryGraph.load(tmp_path / "m", bare)
+    content = torch.load(tmp_path / "m" / "model.pt", weights_only=True)
+    del content["model_state_dict"]["decoder.0.weight"]
+    torch.save(content, tmp_path / "m" / "model.pt")
+    data = multiome(n=200)
+    with pytest.raises(ValueError, match="is damaged, or of another version"):
+        RegulatoryGraph.load(tmp_path / "m", data)
+    assert not any(key.startswith("_scvi") for key in data.uns)
+
+
+def test_regulators_that_are_joined_to_themselves_only():
+    mdata = multiome(n=200)
+    pairs = mdata.uns["gene_windows"]["pairs"]
+    mdata.uns["gene_windows"]["pairs"] = pairs[pairs["gene"].astype(str) == "G0"].assign(gene=TFS[0])
+    with pytest.raises(ValueError, match="no pair of a regulator and another gene is left"):
+        made(mdata, TFS[:1])
 
 
 def test_interrupted_training_leaves_what_was_learned(monkeypatch, caplog):

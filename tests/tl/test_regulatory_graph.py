@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import anndata
+import matplotlib.pyplot as plt
 import mudata
 import numpy as np
 import pandas as pd
@@ -72,6 +73,36 @@ def test_layer_names_of_modalities_and_mapped_motifs():
     names = {tf: f"M{i}" for i, tf in enumerate(TFS)}
     td.tl.regulatory_graph(other, names, layer="counts", modalities={"rna": "x", "atac": "y"}, rng=0)
     pd.testing.assert_frame_equal(other.uns["regulatory_graph"]["table"], first)
+
+
+def test_expression_alone_under_another_name_of_the_modality():
+    rna = multiome(n=200)["rna"]
+    alone = rna.copy()
+    td.tl.regulatory_graph(alone, TFS, prior=None, rng=0)
+    other = mudata.MuData({"x": rna.copy()})
+    td.tl.regulatory_graph(other, TFS, prior=None, modalities={"rna": "x"}, rng=0)
+    pd.testing.assert_frame_equal(other.uns["regulatory_graph"]["table"], alone.uns["regulatory_graph"]["table"])
+    assert list(other.uns["regulatory_graph"]["expression"]["cells"]) == list(rna.obs_names)
+    other["x"].X = None
+    with pytest.raises(ValueError, match=r"mdata\['x'\]\.X is empty \(None\)"):
+        td.tl.regulatory_graph(other, TFS, prior=None, modalities={"rna": "x"}, rng=0)
+
+
+def test_dots_are_of_groups_in_their_order_and_cells_without_one_left_out(done):
+    rna = done["rna"].copy()
+    rna.uns["regulatory_graph"] = done.uns["regulatory_graph"]
+    groups = pd.Series(rna.obs["group"].astype(str).to_numpy(), index=rna.obs_names, dtype=object)
+    groups.iloc[:10] = None
+    rna.obs["other"] = pd.Categorical(groups, ["none", "low", "high"])
+    ax = td.pl.regulator_dotplot(rna, "other", tfs=["T0"])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["low", "high"]
+    expected = [rna.obsm["tf_activity"]["T0"][(groups == name).to_numpy()].mean() for name in ("low", "high")]
+    np.testing.assert_allclose(ax.collections[0].get_array(), expected, rtol=1e-5)
+    both = done.copy()
+    both.obs["of both"] = groups
+    ax = td.pl.regulator_dotplot(both, "of both", tfs=["T0"])
+    np.testing.assert_allclose(ax.collections[0].get_array(), expected[::-1], rtol=1e-5)
+    plt.close("all")
 
 
 def test_get_selects(done):

@@ -7,6 +7,7 @@ from anndata import AnnData
 from scipy.stats import spearmanr
 
 import sctandem as td
+from sctandem.tl._waypoint_inputs import predicted_change
 
 ENDS = {"left": "left_end", "right": "right_end"}
 LAG = 0.15
@@ -43,9 +44,10 @@ def lagging(seed: int = 0, n: int = 600, noise: float = 0.3) -> tuple[AnnData, p
     return adata, edges, drawn
 
 
-def graph_of(measured: np.ndarray, predicted: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+def graph_of(measured: np.ndarray, predicted: np.ndarray, cells: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """Give the parts of a regulatory graph that are read, each cell a state."""
-    return {"expression": {"measured": measured, "predicted": predicted, "state": np.arange(len(measured))}}
+    found = {"measured": measured, "predicted": predicted, "state": np.arange(len(measured)), "cells": np.array(cells)}
+    return {"expression": found}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def planted():
 def test_what_genes_are_drawn_to_tells_the_direction(planted):
     adata, _, drawn = planted
     adata = adata.copy()
-    adata.uns["regulatory_graph"] = graph_of(adata.X, drawn)
+    adata.uns["regulatory_graph"] = graph_of(adata.X, drawn, list(adata.obs_names))
     td.tl.waypoints(adata, "root", ENDS, change="regulatory_graph", key_added="ahead", rng=0)
     params = adata.uns["ahead"]["params"]
     assert params["change"] == "regulatory_graph"
@@ -69,6 +71,14 @@ def test_what_genes_are_drawn_to_tells_the_direction(planted):
         assert fates.loc[adata.obs["kind"] == side, side].mean() > 0.8
     given = td.tl.waypoints(adata, "root", ENDS, change=adata.uns["regulatory_graph"], rng=0, copy=True)
     pd.testing.assert_frame_equal(given.obsm["lineage_probabilities"], fates)  # the graph itself, as of a MuData
+    order = np.random.default_rng(0).permutation(adata.n_obs)
+    other = adata[order].copy()  # uns stays as it was
+    td.tl.waypoints(other, "root", ENDS, change="regulatory_graph", key_added="ahead", rng=0)
+    assert other.uns["ahead"]["params"]["agreement"] == pytest.approx(params["agreement"])
+    known, changes = predicted_change(adata, "regulatory_graph")
+    some, few = predicted_change(adata[order[:50]].copy(), "regulatory_graph")
+    np.testing.assert_array_equal(some, known[order[:50]])
+    np.testing.assert_array_equal(few, changes[order[:50]])
 
 
 @pytest.mark.parametrize("kind", ["back", "noise"])
@@ -76,7 +86,9 @@ def test_a_change_that_leads_nowhere_directs_nothing(planted, kind):
     adata, _, drawn = planted
     rng = np.random.default_rng(1)
     predicted = {"back": 2 * adata.X - drawn, "noise": adata.X + rng.normal(size=adata.shape)}[kind]
-    found = td.tl.waypoints(adata, "root", ENDS, change=graph_of(adata.X, predicted), rng=0, copy=True)
+    found = td.tl.waypoints(
+        adata, "root", ENDS, change=graph_of(adata.X, predicted, list(adata.obs_names)), rng=0, copy=True
+    )
     agreed = found.uns["waypoints"]["params"]["agreement"]
     assert agreed < (-0.5 if kind == "back" else 0.2)
     np.testing.assert_allclose(
@@ -120,13 +132,19 @@ def test_a_graph_that_was_learned_tells_the_direction(seed):
         (3, TypeError, "It names a layer or a regulatory graph"),
         ({"params": {}}, ValueError, "change is no regulatory graph"),
         ("other", ValueError, "adata.uns.'other'. is no regulatory graph"),
-        (graph_of(np.ones((5, 3)), np.ones((5, 3))), ValueError, "change is of 5 cells, adata has 60"),
-        (graph_of(np.ones((60, 3)), np.ones((60, 3))), ValueError, "predicts no change at all"),
+        (
+            graph_of(np.ones((2, 3)), np.ones((2, 3)), ["root", "a"]),
+            ValueError,
+            "change knows nothing of 59 of 60 cells",
+        ),
+        (graph_of(np.ones((2, 3)), np.ones((2, 3)), ["root"] * 2), ValueError, "has 1 duplicated names: 'root'"),
+        ("still", ValueError, "predicts no change at all"),
     ],
 )
 def test_bad_changes(change, error, message):
     adata = lagging(n=60)[0]
     adata.uns["other"] = [1]
+    adata.uns["still"] = graph_of(np.ones((60, 3)), np.ones((60, 3)), list(adata.obs_names))
     with pytest.raises(error, match=message):
         td.tl.waypoints(adata, "root", ENDS, change=change)
     assert "waypoints" not in adata.uns

@@ -13,11 +13,14 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import as_csr, as_dense
+from sctandem._check_arguments import check_present
 from sctandem._checks import (
     check_adata,
     check_layer,
     check_modalities,
+    check_roles,
     check_same_cells,
+    check_type,
     check_unique,
     layer_slot,
     listed,
@@ -88,17 +91,49 @@ def parts_of(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tu
     if not isinstance(data, MuData):
         check_adata(data)
         return data, None
-    both = set(MODALITIES) <= set(data.mod) or modalities is not None
-    named = check_modalities(data, modalities, required=MODALITIES if both else MODALITIES[:1])
+    named = named_parts(data, modalities)
     check_same_cells(data, list(named.values()))
     return data.mod[named[MODALITIES[0]]], data.mod[named[MODALITIES[1]]] if len(named) > 1 else None
 
 
-def expression_of(rna: AnnData, layer: str | None) -> tuple[np.ndarray, bool]:
+def named_parts(mdata: MuData, modalities: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the names of expression, and of accessibility where it is named or goes by its usual name, by role."""
+    both = MODALITIES[1] in {*check_roles(modalities), *getattr(mdata, "mod", ())}
+    return check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
+
+
+def group_codes(groups: pd.Series, cells: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    """Return the group of each cell as a number, -1 where it has none, and the names of the groups.
+
+    Raises
+    ------
+    TypeError
+        When `groups` is no Series.
+    ValueError
+        When it lacks cells, has one twice, or names no group.
+    """
+    check_type(groups, pd.Series, "groups", hint="Such as adata.obs['cell_type'].")
+    if not groups.index.equals(cells):
+        check_unique(groups.index, "groups.index")
+        absent = cells[~cells.isin(groups.index)]
+        if len(absent):
+            msg = f"groups lacks {len(absent)} of {len(cells)} cells of the model, such as {absent[0]!r}: its index must be their names."
+            raise ValueError(msg)
+        groups = groups.loc[cells]
+    codes, names = pd.factorize(groups.astype(object).map(str, na_action="ignore"), sort=True)
+    if not len(names):
+        msg = "groups names no group: all its values are missing."
+        raise ValueError(msg)
+    return codes, np.asarray(names, dtype=object)
+
+
+def expression_of(rna: AnnData, layer: str | None, where: str = "adata") -> tuple[np.ndarray, bool]:
     """Read expression, cells x genes, float32; counts become log of 1 + counts per 10,000. Also say whether they were counts."""
-    slot = layer_slot("adata", layer)
-    check_unique(rna.var_names, "var_names")
-    values = as_dense(check_layer(rna, layer, "adata")).astype(np.float32)
+    slot = layer_slot(where, layer)
+    check_unique(rna.var_names, f"{where}.var_names")
+    matrix = check_layer(rna, layer, where)
+    check_present(matrix, slot)
+    values = as_dense(matrix).astype(np.float32)
     bad = ~np.isfinite(values)
     if bad.any():
         msg = f"{slot} has {int(bad.sum())} values that are not finite; give counts or log-normalised expression without them."
@@ -161,7 +196,7 @@ def find_regulators(named: Mapping[str, str], genes: pd.Index, varying: np.ndarr
 def _case_hint(absent: list[str], genes: pd.Index) -> str:
     """Say which names would be found in another case."""
     lower = {str(gene).lower(): str(gene) for gene in genes}
-    other = [f"{name} as {lower[name.lower()]}" for name in absent if name.lower() in lower]
+    other = [f"{name} as {lower[name.lower()]}" for name in absent if lower.get(name.lower(), name) != name]
     if other:
         return f" In another case {len(other)} are there: {listed(other, 5)}; name them so."
     return " Names are compared with var_names; synonyms and identifiers are not resolved." if absent else ""
@@ -224,7 +259,7 @@ def _target_table(table: pd.DataFrame, genes: pd.Index, regulators: Regulators) 
             msg = f"prior has no column {role!r} (or {listed(names[1:])}); it has {listed(table.columns)}."
             raise KeyError(msg)
         columns[role] = table[found[0]].astype(str).to_numpy()
-    weight = np.abs(table["weight"].to_numpy(np.float64)) if "weight" in table else np.ones(len(table))
+    weight = np.abs(_weights(table["weight"])) if "weight" in table else np.ones(len(table))
     tf = pd.Index(regulators.names).get_indexer(columns["tf"])
     gene = pd.Index(genes.astype(str)).get_indexer(columns["target"])
     own = regulators.position[tf] == gene
@@ -238,6 +273,19 @@ def _target_table(table: pd.DataFrame, genes: pd.Index, regulators: Regulators) 
     edges = sparse.coo_matrix((weight[good], (tf[good], gene[good])), shape=shape).tocsr()
     edges.data /= edges.data.max()
     return edges
+
+
+def _weights(column: pd.Series) -> np.ndarray:
+    """Return the weights of a table of targets, which must be numbers."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        msg = (
+            f"prior['weight'] has {len(bad)} values that are no finite number, such as {column.iloc[bad[0]]!r}: leave those rows "
+            "out, or drop the column, and all edges weigh the same."
+        )
+        raise ValueError(msg)
+    return values
 
 
 def _binding(atac: AnnData, regulators: Regulators) -> sparse.csr_matrix | None:

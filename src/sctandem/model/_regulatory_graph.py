@@ -124,7 +124,12 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         self._generator = as_generator(self.seed)
         tfs = given.read_names(tfs)
         rna, atac = given.parts_of(adata, self.modalities)
-        values, self.counts = given.expression_of(rna, self.layer)
+        slot = (
+            f"mdata[{(self.modalities or {}).get(MODALITIES[0], MODALITIES[0])!r}]"
+            if hasattr(adata, "mod")
+            else "adata"
+        )
+        values, self.counts = given.expression_of(rna, self.layer, slot)
         if len(values) < 2:
             msg = f"there are {len(values)} cells; correlations need more."
             raise ValueError(msg)
@@ -148,6 +153,12 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         held = self._generator.permutation(n)[: max(1, round(HELD_OUT * n))]
         self._training = ~np.isin(np.arange(n), held)
         self._pairs: Candidates = read_pairs(self._data, evidence)
+        if not len(self._pairs.tf):
+            msg = (
+                f"no pair of a regulator and another gene is left: {given.listed(self.prior) if self.prior else 'expression'} joins the "
+                f"{len(self.regulators.names)} regulators ({given.listed(self.regulators.names)}) to themselves or to constant genes only."
+            )
+            raise ValueError(msg)
         self._inputs = graph_inputs(self._data, self._pairs, self._training)
         self._result: GraphResult | None = None
         self._edges: pd.DataFrame | None = None
@@ -245,7 +256,8 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         Parameters
         ----------
         groups
-            Group of each cell, from which the group is named in which an edge is most active.
+            Group of each cell, such as a column of ``obs``, by the names of the cells, from which the group is named in which an edge is most
+            active. Cells without a group are left out.
 
         Returns
         -------
@@ -255,6 +267,10 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         ------
         RuntimeError
             Before training.
+        TypeError
+            When `groups` is no Series.
+        ValueError
+            When `groups` lacks cells, or names no group.
         """
         result = self._trained()
         if self._edges is None:
@@ -287,8 +303,9 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         n = len(self._pairs.tf)
         if groups is None:
             return pd.Categorical(["all"] * n)
-        codes, names = pd.factorize(groups.astype(str), sort=True)
-        share = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+        codes, names = given.group_codes(groups, self.cells)
+        grouped = np.flatnonzero(codes >= 0)
+        share = sparse.csr_matrix((np.ones(len(grouped)), (codes[grouped], grouped)), shape=(len(names), len(codes)))
         share = sparse.diags(1 / np.maximum(np.asarray(share.sum(axis=1)).ravel(), 1)) @ share
         activity, expression = share @ self._data.activity, share @ self._data.values
         sign = np.zeros(n) if self._edges is None else self._edges[KEYS.sign].to_numpy(float)
@@ -328,7 +345,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         Returns
         -------
         ``measured`` and ``predicted`` (states x genes, float32; standardised over states), ``held_out`` (bool, a state each), ``genes``
-        (str), ``state`` (int64, of each cell).
+        (str), ``state`` (int64, of each cell), ``cells`` (str).
 
         Raises
         ------
@@ -341,6 +358,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             KEYS.held_out: ~self._training,
             "genes": np.array(self.genes, dtype=object),
             KEYS.state: self._data.states,
+            KEYS.cells: self.cells.astype(str).to_numpy(dtype=object),
         }
 
     def recovery(self) -> dict[str, float]:

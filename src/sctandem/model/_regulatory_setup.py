@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from scvi import REGISTRY_KEYS
 from scvi.data import fields
 
-from sctandem._checks import check_adata, check_layer, check_modalities, check_same_cells, check_slot_names
+from sctandem._checks import check_adata, check_layer, check_same_cells, check_slot_names
 from sctandem._compat import ModelLayout
 from sctandem._keys import MODALITIES
+from sctandem.model._regulatory_data import named_parts
 from sctandem.model._tape_data import ATAC_KEY
 from sctandem.model.base._manager import ModelManager, forget_copied
 
@@ -91,7 +92,8 @@ class RegulatoryGraphSetupMixin:
         layer
             Layer of the expression; `None` for `X`.
         modalities
-            From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so.
+            From `"rna"` and `"atac"` to the names of the modalities; `None` when they are called so. With `"rna"` alone, and no
+            modality that is called ``atac``, expression is all there is.
         source_registry
             Registry of a saved model; `load` passes it.
 
@@ -109,8 +111,7 @@ class RegulatoryGraphSetupMixin:
             When the modalities have different cells.
         """
         check_slot_names({"layer": layer})
-        both = set(MODALITIES) <= set(getattr(mdata, "mod", ())) or modalities is not None
-        named = check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
+        named = named_parts(mdata, modalities)
         check_same_cells(mdata, list(named.values()))
         check_layer(mdata.mod[named[MODALITIES[0]]], layer, f"mdata[{named[MODALITIES[0]]!r}]")
         setup_method_args = cls._get_setup_method_args(

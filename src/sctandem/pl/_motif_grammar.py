@@ -134,6 +134,7 @@ def _draw_together(ax: Axes, table: pd.DataFrame, place: dict[str, int], keys: G
     values[down, across] = rows[keys.effect]
     limit = max(float(np.nanmax(np.abs(values), initial=0)), _FAINTEST)
     backdrop = np.where(np.tri(n, k=-1), 1.0, np.nan)
+    ax.grid(visible=False)
     ax.imshow(backdrop, cmap=ListedColormap([EMPTY]), vmin=0, vmax=1)
     image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
     called = (rows[keys.fdr] <= fdr).to_numpy()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from mudata import MuData
@@ -11,6 +12,7 @@ from sctandem._checks import check_key, check_modalities, check_positive, check_
 from sctandem._keys import MODALITIES
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.get import regulatory_graph as read_edges
+from sctandem.get._values import cell_groups
 from sctandem.pl._regulatory_graph import strongest_factors
 from sctandem.pl._style import INK, SMALL
 
@@ -43,7 +45,7 @@ def regulator_dotplot(
     data
         The object.
     groupby
-        Column of ``obs`` of the expression with groups of cells.
+        Column of ``obs`` of the MuData (or of its expression) with groups of cells, drawn in the order of its categories; cells without one are left out.
     tfs
         The factors; by default those with the largest sum of weights.
     n_tfs
@@ -86,15 +88,19 @@ def regulator_dotplot(
         name = check_modalities(data, modalities, required=MODALITIES[:1])[MODALITIES[0]]
         rna, slot = data.mod[name], f"mdata[{name!r}]"
     activity = check_slot(rna.obsm, keys.activities, f"{slot}.obsm", "sctandem.tl.regulatory_graph(data, tfs)")
-    groups = check_key(rna.obs, groupby, f"{slot}.obs").astype(str)
+    if isinstance(data, MuData):
+        groups = cell_groups(data, groupby, [name])
+    else:
+        groups = check_key(rna.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
+    member = pd.Categorical(groups)
     names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else [str(name) for name in tfs]
     absent = [name for name in names if name not in activity.columns]
     if absent:
         msg = f"tfs: {listed(absent)} have no activity; there are {listed(activity.columns)}."
         raise ValueError(msg)
     shown = activity[names]
-    mean = shown.groupby(groups.to_numpy()).mean()
-    share = (shown > 0).groupby(groups.to_numpy()).mean()
+    mean = shown.groupby(member, observed=True).mean()
+    share = (shown > 0).groupby(member, observed=True).mean()
     # factors that are most active in the same group stand together
     names = [names[i] for i in np.argsort(mean.to_numpy().argmax(axis=0), kind="stable")]
     mean, share = mean[names], share[names]
@@ -107,7 +113,8 @@ def regulator_dotplot(
         x, y, s=_SMALLEST + (_LARGEST - _SMALLEST) * share.to_numpy().T, c=mean.to_numpy().T, cmap="RdBu_r",
         vmin=-limit, vmax=limit, edgecolors=INK, linewidths=0.3,
     )  # fmt: skip
-    ax.set_xticks(range(len(mean)), mean.index, rotation=90, fontsize=SMALL)
+    ax.grid(visible=False)
+    ax.set_xticks(range(len(mean)), mean.index.astype(str), rotation=90, fontsize=SMALL)
     ax.set_yticks(range(len(names)), names, fontsize=SMALL)
     ax.set_xlim(-0.6, len(mean) - 0.4)
     ax.set_ylim(len(names) - 0.4, -0.6)

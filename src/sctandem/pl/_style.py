@@ -58,7 +58,8 @@ def palette(n: int) -> list[str]:
 
 
 def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:
-    """Take the frame off the sides that carry no axis, and set the size of the tick labels."""
+    """Take the frame off the sides that carry no axis and the grid of the user's settings off all, and set the size of the tick labels."""
+    ax.grid(visible=False)  # scanpy's set_figure_params turns it on
     for side, spine in ax.spines.items():
         spine.set_visible(side in keep)
         spine.set_color(INK)
@@ -70,6 +71,7 @@ def draw_changes(ax: Axes, table: pd.DataFrame, called: np.ndarray, *, dot: floa
     change = table.to_numpy()
     limit = max(float(np.nanquantile(np.abs(change), _PART)), _FAINTEST)
     ax.set_facecolor(EMPTY)
+    ax.grid(visible=False)
     image = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     down, across = np.nonzero(called)
     dark = np.abs(change[down, across]) > _DARK * limit  # dark dots are lost on dark squares

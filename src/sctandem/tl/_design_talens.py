@@ -94,7 +94,7 @@ def design_talens(  # noqa: PLR0913
 
         ``"n_best"``: then keep so many pairs of each target, 50 by default; `None` keeps all.
     modalities
-        From the role ``"atac"`` to the name of the modality in a MuData. By default the same.
+        From the roles ``"atac"`` and ``"rna"`` (for the coordinates of genes) to the names of the modalities in a MuData. By default the same.
     key_added
         Name of the result in ``uns``.
     copy
@@ -175,7 +175,7 @@ def design_talens(  # noqa: PLR0913
     further = _rules(rules)
     groupby, edited = _group(group)
     peaks = peak_table(atac)
-    annotation = gene_table(data, genes)
+    annotation = gene_table(data, genes, modalities)
     loci = find_loci(targets, peaks, annotation)
     openness = None
     if atac is not None:

@@ -238,7 +238,7 @@ def _peak_changes(
     if motif is not None and (isinstance(motif, str) or len(motif) != 2):
         msg = f"motif={motif!r:.80} must be a pair: the name of a peak, and that of a motif."
         raise ValueError(msg)
-    given, what = (peaks or [], "peaks") if motif is None else ([motif[0]], "motif")
+    given, what = ([motif[0]], "motif") if motif is not None else ([] if peaks is None else peaks, "peaks")
     wanted = _names(given, atac.var_names, what)
     windows_key = settings["windows_key"]
     inputs = _read(

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import t as student
 
+from sctandem._blocks import as_csr
 from sctandem._checks import check_counts, check_slot, listed
 from sctandem._keys import TABLE
 from sctandem._talen_keys import KNOCKOUT_REASONS
@@ -58,7 +59,7 @@ def gene_changes(
     check_counts(adata.X, f"mdata[{names['rna']!r}].X")
     labels = cell_groups(mdata, groupby, [names["rna"]])
     groups, member = [str(name) for name in labels.cat.categories], group_members(labels)
-    counts = np.asarray((member @ sparse.csr_matrix(adata.X)).todense(), dtype=np.float64)
+    counts = np.asarray((member @ sparse.csr_matrix(as_csr(adata.X))).todense(), dtype=np.float64)
     usable = np.asarray(member.sum(axis=1)).ravel() >= LEAST_CELLS
     depth = np.maximum(counts.sum(axis=1), 1.0)
     rate = np.log2((counts + PRIOR_COUNTS) / (depth / depth.mean())[:, None])

@@ -9,11 +9,13 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import as_csr
-from sctandem._checks import check_key, check_layer, check_modalities, check_target, working_copy
+from sctandem._check_arguments import check_present
+from sctandem._checks import check_key, check_layer, check_target, layer_slot, working_copy
 from sctandem._chromatin_keys import MotifKeys
 from sctandem._compat import new_mudata
 from sctandem._keys import MODALITIES, GeneWindowKeys, LinkKeys
 from sctandem._regulation_keys import ChipexoKeys, RegulatoryGraphKeys
+from sctandem.get._values import cell_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,13 +55,15 @@ def regulatory_graph(
         (:func:`sctandem.tl.peak_gene_links`) which genes a site may regulate. A table with columns ``tf`` and ``target`` (or ``source`` and ``target``, as in
         CollecTRI and DoRothEA) and optionally ``weight`` is added to these. `None` takes expression alone.
     groupby
-        Column of ``obs`` of the expression (or of the MuData) with groups of cells, of which each edge is told the one where it is most active.
+        Column of ``obs`` of the MuData (or of its expression) with groups of cells, of which each edge is told the one where it is most active.
+        Cells without a group are left out of this.
     layer
         Layer of the expression; by default ``X``.
     n_states
         Groups of alike cells between which expression is predicted, at most; there are five cells to a group or more.
     modalities
-        From the roles ``"rna"`` and ``"atac"`` to the names of the modalities, when `data` is a MuData. By default the same.
+        From the roles ``"rna"`` and ``"atac"`` to the names of the modalities, when `data` is a MuData. By default the same; with ``"rna"``
+        alone, and no modality that is called ``atac``, expression is all there is.
     key_added
         Name of the result in ``uns`` of `data`.
     rng
@@ -79,7 +83,7 @@ def regulatory_graph(
         (category; the group, or ``"all"``).
     `.uns[key_added]["expression"]` : :class:`dict`
         Of the groups of alike cells, ``measured`` and ``predicted`` expression (states x genes, float32, standardised over states), ``held_out`` (bool, a
-        state each), ``genes`` (str) and ``state`` (int64, of each cell).
+        state each), ``genes`` (str), ``state`` (int64, of each cell) and ``cells`` (str, their names).
     `.uns[key_added]["skill"]` : :class:`pandas.DataFrame`
         Indexed by gene: ``r2`` and ``pearson`` in the states held out (float64; NaN for constant genes).
     `.uns[key_added]["params"]` : :class:`dict`
@@ -130,17 +134,18 @@ def regulatory_graph(
     ['tf', 'target', 'site', 'weight']
     """
     from sctandem.model import RegulatoryGraph
-    from sctandem.model._regulatory_data import parts_of
+    from sctandem.model._regulatory_data import named_parts, parts_of
 
     check_target(data, key_added, copy=copy)
     keys = RegulatoryGraphKeys(key_added)
-    name = None
-    if isinstance(data, MuData):
-        roles = {role: value for role, value in (modalities or {}).items() if role == MODALITIES[0]}
-        name = check_modalities(data, roles, required=MODALITIES[:1])[MODALITIES[0]]
+    named = named_parts(data, modalities) if isinstance(data, MuData) else {}
+    name = named.get(MODALITIES[0])
     groups = None if groupby is None else _groups(data, name, groupby)
-    bare = _bare(*parts_of(data, modalities), layer, uns=data.uns if isinstance(data, MuData) else None)
-    (RegulatoryGraph.setup_mudata if isinstance(bare, MuData) else RegulatoryGraph.setup_anndata)(bare)
+    bare = _bare(*parts_of(data, modalities), layer, named=named, uns=data.uns)
+    if isinstance(bare, MuData):
+        RegulatoryGraph.setup_mudata(bare, modalities=named)
+    else:
+        RegulatoryGraph.setup_anndata(bare)
     model = RegulatoryGraph(bare, tfs, prior=prior, n_states=n_states, rng=rng)
     model.train()
     table = model.get_edges(groups)
@@ -168,19 +173,23 @@ def regulatory_graph(
     return target if copy else None
 
 
-def _bare(rna: AnnData, atac: AnnData | None, layer: str | None, *, uns: Mapping[str, Any] | None) -> AnnData | MuData:
-    """Return what is read in an object of its own, under the usual names: setting up a model leaves marks."""
-    values = check_layer(rna, layer, "adata" if uns is None else "the expression")
+def _bare(
+    rna: AnnData, atac: AnnData | None, layer: str | None, *, named: Mapping[str, str], uns: Mapping[str, Any]
+) -> AnnData | MuData:
+    """Return what is read in an object of its own: setting up a model leaves marks. `named` is empty for an AnnData."""
+    slot = f"mdata[{named[MODALITIES[0]]!r}]" if named else "adata"
+    values = check_layer(rna, layer, slot)
+    check_present(values, layer_slot(slot, layer))
     expression = AnnData(sparse.csr_matrix(as_csr(values)), obs=rna.obs[[]], var=rna.var[[]])
-    if uns is None:
+    if not named:
         return expression
-    parts = {MODALITIES[0]: expression}
+    parts = {named[MODALITIES[0]]: expression}
     if atac is not None:
         sites = AnnData(sparse.csr_matrix(as_csr(atac.X)), obs=atac.obs[[]], var=atac.var[[]])
         for key in (MotifKeys().key, ChipexoKeys().key):
             sites.varm.update({key: atac.varm[key]} if key in atac.varm else {})
             sites.uns.update({key: atac.uns[key]} if key in atac.uns else {})
-        parts[MODALITIES[1]] = sites
+        parts[named[MODALITIES[1]]] = sites
     bare = new_mudata(parts)
     bare.uns.update({key: uns[key] for key in (GeneWindowKeys().key, LinkKeys().key) if key in uns})
     return bare
@@ -189,8 +198,5 @@ def _bare(rna: AnnData, atac: AnnData | None, layer: str | None, *, uns: Mapping
 def _groups(data: AnnData | MuData, name: str | None, groupby: str) -> pd.Series:
     """Read the groups of the cells, from the expression or the whole object."""
     if isinstance(data, MuData) and name is not None:
-        rna = data.mod[name]
-        if groupby not in rna.obs and groupby in data.obs:
-            return data.obs[groupby].reindex(rna.obs_names)
-        return check_key(rna.obs, groupby, f"mdata[{name!r}].obs")
+        return cell_groups(data, groupby, [name])
     return check_key(data.obs, groupby, "adata.obs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
+from sctandem._check_arguments import check_present
 from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
 from sctandem.genome import peak_coordinates, read_genes
 from sctandem.genome._place import annotation, has_places
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+logger = logging.getLogger(__name__)
+
 #: What all cells together are called where they are not grouped.
 ALL = "all cells"
 
@@ -29,15 +33,21 @@ ALL = "all cells"
 def find_peaks(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tuple[AnnData | None, str]:
     """Return the accessibility and its name in messages; `None` for a MuData without."""
     if isinstance(data, MuData):
-        if modalities is None and "atac" not in data.mod:
+        given = {role: name for role, name in check_roles(modalities).items() if role != "rna"}
+        if not given and "atac" not in data.mod:
+            logger.warning(
+                "mdata has no modality 'atac' (it has %s): peaks and openness are not known; modalities={'atac': <name>} names it",
+                listed(data.mod),
+            )
             return None, "mdata"
-        name = check_modalities(data, modalities, required=("atac",))["atac"]
+        name = check_modalities(data, given, required=("atac",))["atac"]
         atac, slot = data.mod[name], f"mdata[{name!r}]"
     else:
         check_adata(data)
         check_roles(modalities)
         atac, slot = data, "adata"
     check_unique(atac.var_names, f"{slot}.var_names")
+    check_present(atac.X, f"{slot}.X")
     return atac, slot
 
 
@@ -48,14 +58,18 @@ def peak_table(atac: AnnData | None) -> pd.DataFrame:
     return peak_coordinates(atac)
 
 
-def gene_table(data: AnnData | MuData, genes: str | Path | pd.DataFrame | None) -> pd.DataFrame | None:
+def gene_table(
+    data: AnnData | MuData, genes: str | Path | pd.DataFrame | None, modalities: Mapping[str, str] | None
+) -> pd.DataFrame | None:
     """Return the annotation: the one that is given, or the coordinates in the ``var`` of the expression."""
     if genes is not None:
         return read_genes(genes)
-    if not isinstance(data, MuData) or "rna" not in data.mod:
+    given = {role: name for role, name in check_roles(modalities).items() if role == "rna"}
+    if not isinstance(data, MuData) or (not given and "rna" not in data.mod):
         return None
-    var = data.mod["rna"].var
-    return annotation(var, None, "mdata['rna'].var")[1] if has_places(var) else None
+    name = check_modalities(data, given, required=("rna",))["rna"]
+    var = data.mod[name].var
+    return annotation(var, None, f"mdata[{name!r}].var")[1] if has_places(var) else None
 
 
 def cell_labels(data: AnnData | MuData, atac: AnnData, groupby: str | None) -> pd.Series:

@@ -60,7 +60,7 @@ def talen_offtargets(
     spacer, cutoff
         See :func:`sctandem.genome.scan_talens`.
     modalities
-        From the role ``"atac"`` to the name of the modality in a MuData. By default the same.
+        From the roles ``"atac"`` and ``"rna"`` (for the coordinates of genes) to the names of the modalities in a MuData. By default the same.
     key
         The `key_added` of :func:`sctandem.tl.design_talens`.
     copy
@@ -78,7 +78,8 @@ def talen_offtargets(
         the site that the pair was made for), with genes ``place`` (category; ``exon``, ``promoter``, ``gene body`` or
         ``intergenic``), ``gene`` (category; the one that starts nearest) and ``distance`` (int64; bp from its start, negative
         upstream), and with accessibility ``peak`` (category; over the cut, empty where none is) and ``open_<group>``
-        (float64; share of the cells of the group in which that peak is open, 0 without a peak).
+        (float64; share of the cells of the group in which that peak is open, 0 without a peak; a slash in the name of the group is
+        written ``_``).
     `data.uns[key]["safety"]` : :class:`pandas.DataFrame`
         A summary, one row per ``pair`` and ``item``, with ``value`` (float64) and ``detail`` (str): numbers of places, of
         homodimers, of places without and with at most two mismatches, of those in exons, promoters and open chromatin, the
@@ -125,7 +126,7 @@ def talen_offtargets(
     keys = TalenKeys(key)
     result = check_slot(data.uns, key, "uns", "sctandem.tl.design_talens(data, targets, fasta)")
     pairs = result[keys.table].head(n_pairs)
-    annotation = gene_table(data, genes)
+    annotation = gene_table(data, genes, modalities)
     exons = None if genes is None else read_exons(genes)
     peaks = peak_table(atac)
     openness = None

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sctandem._blocks import as_dense
-from sctandem._checks import check_key, check_layer, check_n_cells, check_type, listed
+from sctandem._checks import check_key, check_layer, check_n_cells, check_type, check_unique, listed
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.tl._waypoint_tables import JOIN
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,12 +79,25 @@ def terminal_names(terminal: Any) -> dict[str, Any] | None:
         msg = "terminal is empty; None finds terminal cells."
         raise ValueError(msg)
     if isinstance(terminal, Mapping):
-        return {str(name): what for name, what in terminal.items()}
-    named = [(str(what[1]) if isinstance(what, tuple) and len(what) == 2 else str(what), what) for what in terminal]
-    if len({name for name, _ in named}) < len(named):
-        msg = f"terminal has a lineage twice: {listed([name for name, _ in named])}."
+        named = [(lineage_name(name), what) for name, what in terminal.items()]
+    else:
+        named = [
+            (lineage_name(what[1] if isinstance(what, tuple) and len(what) == 2 else what), what) for what in terminal
+        ]
+    names = [name for name, _ in named]
+    if len(set(names)) < len(names):
+        msg = f"terminal has a lineage twice: {listed(names)}."
+        raise ValueError(msg)
+    joined = [name for name in names if JOIN in name]
+    if joined:
+        msg = f"the lineage {joined[0]!r} has {JOIN!r} in its name, which joins lineages in the result: name it otherwise, terminal={{<name>: ...}}."
         raise ValueError(msg)
     return dict(named)
+
+
+def lineage_name(name: Any) -> str:
+    """Give the name of a lineage, which becomes that of a column: a slash, which files cannot hold, becomes an underscore."""
+    return str(name).replace("/", "_")
 
 
 def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | None:
@@ -151,15 +165,23 @@ def _of_graph(adata: AnnData, graph: Any, slot: str) -> tuple[np.ndarray, np.nda
     from sctandem.kernels._waypoint_change import pull
 
     found = graph.get(GRAPH.expression) if isinstance(graph, Mapping) else None
-    needed = (GRAPH.measured, GRAPH.predicted, GRAPH.state)
+    needed = (GRAPH.measured, GRAPH.predicted, GRAPH.state, GRAPH.cells)
     if not isinstance(found, Mapping) or not set(needed) <= set(found):
         msg = f"{slot} is no regulatory graph: it has no measured and predicted expression, as `td.tl.regulatory_graph` writes."
         raise ValueError(msg)
     measured, predicted = (np.asarray(found[name], dtype=np.float64) for name in needed[:2])
-    state = np.asarray(found[GRAPH.state])
-    if len(state) != adata.n_obs:
-        msg = f"{slot} is of {len(state)} cells, adata has {adata.n_obs}; run `td.tl.regulatory_graph` on these cells."
+    # by name: uns stays as it is where cells are left out, put in another order or renamed
+    known = pd.Index(np.asarray(found[GRAPH.cells]).astype(str))
+    check_unique(known, f"{slot}[{GRAPH.expression!r}][{GRAPH.cells!r}]")
+    at = known.get_indexer(adata.obs_names.astype(str))
+    if (at < 0).any():
+        absent = adata.obs_names[at < 0]
+        msg = (
+            f"{slot} knows nothing of {len(absent)} of {adata.n_obs} cells of adata, such as {absent[0]!r}; run "
+            "`td.tl.regulatory_graph` on these cells."
+        )
         raise ValueError(msg)
+    state = np.asarray(found[GRAPH.state])[at]
     now, ahead = _moving(measured, pull(measured, predicted), slot)
     return now[state], ahead[state]
 

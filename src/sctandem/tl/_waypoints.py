@@ -15,11 +15,12 @@ from sctandem.tl._waypoint_inputs import (
     activities,
     find_cells,
     graph_activity,
+    lineage_name,
     predicted_change,
     representation,
     terminal_names,
 )
-from sctandem.tl._waypoint_tables import Manifold, edge_table, tables_of
+from sctandem.tl._waypoint_tables import JOIN, Manifold, edge_table, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ def waypoints(
         Where lineages begin: the name of a cell, or ``(column, value)`` of ``obs`` for the cell in the middle of a group.
     terminal
         Where they end: names of cells or ``(column, value)``, or a mapping from names of lineages to these. `None` finds terminal
-        cells; look at them, and give them where they are known (see Notes).
+        cells; look at them, and give them where they are known (see Notes). A slash in the name of a lineage becomes an underscore.
     use_rep
         Key of ``obsm``: cells x dimensions, dense and finite.
     n_waypoints
@@ -75,8 +76,8 @@ def waypoints(
         expression in ``X`` is taken. By default the activities that came with a regulatory graph given as `change`.
     change
         Predicted change of expression, which directs the edges between waypoints together with pseudotime: ``"regulatory_graph"``, what
-        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; of the same cells in the
-        same order), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
+        :func:`sctandem.tl.regulatory_graph` has written to ``uns`` (that of a MuData is given itself: ``mdata.uns["regulatory_graph"]``; it has to
+        know these cells by their names), or a layer with the change of each gene in ``X``, such as a velocity. NaN leaves a gene out.
     key_added
         Name of the result.
     rng
@@ -322,8 +323,10 @@ def _check_apart(adata: AnnData, root: int, tips: dict[str, int]) -> None:
 def _names(adata: AnnData, root: Any, cells: np.ndarray) -> list[str]:
     """Name lineages that were found after the group of their terminal cell where the root is a group, else after the cell."""
     if isinstance(root, str):
-        return [str(adata.obs_names[cell]) for cell in cells]
-    groups = adata.obs[root[0]].astype(str).to_numpy()[cells]
+        return [lineage_name(name) for name in adata.obs_names[cells]]
+    groups = np.array(
+        [lineage_name(group).replace(JOIN, "_") for group in adata.obs[root[0]].iloc[cells]], dtype=object
+    )
     return [
         group if n == 0 else f"{group} ({n + 1})"
         for group, n in zip(groups, pd.Series(groups).groupby(groups).cumcount(), strict=True)

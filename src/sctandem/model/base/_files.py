@@ -18,6 +18,7 @@ from anndata import AnnData
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._random import torch_seeded
 from sctandem._sync import sync
+from sctandem.model.base._manager import marks_as_before
 from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
@@ -167,15 +168,20 @@ class FilesMixin:
             adata = read_data(folder, prefix or "", registry)
         modalities = needed_modalities(registry, cls._training_only)
         check_features(adata, content[layout.features], str(path), modalities=modalities)
-        # compares the categories with those of the model before anything is written
-        getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
-        new: Any = cls
-        with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
-            model = new(adata, **parameters["non_kwargs"])
-        for key, value in attributes.items():
-            setattr(model, key, value)
-        model.module.on_load(model, pyro_param_store=None)
-        model.module.load_state_dict(state)
+        with marks_as_before(adata):
+            # compares the categories with those of the model before anything is written
+            getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
+            new: Any = cls
+            with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
+                model = new(adata, **parameters["non_kwargs"])
+            for key, value in attributes.items():
+                setattr(model, key, value)
+            model.module.on_load(model, pyro_param_store=None)
+            try:
+                model.module.load_state_dict(state)
+            except RuntimeError as error:
+                msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
+                raise ValueError(msg) from error
         model.to_device(torch_device(accelerator, device))
         model.module.eval()
         model._validate_anndata(adata)
