@@ -1,5 +1,7 @@
 """A benchmark in parts, each a module `_<prefix>_<part>` with `TITLE`, `CAPTION`, `SEEDS`, `measure(seed)`, `table(rows)`, `targets(rows)` and `data()`.
 
+Targets of a part without rows are printed too, as not measured: `targets` takes an empty list.
+
 Rows are kept in `benchmarks/results/<name>.json` as soon as they are measured; those that are there are not measured again without
 `--again`. `--take` adds the rows of another such file.
 """
@@ -79,8 +81,9 @@ class Parts:
     def _write(self, measured: dict[str, Rows] | None = None) -> None:
         """Write the document of all rows."""
         measured = self._measured() if measured is None else measured
-        modules = {part: self._module(part) for part in self.parts if measured.get(part)}
-        targets = [row for part, module in modules.items() for row in module.targets(measured[part])]
+        every = {part: self._module(part) for part in self.parts}
+        targets = [row for part, module in every.items() for row in module.targets(measured.get(part, []))]
+        modules = {part: module for part, module in every.items() if measured.get(part)}
         tables = [{"title": "Targets", "rows": targets}]
         tables += [
             {"title": module.TITLE, "rows": module.table(measured[part]), "caption": module.CAPTION}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,8 @@ from Beta(5, 5); means over the seeds. "20 tags" are those of both strands toget
 alone and 50 stretches of 300 bp have 60 tags without a border; duplicates: a tenth of the background tags are repeated. `sctandem` learns footprint and
 dispersion. The others are given the true footprint: tags are moved by half of it towards the middle and both strands put together. Local Poisson:
 21 bp around every tag against the highest rate of 1 kb, 5 kb and the chromosome, as MACS does, FDR of 5 % by Benjamini and Hochberg over all
-positions. Threshold: windows of 21 bp with at least 8 tags. Without sites the number of called sites is given instead of the FDR."""
+positions; "both strands" tests the strands by themselves and takes the larger p-value. Threshold: windows of 21 bp with at least 8 tags. Without sites the number of called sites is given instead of the FDR.
+The targets are held against the worst of all settings with 20 tags."""
 SEEDS = (0, 1, 2, 3, 4)
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -35,8 +36,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "20 tags, 10 per kb, duplicates": {"background": 10, "duplicates": 0.1},
     "no sites, 10 per kb, hard": {"n_sites": 0, "background": 10, "clumps": 0.7, "piles": 200, "humps": 50},
 }
-#: Settings that the targets are about.
-TARGETED = ("20 tags, 1 per kb", "20 tags, 5 per kb", "20 tags, 10 per kb")
+#: Settings that the targets are about: all with 20 tags.
+TARGETED = tuple(setting for setting in SETTINGS if setting.startswith("20 tags"))
 FOOTPRINT, WIDTH, LEAST = 32, 21, 8
 
 
@@ -64,14 +65,24 @@ def _own(tags: pd.DataFrame, setting: str) -> pd.DataFrame:
     return call_chipexo_sites(tags, footprint=FOOTPRINT if setting.startswith("no sites") else None).sites
 
 
-def _pooled(tags: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
-    """Move tags by half a footprint towards the middle of sites: dense counts of every chromosome, and windows around tags."""
+class Moved(NamedTuple):
+    """Tags of a chromosome, moved by half a footprint towards the middle of sites."""
+
+    dense: np.ndarray
+    """Counts of every position."""
+    centre: np.ndarray
+    """Positions with tags on any strand."""
+
+
+def _moved(tags: pd.DataFrame, strands: str = "+-") -> dict[str, Moved]:
+    """Move tags, and count those of some strands."""
     out = {}
     for chrom, here in tags.groupby("chrom"):
         size = tags.attrs["chromosome_sizes"][chrom]
         move = np.where(here["strand"] == "+", FOOTPRINT // 2, -(FOOTPRINT // 2))
-        dense = np.bincount(np.clip(here["position"] + move, 0, size - 1), here["count"], minlength=size)
-        out[chrom] = (dense, np.flatnonzero(dense), size)
+        at = np.clip(here["position"] + move, 0, size - 1)
+        counted = here["count"] * here["strand"].isin(list(strands))
+        out[chrom] = Moved(np.bincount(at, counted, minlength=size), np.unique(at[here["count"] > 0]))
     return out
 
 
@@ -89,36 +100,54 @@ def _summits(chrom: str, centre: np.ndarray, height: np.ndarray) -> pd.DataFrame
     return pd.DataFrame({"chrom": chrom, "position": top.groupby("group")["centre"].median().round().astype(int)})
 
 
-def _local_poisson(tags: pd.DataFrame, _: str) -> pd.DataFrame:
+def _poisson(tags: pd.DataFrame, asked: tuple[str, ...]) -> pd.DataFrame:
+    """Windows that pass a local Poisson test on each of the sets of strands."""
     from scipy.stats import poisson
 
     found, n_tests = {}, 0
-    for chrom, (dense, centre, size) in _pooled(tags).items():
-        seen = _around(dense, centre, WIDTH)
-        rates = [_around(dense, centre, span) / span for span in (1000, 5000)]
-        rate = np.maximum(np.maximum(*rates), dense.sum() / size)
-        found[chrom] = (centre, seen, poisson.sf(seen - 1, rate * WIDTH))
-        n_tests += size
+    parts = [_moved(tags, strands) for strands in asked]
+    for chrom in parts[0]:
+        pvalue, height = 0.0, 0.0
+        for dense, centre in (part[chrom] for part in parts):
+            seen = _around(dense, centre, WIDTH)
+            rates = [_around(dense, centre, span) / span for span in (1000, 5000)]
+            rate = np.maximum(np.maximum(*rates), dense.sum() / len(dense))
+            pvalue, height = np.maximum(pvalue, poisson.sf(seen - 1, rate * WIDTH)), height + seen
+        found[chrom] = (parts[0][chrom].centre, height, pvalue)
+        n_tests += len(parts[0][chrom].dense)
     pvalue = np.sort(np.concatenate([p for _, _, p in found.values()]))
     passed = pvalue * n_tests <= 0.05 * np.arange(1, len(pvalue) + 1)
     level = pvalue[passed].max(initial=0)
-    return pd.concat([_summits(chrom, at[p <= level], seen[p <= level]) for chrom, (at, seen, p) in found.items()])
+    return pd.concat([_summits(chrom, at[p <= level], n[p <= level]) for chrom, (at, n, p) in found.items()])
+
+
+def _local_poisson(tags: pd.DataFrame, _: str) -> pd.DataFrame:
+    return _poisson(tags, ("+-",))
+
+
+def _both_strands(tags: pd.DataFrame, _: str) -> pd.DataFrame:
+    return _poisson(tags, ("+", "-"))
 
 
 def _threshold(tags: pd.DataFrame, _: str) -> pd.DataFrame:
     parts = []
-    for chrom, (dense, centre, _size) in _pooled(tags).items():
+    for chrom, (dense, centre) in _moved(tags).items():
         seen = _around(dense, centre, WIDTH)
         parts.append(_summits(chrom, centre[seen >= LEAST], seen[seen >= LEAST]))
     return pd.concat(parts)
 
 
-METHODS = {"sctandem": _own, "local Poisson": _local_poisson, "threshold": _threshold}
+METHODS = {
+    "sctandem": _own,
+    "local Poisson": _local_poisson,
+    "local Poisson, both strands": _both_strands,
+    "threshold": _threshold,
+}
 
 
 def _means(rows: list[dict[str, Any]]) -> pd.DataFrame:
     columns = ["recall", "fdr", "distance", "n_called", "seconds"]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["setting", "method", *columns])
     table[columns] = table[columns].astype(float)
     return table.groupby(["setting", "method"])[columns].mean()
 
@@ -145,30 +174,23 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Hold the worst of the settings with 20 tags against the targets."""
     means = _means(rows)
-    own = [means.loc[(setting, "sctandem")] for setting in TARGETED if (setting, "sctandem") in means.index]
+    own = {setting: means.loc[(setting, "sctandem")] for setting in TARGETED if (setting, "sctandem") in means.index}
     out = []
-    for target, column, worst, good, form in (
-        (
-            "ChIP-exo, 20 tags a site: median distance to the truth at most 2 bp",
-            "distance",
-            max,
-            lambda x: x <= 2,
-            "{:.1f} bp",
-        ),
-        ("ChIP-exo, 20 tags a site: recall at least 0.95", "recall", min, lambda x: x >= 0.95, "{:.3f}"),
-        ("ChIP-exo, 20 tags a site: FDR at most 0.05", "fdr", max, lambda x: x <= 0.05, "{:.3f}"),
+    for words, column, worst, good, form in (
+        ("median distance to the truth at most 2 bp", "distance", max, lambda x: x <= 2, "{:.1f} bp"),
+        ("recall at least 0.95", "recall", min, lambda x: x >= 0.95, "{:.3f}"),
+        ("FDR at most 0.05", "fdr", max, lambda x: x <= 0.05, "{:.3f}"),
     ):
-        if len(own) < len(TARGETED):
-            out.append({"target": target, "measured": "", "met": "not measured"})
-            continue
-        value = worst(float(row[column]) for row in own)
-        out.append(
-            {
-                "target": target,
-                "measured": f"{form.format(value)} (the worst of 1, 5 and 10 background tags per kb, mean of seeds)",
-                "met": "yes" if good(value) else "no",
-            }
-        )
+        row = {"target": f"ChIP-exo, 20 tags a site: {words}", "measured": "", "met": "not measured"}
+        if len(own) == len(TARGETED):
+            values = {setting: float(found[column]) for setting, found in own.items()}
+            setting = worst(values, key=values.__getitem__)
+            measured = f"{form.format(values[setting])} (the worst of {len(own)} settings, {setting}; mean of seeds)"
+            missed = [each for each, value in values.items() if not good(value)]
+            if missed:
+                measured += f"; met in the other {len(own) - len(missed)}"
+            row |= {"measured": measured, "met": "no" if missed else "yes"}
+        out.append(row)
     return out
 
 

@@ -230,7 +230,7 @@ def _shown(part: pd.DataFrame, column: str) -> str:
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Hold pseudotime and probabilities against the peers."""
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=None if rows else ["set", "method", "spearman"])
     out = []
     for name in SETS:
         means = frame[frame["set"] == name].groupby("method")["spearman"].mean()

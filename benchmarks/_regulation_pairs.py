@@ -20,6 +20,9 @@ SETTINGS = {
 }
 SHARES = (0.6, 0.8)
 N_COMPONENTS = 12
+#: The prior that is ChIP-seq itself, of other cells: what is gained rests on it.
+DECISIVE = "non-specific ChIP-seq"
+PRIORS = ("STRING", DECISIVE, "CollecTRI", "DoRothEA without ChIP-seq", "TRRUST")
 FILES = (
     "beeline_mDC_500_expression_lognorm",
     "beeline_mDC_500_ChIP_BL--network",
@@ -98,7 +101,7 @@ def cells() -> Cells:
         },
         priors={
             "STRING": matrix(string["Gene1"], string["Gene2"]),
-            "BEELINE's non-specific network": matrix(network["Gene1"], network["Gene2"]),
+            DECISIVE: matrix(network["Gene1"], network["Gene2"]),
             "CollecTRI": matrix(collectri["source"], collectri["target"]),
             "DoRothEA without ChIP-seq": matrix(dorothea["TF"], dorothea["target"]),
             "TRRUST": matrix(trrust["TF"].str.upper(), trrust["target"].str.upper()),
@@ -162,10 +165,15 @@ def expression(asked: Part) -> np.ndarray:
     )
 
 
-def prior(asked: Part) -> np.ndarray:
+def priors(without: str = "") -> list[np.ndarray]:
+    """All networks of others but one."""
+    return [table for name, table in cells().priors.items() if name != without]
+
+
+def prior(asked: Part, without: str = "") -> np.ndarray:
     """What networks of others tell of a pair: whether they have it, and how many edges they give the gene."""
     tf, gene = asked.pairs.T
-    tables = list(cells().priors.values())
+    tables = priors(without)
     return np.column_stack([table[tf, gene] for table in tables] + [np.log1p(table.sum(0))[gene] for table in tables])
 
 

@@ -28,10 +28,21 @@ Area under the precision-recall curve over that of random scores, and AUROC. `dr
 BEELINE, 383 cells, 821 genes, 20 factors with ChIP-seq; all methods are next to chance there. Rows with "expression" see nothing else. The score of `sctandem`
 adds up two correlations, of ranks and with the cubed target, each against both backgrounds. That the target is raised to a power and not the factor was chosen on `dream4`
 (powers of 2 to 5 give 6.3 to 8.8 there, 1 gives 4.6; 3 was taken), and that the backgrounds are those of all genes (as in CLR) and not of
-the factors alone on `mDC` (1.20 and 1.14), so that these figures are not of unseen data. GENIE3 and GRNBoost2 are written with scikit-learn after the settings of arboreto, with 1,000 trees (GENIE3 on `dream4`) or 100. The prior is
-motifs in peaks within 100 kb; "graph left out" is the same model without messages between nodes, "prior alone" counts motifs by nearness. R2 is of the expression in held-out groups of cells."""
+the factors alone on `mDC` (1.20 and 1.14), so that these figures are not of unseen data. GENIE3 and GRNBoost2 are written with scikit-learn after the settings of arboreto; GENIE3 has its 1,000 trees on `dream4` alone and 100 on the others, where 1,000 take
+more than five minutes. The prior is motifs in peaks within 100 kb; "graph left out" is the same model without messages between nodes, "prior alone" counts motifs by nearness. R2 is of the expression in held-out
+groups of cells. Called: the pairs of the model at 5 % FDR in the simulation, against permuted cells and, where there is a prior, against rewired priors; the share that is true stands beside that of all its pairs. Signs: of its true pairs, but for those whose
+sites act in both directions."""
 SEEDS = (0, 1, 2)
+LEVEL = 0.05
+#: Sets on which the score was chosen.
+CHOSEN_ON = ("dream4", "mDC")
 FOLDER = Path(os.environ.get("SCTANDEM_DATA", "data")) / "grn"
+
+
+PLAIN, OWN = "sctandem, expression", "sctandem, prior"
+#: Peers that the target names.
+NAMED = ("Pearson", "Spearman", "partial correlation", "GENIE3", "GRNBoost2")
+CALLS = ("called", "true_called", "called_rewired", "true_called_rewired", "true_all", "sign_right")
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class Task:
     truth: np.ndarray
     mdata: MuData | None = None
     motifs: dict[str, str] | None = None
+    signs: np.ndarray | None = None
+    """Of the true pairs where they are known, regulators x genes; 0 where sites act in both directions."""
 
     @property
     def place(self) -> np.ndarray:
@@ -63,10 +76,29 @@ class Task:
     def of_edges(self, edges: pd.DataFrame) -> np.ndarray:
         """Put the weights of a table into a matrix; what it leaves out comes last."""
         strength = np.full(self.truth.shape, float(edges["weight"].min()) - 1)
-        tf = pd.Index(self.tfs).get_indexer(edges["tf"].astype(str))
-        gene = self.adata.var_names.get_indexer(edges["target"].astype(str))
-        strength[tf, gene] = edges["weight"]
+        strength[self._where(edges)] = edges["weight"]
         return strength
+
+    def calls(self, edges: pd.DataFrame) -> dict[str, float]:
+        """Give the shares of pairs that are called, of true ones among these and among all, and of right signs."""
+        tf, gene = self._where(edges)
+        other = self.place[tf] != gene
+        edges, true = edges[other], self.truth[tf, gene][other]
+        out = {"n_pairs": len(edges), "true_all": float(true.mean())}
+        for column, word in (("fdr", ""), ("fdr_rewired", "_rewired")):
+            if edges[column].notna().any():
+                called = edges[column].to_numpy() <= LEVEL
+                out["called" + word] = float(called.mean())
+                out["true_called" + word] = float(true[called].mean()) if called.any() else np.nan
+        if self.signs is not None:
+            sign = self.signs[tf, gene][other]
+            known = true & (sign != 0)
+            out["sign_right"] = float((np.sign(sign) == edges["sign"])[known].mean())
+        return out
+
+    def _where(self, edges: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        tf = pd.Index(self.tfs).get_indexer(edges["tf"].astype(str))
+        return tf, self.adata.var_names.get_indexer(edges["target"].astype(str))
 
 
 def _grn(name: str) -> Path:
@@ -112,7 +144,11 @@ def simulation(seed: int, *, n_cells: int = 2000, n_genes: int = 400, n_peaks: i
     known, edges = mdata.uns["truth"]["tfs"], mdata.uns["truth"]["edges"]
     tfs = list(known["gene"].astype(str))
     truth = _truth(tfs, mdata["rna"].var_names, edges["tf"].map(known["gene"]), edges["gene"])
-    return Task("simulation", mdata["rna"], tfs, truth, mdata, dict(zip(tfs, known.index, strict=True)))
+    signs = np.zeros(truth.shape)
+    tf = pd.Index(tfs).get_indexer(edges["tf"].map(known["gene"]))
+    np.add.at(signs, (tf, mdata["rna"].var_names.get_indexer(edges["gene"])), edges["sign"])
+    motifs = dict(zip(tfs, known.index, strict=True))
+    return Task("simulation", mdata["rna"], tfs, truth, mdata, motifs, signs)
 
 
 def measure(seed: int) -> list[dict[str, Any]]:
@@ -143,9 +179,9 @@ def of_task(task: Task, seed: int, *, slow: bool = True) -> list[dict[str, Any]]
         strength = score()
         row = {"seed": seed, "name": f"{task.name}: {method}", "task": task.name, "method": method, "prior": False}
         rows.append(row | task.scores(strength) | {"seconds": time.perf_counter() - start})
-    rows.append(_own(task, seed, "sctandem, expression", prior=None))
+    rows.append(_own(task, seed, PLAIN, prior=None))
     if task.mdata is not None:
-        rows.append(_own(task, seed, "sctandem, prior", prior="auto"))
+        rows.append(_own(task, seed, OWN, prior="auto"))
         rows.append(_own(task, seed, "sctandem, prior, graph left out", prior="auto", n_layers=0))
         rows.append(_prior_alone(task, seed))
     return rows
@@ -167,7 +203,7 @@ def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int
         "method": method,
         "prior": prior is not None,
     }
-    return row | task.scores(task.of_edges(edges)) | {"seconds": seconds, "r2": float(skill)}
+    return row | task.scores(task.of_edges(edges)) | task.calls(edges) | {"seconds": seconds, "r2": float(skill)}
 
 
 def set_up(given: AnnData | MuData) -> None:
@@ -187,8 +223,9 @@ def _prior_alone(task: Task, seed: int) -> dict[str, Any]:
 
 
 def _means(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    columns = ["auprc_ratio", "auroc", "r2"]
+    columns = ["auprc_ratio", "auroc", "r2", *CALLS]
     table = pd.DataFrame(rows).reindex(columns=["task", "method", *columns])
+    table[columns] = table[columns].astype(float)
     return table.groupby(["task", "method"], sort=False)[columns].mean()
 
 
@@ -200,39 +237,62 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         row = {"method": method}
         for task in ("dream4", "simulation", "mDC"):
             if (task, method) in means.index:
-                ratio, auroc, r2 = means.loc[(task, method)]
+                ratio, auroc, r2 = means.loc[(task, method)].iloc[:3]
                 row[task] = f"{ratio:.2f}, {auroc:.3f}" + ("" if np.isnan(r2) else f" (R2 {r2:.2f})")
+        row["called: share, true of these, true of all; signs right"] = (
+            _called(means.loc[("simulation", method)]) if ("simulation", method) in means.index else ""
+        )
         out.append(row)
     return out
 
 
+def _called(found: pd.Series) -> str:
+    """Put the calls of a method into words; nothing for those that call none."""
+    parts = []
+    for word, name in (("", "permuted"), ("_rewired", "rewired")):
+        if not np.isnan(found["called" + word]):
+            true = found["true_called" + word]
+            parts.append(f"{name} {found['called' + word]:.2f}, {'-' if np.isnan(true) else f'{true:.2f}'}")
+    if not parts:
+        return ""
+    sign = "" if np.isnan(found["sign_right"]) else f"; signs {found['sign_right']:.2f}"
+    return f"{'; '.join(parts)}; all {found['true_all']:.2f}{sign}"
+
+
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Expression alone against the peers, and the prior against expression."""
-    means = _means(rows)["auprc_ratio"]
-    named = ("Pearson", "Spearman", "partial correlation", "GENIE3", "GRNBoost2")
-    above, parts = 0, []
-    for task in ("dream4", "simulation", "mDC"):
-        others = {m: means[task, m] for m in named if (task, m) in means.index}
-        if len(others) == len(named):
-            best = max(others, key=lambda m: others[m])
-            own = means[task, "sctandem, expression"]
-            above += own > others[best]
-            parts.append(f"{task} {own:.2f} ({best} {others[best]:.2f})")
+    """Expression alone against the peers, and the prior against expression; in brackets, no target, on data that the score was not chosen on."""
     first = "AUPRC from expression alone above GENIE3, GRNBoost2, Pearson, Spearman and partial correlation on 2 of 3 data sets"
+    unseen = "[the same on the simulation, the one set that the score was not chosen on]"
     second = "with motifs and peaks, AUPRC at least 1.5 times the best method on expression alone"
-    out = [{"target": first, "measured": "; ".join(parts), "met": "yes" if above >= 2 else "no"}]
-    if len(parts) < 3:
-        out = [{"target": first, "measured": "", "met": "not measured"}]
-    here = pd.DataFrame(rows)
-    here = here[here["task"] == "simulation"]
-    ratios = [
-        group.loc[group["method"] == "sctandem, prior", "auprc_ratio"].iloc[0]
-        / group.loc[~group["prior"].astype(bool), "auprc_ratio"].max()
-        for _, group in here.groupby("seed")
-    ]
-    measured = f"{min(ratios):.2f} times (the worst seed)" if ratios else ""
-    met = "not measured" if not ratios else "yes" if min(ratios) >= 1.5 else "no"
-    return [*out, {"target": second, "measured": measured, "met": met}]
+    out = [{"target": target, "measured": "", "met": "not measured"} for target in (first, unseen, second)]
+    won, words = _against_peers(_means(rows)["auprc_ratio"])
+    if len(won) == 3:
+        chosen = sum(won[task] for task in CHOSEN_ON)
+        measured = f"{'; '.join(words.values())}; the score was chosen on {' and '.join(CHOSEN_ON)}, which give {chosen} of the {sum(won.values())}"
+        out[0] |= {"measured": measured, "met": "yes" if sum(won.values()) >= 2 else "no"}
+    if "simulation" in won:
+        out[1] |= {"measured": words["simulation"], "met": "yes" if won["simulation"] else "no"}
+    ratios = []
+    here = pd.DataFrame(rows, columns=["seed", "task", "method", "prior", "auprc_ratio"])
+    for _, group in here[here["task"] == "simulation"].groupby("seed"):
+        own, plain = (group.loc[which, "auprc_ratio"] for which in (group["method"] == OWN, group["prior"] == False))  # noqa: E712
+        if len(own) and len(plain):
+            ratios.append(own.iloc[0] / plain.max())
+    if ratios:
+        measured = f"{min(ratios):.2f} times (the worst of {len(ratios)} seeds)"
+        out[2] |= {"measured": measured, "met": "yes" if min(ratios) >= 1.5 else "no"}
+    return out
+
+
+def _against_peers(means: pd.Series) -> tuple[dict[str, bool], dict[str, str]]:
+    """Tell of each set whether expression alone is above the best of the peers, and the figures."""
+    won, words = {}, {}
+    for task in ("dream4", "simulation", "mDC"):
+        if all((task, method) in means.index for method in (*NAMED, PLAIN)):
+            best = means[task][list(NAMED)].idxmax()
+            own, other = means[task, PLAIN], means[task, best]
+            won[task], words[task] = bool(own > other), f"{task} {own:.2f} ({best} {other:.2f})"
+    return won, words
 
 
 def data() -> list[Path]:

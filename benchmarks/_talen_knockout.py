@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 TITLE = "Effect of closing an element"
 CAPTION = (
     "Simulated multiomes of 1,500 cells, 400 genes and 4,000 peaks; the truth is the log2 fold change of the mean rate of each gene in each cell type "
-    "after the peak has lost its sites. *Strongest*: all genes in reach of the 50 elements with the largest predicted change, chosen without a look at the truth. *Linked*: of "
-    "1,000 elements drawn at random, all genes in reach of those that drive one. Sign: share right among changes of more than 0.5 of genes that the element drives; Spearman: over all genes "
-    "in reach x cell types, most of which do not change. A method that says nothing of a gene (`nearest`, of all but one) has its sign wrong; *all genes go down* is the stricter baseline. `any change`: signs of all changes of more than 0.5, also those from the loss of a boundary. Coverage of 90 % intervals, over all rows, and over "
-    "those of genes that the element drives. Seeds 0 and 1 were used to choose the method and are not shown."
+    "after the peak has lost its sites. *Own strongest*: all genes in reach of the 50 elements with the largest predicted change of the method, chosen without a look at the truth (elements of `nearest` all tie and come by name). "
+    "*Same strongest*: every method on the 50 of `td.tl.knockout`, which is the fair comparison; nearly all that changes there falls, so that signs part no methods. *Linked*: of "
+    "1,000 elements drawn at random, all genes in reach of those that drive one. *Drawn*: all of the 1,000. Sign: share right among changes of more than 0.5 of genes that the element drives; a method that says nothing "
+    "of a gene (`nearest`, of all but one) has its sign wrong, `where told` leaves these out, and *all genes go down* is the stricter baseline. Spearman: over all genes "
+    "in reach x cell types, most of which do not change. `any change`: signs of all changes of more than 0.5, also those from the loss of a boundary. `called`: rows whose interval excludes 0. Coverage of 90 % intervals over all rows, which the many rows "
+    "without a true change lift, and over those of genes that the element drives. Rows of which nothing is predicted (about 1 %: few counts) are left out for all methods; no gene is left out for want of held-out skill, since "
+    "`td.tl.predict_expression` was not run. Seeds 0 and 1 were used to choose the method and are not shown."
 )
 SEEDS = (2, 3, 4)
 N_CELLS, N_RANDOM, N_STRONGEST, LARGE = 1500, 1000, 50, 0.5
-READINGS = ("strongest", "linked")
+READINGS = {
+    "strongest": "own strongest",
+    "same": "same strongest",
+    "linked": "linked",
+    "drawn": "drawn",
+}
 METHODS = {
     "ours": "td.tl.knockout",
     "effect": "partial effect (gene_function), unshrunken",
@@ -54,21 +62,30 @@ def measure(seed: int, *, n_genes: int = 400, n_peaks: int = 4000, n_cells: int 
     scores = _predictions(mdata, table)
     random = set(np.random.default_rng(seed).choice(reachable, min(N_RANDOM, len(reachable)), replace=False))
     strongest = {name: _strongest(table["element"], values) for name, values in scores.items()}
-    needed = random.union(*strongest.values())
-    table["true"] = _truth(mdata, seed, table, needed)
-    linked = _linked(mdata, table)
-    driving = set(table["element"][linked])
+    table["true"] = _truth(mdata, seed, table, random.union(*strongest.values()))
+    found = _readings(table, scores, _linked(mdata, table), strongest=strongest, random=random)
+    return [{"seed": seed, "seconds": round(seconds, 1), **row} for row in found]
+
+
+def _readings(
+    table: pd.DataFrame,
+    scores: dict[str, np.ndarray],
+    linked: np.ndarray,
+    *,
+    strongest: dict[str, set[str]],
+    random: set[str],
+) -> list[dict[str, Any]]:
+    """Score every method on every choice of elements."""
+    driving = random & set(table["element"][linked])
+    told = table["log2fc"].notna().to_numpy()
     rows = []
     for reading in READINGS:
         for name, values in scores.items():
-            elements = strongest[name] if reading == "strongest" else random & driving
-            here = table["element"].isin(elements).to_numpy() & table["log2fc"].notna().to_numpy()
-            row = {
-                "seed": seed,
-                "name": f"{reading}, {name}",
-                "n_elements": len(elements),
-                "seconds": round(seconds, 1),
-            }
+            elements = {"strongest": strongest[name], "same": strongest["ours"], "linked": driving, "drawn": random}[
+                reading
+            ]
+            here = table["element"].isin(elements).to_numpy() & told
+            row = {"name": f"{reading}, {name}", "n_elements": len(elements)}
             row |= _score(table[here], values[here], linked[here])
             if name == "ours":
                 row |= _coverage(table[here], linked[here])
@@ -117,9 +134,11 @@ def _score(table: pd.DataFrame, values: np.ndarray, linked: np.ndarray) -> dict[
     true = table["true"].to_numpy()
     large = np.abs(true) > LARGE
     right = np.sign(values) == np.sign(true)
+    wanted, said = large & linked, values != 0
     return {
         "n": len(true),
-        "large": [int((large & linked).sum()), int((right & large & linked).sum())],
+        "large": [int(wanted.sum()), int((right & wanted).sum())],
+        "said": [int((wanted & said).sum()), int((right & wanted & said).sum())],
         "any": [int(large.sum()), int((right & large).sum())],
         "spearman": float(spearmanr(values, true)[0]) if np.ptp(values) > 0 and np.ptp(true) > 0 else 0.0,
         "driving": float(table["element"][linked].nunique() / max(table["element"].nunique(), 1)),
@@ -197,16 +216,17 @@ def _driven(links: pd.DataFrame, openness: np.ndarray) -> np.ndarray:
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Lay out sums and means over simulations, the baselines below."""
     out = []
-    for reading in READINGS:
+    for reading, elements in READINGS.items():
         for name, title in METHODS.items():
             some = [row for row in rows if row["name"] == f"{reading}, {name}"]
             if not some:
                 continue
             out.append(
                 {
-                    "elements": reading,
+                    "elements": elements,
                     "method": title,
                     "sign right": _share(some, "large"),
+                    "where told": _share(some, "said"),
                     "any change": _share(some, "any"),
                     "Spearman": f"{np.mean([row['spearman'] for row in some]):.3f}",
                     "elements that drive a gene": f"{np.mean([row['driving'] for row in some]):.2f}",
@@ -221,8 +241,11 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Hold what was measured against what is claimed."""
     out = []
-    for reading in READINGS:
-        some, near = ([row for row in rows if row["name"] == f"{reading}, {name}"] for name in ("ours", "nearest"))
+    for reading, same in (("strongest", "same"), ("linked", "linked")):  # baselines on the elements of the prediction
+        some, near, down = (
+            [row for row in rows if row["name"] == name]
+            for name in (f"{reading}, ours", f"{same}, nearest", f"{same}, distance")
+        )
         names = [
             f"knock-out, {reading} elements: {claim}"
             for claim in ("sign right in at least 90 %", "Spearman at least 0.6", "better than nearest gene goes down")
@@ -230,14 +253,16 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         if not some or not near:
             out += [{"target": name, "measured": "", "met": "not measured"} for name in names]
             continue
-        sign, theirs = (
-            sum(row["large"][1] for row in part) / max(sum(row["large"][0] for row in part), 1) for part in (some, near)
-        )
+        sign, theirs, all_down = (_mean(part, "large") for part in (some, near, down))
         order, other = (float(np.mean([row["spearman"] for row in part])) for part in (some, near))
+        beside = f"where it says something {_mean(near, 'said'):.3f}; all genes go down {all_down:.3f}"
         checks = (
             (f"{sign:.3f}", sign >= 0.9),
             (f"{order:.3f}", order >= 0.6),
-            (f"sign {sign:.3f} vs {theirs:.3f}, Spearman {order:.3f} vs {other:.3f}", sign > theirs and order > other),
+            (
+                f"sign {sign:.3f} vs {theirs:.3f} ({beside}), Spearman {order:.3f} vs {other:.3f}, on the same elements",
+                sign > theirs and order > other,
+            ),
         )
         out += [
             {"target": name, "measured": value, "met": "yes" if met else "no"}
@@ -249,6 +274,11 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def data() -> list[Path]:
     """Give the files that the part reads: none."""
     return []
+
+
+def _mean(rows: list[dict[str, Any]], key: str) -> float:
+    """Give the share that is right over all simulations."""
+    return sum(row[key][1] for row in rows) / max(sum(row[key][0] for row in rows), 1)
 
 
 def _share(rows: list[dict[str, Any]], key: str, *, count: bool = True) -> str:

@@ -138,20 +138,24 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Hold what was measured against what is claimed, for ordinary repeats and for those of TALE-NT's test pair, which find far more."""
     found = {row["name"]: row for row in rows}
-    one, genome = found.get("ordinary, part, 1 threads"), found.get("ordinary, genome, 2 threads")
-    speed = one and one["bases"] / one["processor"] / 1e6
+    out = []
+    for pair in PAIRS:
+        one, genome = found.get(f"{pair}, part, 1 threads"), found.get(f"{pair}, genome, 2 threads")
+        speed = one and one["bases"] / one["processor"] / 1e6
+        wall = f"{{:.0f}} s ({genome['processor']:.0f} processor seconds; others used the machine)" if genome else ""
+        out += [
+            _target(
+                f"{pair} pair: 100 million positions a second and core at cut-off 3.0",
+                speed,
+                lambda v: v >= 100,
+                "{:.0f} million a processor second",
+            ),
+            _target(f"{pair} pair: 3.1 Gb on 2 cores below 60 s", genome and genome["wall"], lambda v: v < 60, wall),
+        ]
     peak = max((row["peak_mb"] for row in rows if "peak_mb" in row), default=None)
-    return [
-        _target("100 million positions a second and core at cut-off 3.0", speed, lambda v: v >= 100, "{:.0f} million"),
-        _target(
-            "3.1 Gb on 2 cores below 60 s",
-            genome and genome["wall"],
-            lambda v: v < 60,
-            f"{{:.0f}} s ({genome['processor']:.0f} processor seconds; others used the machine)" if genome else "",
-        ),
-        _target("memory below 1 GB", peak, lambda v: v < 1000, "{:.0f} MB"),
-    ]
+    return [*out, _target("memory below 1 GB, all pairs", peak, lambda v: v < 1000, "{:.0f} MB")]
 
 
 def _target(text: str, value: float | None, met: Any, form: str) -> dict[str, str]:

@@ -35,7 +35,11 @@ PAGES = {
         "Settings of a training run, and the parts of it that a model may replace.",
         ["train"],
     ),
-    "data": ("Batches: `td.data`", "Count data as batches of sparse tensors.", ["data"]),
+    "data": (
+        "Batches and collections: `td.data`",
+        "Count data as batches of sparse tensors; files of many studies as one collection on disk, see [](../user_guide/collections.md).",
+        ["data"],
+    ),
     "nn": ("Layers and likelihoods: `td.nn`", "Torch only; see [](../user_guide/fast_counts.md).", ["nn"]),
     "base": (
         "Shared bases: `td.module.base`, `td.model.base`",

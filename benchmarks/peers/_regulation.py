@@ -56,12 +56,17 @@ def genie3(values: np.ndarray, tfs: np.ndarray, *, n_trees: int, seed: int) -> n
     return _by_gene(values, tfs, forest)
 
 
+def stops(improvement: np.ndarray, window: int = 25) -> bool:
+    """Whether the last rounds have not helped on average, as `EarlyStopMonitor` of arboreto: from the first full window on."""
+    return len(improvement) >= window and float(np.mean(improvement[-window:])) < 0
+
+
 def grnboost2(values: np.ndarray, tfs: np.ndarray, *, seed: int) -> np.ndarray:
     """GRNBoost2: importance in boosted trees that stop when rounds no longer help out of the bag, with the settings of arboreto."""
     from sklearn.ensemble import GradientBoostingRegressor
 
     def stop(i: int, model: GradientBoostingRegressor, _: dict) -> bool:
-        return i >= 25 and float(np.mean(model.oob_improvement_[i - 24 : i + 1])) < 0
+        return stops(model.oob_improvement_[: i + 1])
 
     def boosted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         model = GradientBoostingRegressor(

@@ -285,6 +285,22 @@ def forget_data(model: Any, data: AnnData | MuData) -> None:
         managers.pop(mark, None)
 
 
+def become(model: Any, other: Any) -> None:
+    """Let a model be another one of its class, and forget the data that it had.
+
+    Parameters
+    ----------
+    model
+        A model of scvi-tools; what refers to it sees the other one from now on.
+    other
+        The other one, which is not used any more by itself.
+    """
+    forget_data(model, model.adata)
+    type(model)._per_instance_manager_store.pop(model.id, None)
+    vars(model).clear()
+    vars(model).update(vars(other))
+
+
 def write_model_data(data: AnnData | MuData, path: Path) -> None:
     """Write the data of a model (scvi-tools 1.5 leaves out the layer without name that anndata 0.13 has).
 

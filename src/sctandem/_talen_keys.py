@@ -39,8 +39,8 @@ class TalenKeys:
     on_target: str = "on_target"
 
     def open_in(self, group: str) -> str:
-        """Column of the places: share of the cells of a group in which the peak is open."""
-        return f"open_{group}"
+        """Column of the places: share of the cells of a group in which the peak is open; files cannot hold a slash."""
+        return f"open_{group.replace('/', '_')}"
 
 
 #: Where a place may lie, those that count first.

@@ -25,16 +25,29 @@ def test_every_method_finds_sites_in_plain_data(method):
     assert scores["distance"] <= 1
 
 
+def test_tags_on_one_strand_alone_are_no_site_where_both_are_asked_for():
+    s = simulate_chipexo(n_sites=40, size=200_000, background=2, tags_per_site=40, rng=5)
+    half = s.tags[s.tags["strand"] == "+"]
+    half.attrs = s.tags.attrs
+    assert len(part.METHODS["local Poisson"](half, "")) > 30
+    assert part.METHODS["local Poisson, both strands"](half, "").empty
+
+
 def test_targets_hold_the_worst_setting():
+    assert len(part.TARGETED) == 5
     rows = [
         {"seed": 0, "setting": setting, "method": "sctandem", "n_called": 9, "seconds": 1.0}
         | {"recall": recall, "fdr": 0.01, "distance": distance}
-        for setting, recall, distance in zip(part.TARGETED, (0.99, 0.94, 0.98), (1.0, 0.0, 2.0), strict=True)
+        for setting, recall, distance in zip(
+            part.TARGETED, (0.99, 0.94, 0.98, 0.99, 0.97), (1.0, 0.0, 2.0, 0.0, 1.0), strict=True
+        )
     ]
     found = part.targets(rows)
     assert [row["met"] for row in found] == ["yes", "no", "yes"]
-    assert found[1]["measured"].startswith("0.940")
-    assert {row["met"] for row in part.targets(rows[:2])} == {"not measured"}
+    assert found[1]["measured"] == (
+        "0.940 (the worst of 5 settings, 20 tags, 5 per kb; mean of seeds); met in the other 4"
+    )
+    assert {row["met"] for row in part.targets(rows[:4])} == {"not measured"}
     text = part.table(rows)[0]["sctandem: recall, FDR, distance"]
     assert text == "0.990, 0.010, 1.0 bp"
 

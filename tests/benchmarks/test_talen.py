@@ -51,8 +51,11 @@ def test_speed(tmp_path):
         {"name": "ordinary, part, 1 threads", **row, "processor": 0.001, "peak_mb": 500.0},
         {"name": "ordinary, genome, 2 threads", **row, "wall": 70.0, "peak_mb": 1200.0},
     ]
-    assert [target["met"] for target in _talen_speed.targets(rows)] == ["yes", "no", "no"]
-    assert [target["met"] for target in _talen_speed.targets([])] == ["not measured"] * 3
+    none = ["not measured"] * 2
+    assert [target["met"] for target in _talen_speed.targets(rows)] == ["yes", "no", *none, "no"]
+    assert [target["met"] for target in _talen_speed.targets([])] == ["not measured"] * 5
+    rich = [row | {"name": row["name"].replace("ordinary", "NN-rich")} for row in rows]
+    assert [target["met"] for target in _talen_speed.targets(rich)] == [*none, "yes", "no", "no"]
     assert len(_talen_speed.table(rows)) == 2
 
 

@@ -20,10 +20,8 @@ def strand_of(rng, n=400, size=6000, top=5) -> Strand:
 # --- the statistic of a border, written a second time --------------------------------------------------------------------
 
 
-def chance_of_at_least(n: int, mean: float, dispersion: float) -> float:
-    """One minus the sum of the probabilities of fewer tags, each from its recurrence."""
-    if n == 0:
-        return 1.0
+def masses(n: int, mean: float, dispersion: float) -> list[tuple[int, float]]:
+    """Probabilities of n, n + 1, ... tags, each from that of one tag less."""
     if dispersion == 0:
         mass = math.exp(-mean)
         step = lambda k: mean / (k + 1)  # noqa: E731
@@ -31,16 +29,25 @@ def chance_of_at_least(n: int, mean: float, dispersion: float) -> float:
         r = 1 / dispersion
         mass = (1 + dispersion * mean) ** -r
         step = lambda k: (k + r) / (k + 1) * mean / (mean + r)  # noqa: E731
-    tail, k = 0.0, 0
-    while k < n + 400:  # the upper tail itself: one minus the rest would lose small probabilities
-        if k >= n:
-            tail += mass
+    out = []
+    for k in range(n + 400):  # the upper tail itself: one minus the rest would lose small probabilities
+        out.append((k, mass))
         mass *= step(k)
-        k += 1
-    return tail
+    return out[n:]
 
 
-def border_p(tags: list[int], x: int, *, scan: Scan, size: int, dispersion: float, hidden: list[int]) -> float:
+def chance_of_at_least(n: int, mean: float, dispersion: float, _width: int) -> float:
+    """Sum of the probabilities of n and more tags."""
+    return sum(mass for _, mass in masses(n, mean, dispersion)) if n else 1.0
+
+
+def chance_of_a_tag_among(n: int, mean: float, dispersion: float, width: int) -> float:
+    """Mean number of tags at one base of a window that has at least n in all, of which each base has the same share; no more than the chance of n."""
+    at_base = sum(mass * k / width for k, mass in masses(n, mean, dispersion))
+    return min(at_base, chance_of_at_least(n, mean, dispersion, width))
+
+
+def border_p(chance, tags: list[int], x: int, *, scan: Scan, size: int, dispersion: float, hidden: list[int]) -> float:
     """A window of one base after the other, with every tag a list entry and background by walking over the bases."""
     half = scan.half
     bases = range(max(x - half, 0), x + half + 1)
@@ -58,18 +65,24 @@ def border_p(tags: list[int], x: int, *, scan: Scan, size: int, dispersion: floa
         length = len(outside) - gone
         if length >= span // 4:
             rates.append(sum(light.count(b) for b in outside) / length)
-    return chance_of_at_least(seen, max(rates) * scan.width, dispersion)
+    return chance(seen, max(rates) * scan.width, dispersion, scan.width)
 
 
 @pytest.mark.parametrize("dispersion", [0.0, 0.7])
-def test_border_p_values_are_those_of_a_second_definition(rng, dispersion):
-    strand = strand_of(rng, n=80, size=3000)
+@pytest.mark.parametrize("chance", [chance_of_at_least, chance_of_a_tag_among])
+def test_border_p_values_are_those_of_a_second_definition(rng, dispersion, chance):
+    """Of windows at given places, and of the windows around tags by which sites are called."""
+    strand = strand_of(rng, n=120, size=3000)
     tags = np.repeat(strand.position, strand.n).tolist()
     scan = Scan(footprint=20, tolerance=5, half=3, spans=(50, 200, 1000), fdr=0.05)  # 50 leaves too little
     hidden = [500, 1400, 1430]
-    found = scan.test(strand, strand.position, 3000, dispersion, np.array(hidden))
+    if chance is chance_of_at_least:
+        found = scan.test(strand, strand.position, 3000, dispersion, np.array(hidden))
+    else:
+        found = scan.borders(strand, 3000, dispersion, np.array(hidden))
     expected = [
-        border_p(tags, int(x), scan=scan, size=3000, dispersion=dispersion, hidden=hidden) for x in strand.position
+        border_p(chance, tags, int(x), scan=scan, size=3000, dispersion=dispersion, hidden=hidden)
+        for x in found.position
     ]
     np.testing.assert_allclose(found.pvalue, expected, rtol=1e-9)
     assert len(set(np.round(expected, 6))) > 30

@@ -10,6 +10,7 @@ from typed_cells import simulate
 from sctandem.kernels._label_experts import fit_expert_weights
 from sctandem.model import CapsuleNet, _capsules_labels
 from sctandem.module import CapsuleConfig
+from sctandem.train import TrainConfig
 
 
 @pytest.fixture(scope="module", name="labelled")
@@ -229,3 +230,21 @@ def test_typicality_needs_labels():
         model.get_typicality()
     with pytest.raises(ValueError, match="labels_key"):
         model.predict(min_typicality=0.1)
+
+
+@pytest.mark.parametrize("use", ["sampler", "unbiased"])
+def test_weights_shift_the_labels(use):
+    """By the logarithm of the mean weight of a label, so that rare labels are told more often; not where nothing is to change."""
+    adata = simulate()
+    adata.obs["weight"] = np.where(adata.obs["type"] == "3", 9.0, 1.0)
+    CapsuleNet.setup_anndata(adata, labels_key="type")
+    model = CapsuleNet(adata, config=CapsuleConfig(n_hidden=16, n_programmes=4, d_pose=4), rng=0)
+    model.train(2, sample_weight="weight", rng=0, progress=False, config=TrainConfig(weight_use=use, batch_size=128))
+    shift = model.calibration_["label_shift"]
+    expected = np.log([1, 1, 1, 9]) - np.log(adata.obs["weight"].mean())
+    np.testing.assert_allclose(shift, expected if use == "sampler" else 0.0)
+    shifted = model.predict(soft=True).to_numpy()
+    model.calibration_["label_shift"] = np.zeros(4)
+    plain = model.predict(soft=True).to_numpy()
+    ratio = shifted[:, 3] / shifted[:, 0] / (plain[:, 3] / plain[:, 0])
+    np.testing.assert_allclose(ratio, 9.0 if use == "sampler" else 1.0, rtol=1e-6)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.stats import linregress
+from scipy.stats import t as student
 
 import sctandem as td
-from sctandem.kernels._knockout import Closing, GroupCounts, predict_changes
+from sctandem.kernels._knockout import MEANS, SPREADS, Closing, GroupCounts, _mix, predict_changes
 
 FAST = {"n_members": 0}
 
@@ -92,6 +95,38 @@ def test_groups_follow_the_openness_of_the_peak():
     )
 
 
+@pytest.mark.parametrize(("level", "deviations"), [(0.9, 1.645), (0.5, 0.674)])
+def test_intervals_have_the_level_they_say(level, deviations):
+    """Where all but the response to openness is known, the change is log-normal with a deviation of a half: the ends are its quantiles."""
+    n = 300
+    closing = Closing(*(np.full((n, 1), value) for value in (1.0, 0.5, 1e-9)), np.full(n, 0.5), np.ones(n, bool))
+    counts = GroupCounts(np.full((n, 1), 1e9), np.full((n, 1), 1e9))
+    every = np.arange(n)
+    _, low, high = predict_changes(closing, counts, every, every, level=level, rng=np.random.default_rng(0))
+    middle = 0.5 / np.log(2)
+    assert low.mean() == pytest.approx(-middle * np.exp(0.5 * deviations), rel=0.03)
+    assert high.mean() == pytest.approx(-middle * np.exp(-0.5 * deviations), rel=0.03)
+
+
+def test_the_mixture_learns_its_shares_and_is_right_about_them():
+    """Effects drawn from the mixture, half of them nothing: posteriors beat what was measured, and hold the truth as often as they say."""
+    rng = np.random.default_rng(0)
+    n = 6000
+    expected = rng.choice([-1.0, 1.0], n) * rng.random(n)
+    part = rng.choice([0, 4], n)  # nothing, or 0.4 in the expected direction
+    true = np.sign(expected) * MEANS[part] + SPREADS[part] * rng.normal(size=n)
+    se = rng.uniform(0.05, 0.4, n)
+    measured = true + se * rng.normal(size=n)
+    share, mean, sd = _mix(measured, se, expected, np.ones(n, dtype=bool))
+    np.testing.assert_allclose(share.sum(axis=1), 1)
+    assert share[:, :2].sum(axis=1).mean() == pytest.approx(0.5, abs=0.06)
+    assert share[:, 4:8].sum(axis=1).mean() == pytest.approx(0.5, abs=0.1)
+    assert np.mean(((share * mean).sum(axis=1) - true) ** 2) < 0.5 * np.mean((measured - true) ** 2)
+    closing = Closing(share, mean, sd, np.zeros(n), np.ones(n, dtype=bool))
+    low, high = np.quantile(closing.draw(np.arange(n), 400, rng=rng), [0.05, 0.95], axis=0)
+    assert ((low <= true) & (true <= high)).mean() == pytest.approx(0.9, abs=0.03)
+
+
 def test_draws_are_those_of_the_mixture():
     closing = Closing(
         np.array([[0.25, 0.75]]), np.array([[-2.0, 3.0]]), np.array([[0.1, 0.2]]), np.zeros(1), np.ones(1, bool)
@@ -159,7 +194,7 @@ def test_motif_takes_its_part(simulated, tmp_path):
         td.tl.knockout(simulated, motif=(peak, factor), settings=FAST)
 
 
-def test_genes_go_through_the_graph():
+def test_genes_go_through_the_graph(tmp_path):
     rng = np.random.default_rng(0)
     kinds = np.repeat(np.arange(6), 50)
     level = 2.0 ** np.array([0, 1, 2, 3, 4, 5])[kinds]
@@ -179,10 +214,22 @@ def test_genes_go_through_the_graph():
         td.tl.knockout(both, genes="F", groupby="kind")
     both.uns["regulatory_graph"] = {"table": edges}
     td.tl.knockout(both, genes="F", groupby="kind", rng=0)
+    both.write(tmp_path / "a.h5mu")
+    backed = mudata.read(tmp_path / "a.h5mu", backed="r")
+    td.tl.knockout(backed, genes="F", groupby="kind", key_added="again", rng=0)
+    pd.testing.assert_frame_equal(backed.uns["again"]["table"], both.uns["knockout"]["table"])
     table = td.get.knockout(both, group="f").set_index("gene")
     # from 32 to 1, on a slope of a half and of minus one
     assert table.loc["UP", "log2fc"] == pytest.approx(-2.5, abs=0.3)
     assert table.loc["DOWN", "log2fc"] == pytest.approx(5, abs=0.6)
+    # the interval is that of a least-squares line through the groups
+    totals = np.stack([rna.X.toarray()[kinds == kind].sum(axis=0) for kind in range(6)])
+    depth = totals.sum(axis=1)
+    rate = np.log2((totals + 2) / (depth / depth.mean())[:, None])
+    line = linregress(rate[:, 0], rate[:, 1])
+    fall = rate[:, 0].min() - rate[5, 0]
+    ends = [(line.slope + side * student.ppf(0.95, 4) * line.stderr) * fall for side in (1, -1)]
+    assert table.loc["UP", ["low", "high"]].tolist() == pytest.approx(ends)
     assert table.loc["UP", "verdict"] == "down"
     assert table.loc["DOWN", "verdict"] == "up"
     assert "AWAY" not in table.index
@@ -194,6 +241,33 @@ def test_genes_go_through_the_graph():
     assert set(td.get.knockout(both)["reason"]) == {"too few groups"}
     with pytest.raises(KeyError, match="regulates nothing"):
         td.tl.knockout(both, genes="UP", groupby="kind")
+
+
+@pytest.mark.slow
+def test_members_and_a_model_change_what_is_predicted(simulated, told, monkeypatch):
+    """Intervals are those of all members; of pairs that a model knows to be true, larger losses are predicted with it than without."""
+    from sctandem.model import TAPE
+
+    peaks = sorted(set(td.get.gene_windows(simulated)["peak"].astype(str)))
+    settings = {"batch_key": "batch", "n_members": 0}
+    td.tl.knockout(simulated, peaks, settings=settings, rng=0, key_added="alone")
+    links = pd.MultiIndex.from_frame(simulated.uns["truth"]["links"].query("sign > 0")[["gene", "peak"]].astype(str))
+    rna, atac = simulated["rna"].var_names, simulated["atac"].var_names
+
+    def know(model, mdata, named, inputs):
+        known = pd.MultiIndex.from_arrays([rna[inputs.windows.gene], atac[inputs.windows.peak]])
+        return known.isin(links).astype(float)
+
+    monkeypatch.setattr("sctandem.tl._knockout._told", know)
+    td.tl.knockout(simulated, peaks, model=TAPE.__new__(TAPE), settings=settings, rng=0, key_added="with_model")
+    alone, heard = (td.get.knockout(simulated, key=key) for key in ("alone", "with_model"))
+    for key in ("alone", "with_model"):
+        del simulated.uns[key]
+    row = ["element", "gene", "group"]
+    alone, heard, members = (table.set_index(row)["log2fc"].dropna() for table in (alone, heard, td.get.knockout(told)))
+    true = pd.MultiIndex.from_arrays([alone.index.get_level_values(1), alone.index.get_level_values(0)]).isin(links)
+    assert heard[alone.index][true].mean() < 1.1 * alone[true].mean() < 0
+    assert not np.allclose(members[alone.index], alone)
 
 
 def test_a_model_is_heard(simulated):
@@ -232,6 +306,7 @@ def test_a_model_is_heard(simulated):
         ({"peaks": "a", "genes": "b"}, ValueError, "give one of"),
         ({"peaks": "chr1:1-2"}, KeyError, "none of those of mdata"),
         ({"peaks": []}, ValueError, "is empty"),
+        ({"peaks": pd.Index(["chr1:1-2", "chr1:3-4"])}, KeyError, "none of those of mdata"),
         ({"peaks": "FIRST", "settings": {"member": 3}}, ValueError, "none of"),
         ({"peaks": "FIRST", "settings": {"level": 2}}, ValueError, "level"),
         ({"peaks": "FIRST", "groupby": "no"}, KeyError, "no"),
@@ -240,7 +315,7 @@ def test_a_model_is_heard(simulated):
     ],
 )
 def test_bad_input_leaves_the_object_as_it_was(simulated, call, error, match):
-    if call.get("peaks") == "FIRST":
+    if isinstance(call.get("peaks"), str) and call["peaks"] == "FIRST":
         call = call | {"peaks": str(td.get.gene_windows(simulated)["peak"].iloc[0])}
     with pytest.raises(error, match=match):
         td.tl.knockout(simulated, **call)

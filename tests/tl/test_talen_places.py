@@ -9,7 +9,7 @@ import sctandem as td
 from sctandem.genome._overlaps import peaks_over
 from sctandem.kernels._talens import chance_of_site, score_matrix
 from sctandem.tl._talen_data import open_shares
-from sctandem.tl._talen_places import annotate_genes
+from sctandem.tl._talen_places import annotate_genes, safety_table, unknown_places
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,33 @@ def test_peaks_over_positions():
     chrom = np.array(["chr1", "chr1", "chr1", "chr1", "chr2", "chr2", "chr9"], dtype=object)
     found = peaks_over(peaks, chrom, np.array([9, 10, 17, 29, 4, 5, 1]))[2]
     assert found.tolist() == [-1, 0, 0, 1, 2, -1, -1]
+
+
+def test_what_the_annotation_does_not_hold_is_not_counted_as_none():
+    """A zero for exons, of an annotation without exons, would say that none is hit."""
+    genes = td.genome.read_genes(
+        pd.DataFrame({"chrom": ["1"], "start": [5000], "end": [9000], "strand": ["+"], "gene": ["G"]})
+    )
+    starts = genes.copy()
+    starts.attrs["tss_rule"] = "middle of intervals"
+    exons = pd.DataFrame({"chrom": ["1"], "start": [5000], "end": [5100]})
+    chrom, cut = np.array(["1", "1"], dtype=object), np.array([6000, 5050])
+    for annotation, known, unknown in (
+        (genes, exons, []),
+        (genes, None, ["exon"]),
+        (starts, None, ["exon", "gene body"]),
+    ):
+        assert unknown_places(annotation, known) == unknown
+        places = annotate_genes(chrom, cut, annotation, known).assign(
+            on_target=False, left="RVD1", right="RVD2", mismatches=3, relative_score=[2.0, 2.5], sequence="1", cut=cut
+        )
+        table = safety_table(places, "TALEN1", 2, [], unknown=unknown).set_index("item")
+        counted = {name: table.loc[f"places in {name}", "value"] for name in ("exon", "promoter", "gene body")}
+        told = {"exon": 1, "promoter": 0, "gene body": 1} if known is not None else {"promoter": 1, "gene body": 1}
+        assert {name for name, value in counted.items() if np.isnan(value)} == set(unknown)
+        assert {name: counted[name] for name in told if name not in unknown} == {
+            name: value for name, value in told.items() if name not in unknown
+        }
+        for name in unknown:
+            assert "not known" in table.loc[f"places in {name}", "detail"]
+            assert f"best score in {name}" not in table.index

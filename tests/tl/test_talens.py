@@ -176,26 +176,6 @@ def test_a_mudata_with_and_without_accessibility(adata, fasta, genes):
     plt.close(td.pl.talens(without))
 
 
-def test_genes_of_expression_under_another_name(adata, fasta, genes, caplog):
-    rna = ad.AnnData(np.ones((6, 2), dtype=int), obs=adata.obs.copy(), var=genes.set_index("gene"))
-    usual, other = mudata.MuData({"rna": rna, "atac": adata}), mudata.MuData({"gex": rna, "peaks": adata})
-    names = {"rna": "gex", "atac": "peaks"}
-    td.tl.design_talens(other, ["far", "G1"], fasta, modalities=names)
-    pd.testing.assert_frame_equal(design(usual, ["far", "G1"], fasta), td.get.talens(other))
-    td.tl.talen_offtargets(usual, fasta)
-    td.tl.talen_offtargets(other, fasta, modalities=names)
-    pd.testing.assert_frame_equal(usual.uns["talens"]["offtargets"], other.uns["talens"]["offtargets"])
-    assert "G1" in set(other.uns["talens"]["loci"]["name"])
-    with pytest.raises(KeyError, match="no modality 'expression'"):
-        td.tl.design_talens(other, "far", fasta, modalities=names | {"rna": "expression"})
-    assert "openness are not known" not in caplog.text
-    design(other, "chr1:2000-2300", fasta)
-    assert "openness are not known; modalities={'atac': <name>} names it" in caplog.text
-    adata.X = None
-    with pytest.raises(ValueError, match=r"adata\.X is empty"):
-        design(adata, "far", fasta)
-
-
 def test_copy_and_files(adata, fasta, tmp_path, genes):
     copied = td.tl.design_talens(adata, "far", fasta, genes=genes, key_added="mine", copy=True)
     assert not adata.uns

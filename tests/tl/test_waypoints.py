@@ -9,6 +9,7 @@ from mudata import MuData
 from scipy.stats import spearmanr
 
 import sctandem as td
+from sctandem.tl._waypoints import _names
 
 ENDS = {"left": "left_end", "right": "right_end"}
 
@@ -233,6 +234,7 @@ def broken(change: str) -> AnnData:
             "'b' ends at cell 'c5', which is the end of 'a'",
         ),
         ("", "root", {"terminal": {"T | NK": "c1", "B": "c2"}}, ValueError, "joins lineages in the result"),
+        ("", "root", {"terminal": {"T/NK": "c1", "T_NK": "c2"}}, ValueError, "a lineage twice"),
         ("", "root", {"use_rep": "X_umap"}, KeyError, "adata.obsm has no 'X_umap'; it has"),
         ("", "root", {"n_waypoints": 5}, ValueError, "n_waypoints"),
         ("", "root", {"activity": "tfs"}, KeyError, "adata.obsm has no 'tfs'"),
@@ -280,3 +282,8 @@ def test_get(followed):
         td.get.waypoints(followed, key="other")
     with pytest.raises(KeyError, match="td.tl.waypoints"):
         td.get.lineages(followed, key="other")
+
+
+def test_lineages_that_are_found_have_names_that_files_hold():
+    adata = AnnData(obs=pd.DataFrame({"kind": ["stem", "T/NK", "T/NK", "B | plasma"]}, index=list("abcd")))
+    assert _names(adata, ("kind", "stem"), np.array([1, 2, 3])) == ["T_NK", "T_NK (2)", "B_plasma"]

@@ -10,10 +10,12 @@ import torch
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
-from sctandem._blocks import as_csr
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
+from sctandem.data._streamed import StreamedCounts, cut_batches, held_counts
+from sctandem.data._weights import systematic_draw
 from sctandem.nn._sparse import scipy_to_csr
+from sctandem.nn._weighted_mean import WEIGHT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sctandem._random import RNG
+    from sctandem.data._weights import WeightUse
 
 _MATRIX_SLOTS = ("X", "layers")
 
@@ -85,8 +88,8 @@ class CountLoader:
 
     Notes
     -----
-    The counts are not copied when they are CSR in memory; CSC, dense and backed matrices are converted once. The same
-    seed gives the same order. Batches are dicts from registry key to tensor: `X` float32 (cells x genes), `batch` int64
+    The counts are not copied when they are CSR in memory; CSC, dense and backed matrices are converted once. Those of a
+    collection stay on disk and are read in blocks, while the last ones are used. The same seed gives the same order. Batches are dicts from registry key to tensor: `X` float32 (cells x genes), `batch` int64
     (cells x 1) and so on.
 
     Examples
@@ -127,6 +130,8 @@ class CountLoader:
         self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
         self.load_sparse_tensor = load_sparse_tensor
         self._generator = torch_generator(int(torch.empty((), dtype=torch.int64).random_()) if rng is None else rng)
+        self._draw_weights: np.ndarray | None = None
+        self._offsets = np.random.default_rng(self._generator.initial_seed())
         self._matrices: dict[str, Any] = {}
         self._tables: dict[str, Tensor] = {}
         for key in _keys(adata_manager, data_and_attributes):
@@ -135,7 +140,7 @@ class CountLoader:
                 msg = f"{key!r} has {data.shape[0]} cells, but the object has {self.n_obs}; every modality needs every cell"
                 raise ValueError(msg)
             if _is_matrix(adata_manager, key, data):
-                self._matrices[key] = as_csr(data)
+                self._matrices[key] = held_counts(data)
             else:
                 self._tables[key] = _dense(key, data)
         for key, value in (entries or {}).items():
@@ -157,18 +162,69 @@ class CountLoader:
             raise ValueError(msg)
         return indices
 
+    def weigh(self, weights: ArrayLike, use: WeightUse = "sampler") -> None:
+        """Let cells count by weights from here on.
+
+        Parameters
+        ----------
+        weights
+            Weight of each cell of the object, 0 or more; those of the cells to visit are scaled to mean 1.
+        use
+            `"sampler"` draws cells in proportion to them, as many in an epoch as there are to visit. `"loss"` visits each once, and puts
+            its weight into the batch, as `sample_weight` (cells x 1). `"unbiased"` draws in proportion, and puts 1 / weight there:
+            means over an epoch of what is multiplied by that have the expectation of means over the cells.
+
+        Raises
+        ------
+        ValueError
+            When there is not one weight a cell, or all cells to visit have a weight of 0.
+        """
+        values = np.asarray(weights, dtype=np.float64).ravel()
+        if len(values) != self.n_obs or not values[self.indices].any():
+            msg = f"weights has {len(values)} values, {np.count_nonzero(values)} above 0; the object has {self.n_obs} cells."
+            raise ValueError(msg)
+        values = values / values[self.indices].mean()
+        self._draw_weights = None if use == "loss" else values[self.indices]
+        if use != "sampler":
+            shown = values if use == "loss" else np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+            self._tables[WEIGHT_KEY] = torch.from_numpy(shown.astype(np.float32)[:, None])
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        if (streamed := self._streamed()) is not None:
+            yield from self._stream(streamed)
+            return
         order = self.indices
+        if self.shuffle and self._draw_weights is not None:
+            order = order[systematic_draw(self._draw_weights, self._offsets.random())]
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
+        for start, stop in self._bounds():
+            yield self.take(order[start:stop])
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Return where each batch begins and ends in the order of the epoch."""
         n_batches = len(self)
-        n_cells = n_batches * self.batch_size if self.drop_last else len(order)
-        for i in range(n_batches):
-            yield self.take(order[i * n_cells // n_batches : (i + 1) * n_cells // n_batches])
+        n_cells = n_batches * self.batch_size if self.drop_last else len(self.indices)
+        return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
+
+    def _streamed(self) -> str | None:
+        """Return the key of the counts that lie on disk."""
+        return next((key for key, matrix in self._matrices.items() if isinstance(matrix, StreamedCounts)), None)
+
+    def _stream(self, key: str) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of an epoch, of counts that lie on disk."""
+        counts = self._matrices[key]
+        if self.shuffle:
+            seed = int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
+            parts = counts.shuffled(self.indices, np.random.default_rng(seed))
+        else:
+            parts = counts.in_order(self.indices)
+        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._bounds()]):
+            yield self._batch(cells, {key: rows})
 
     def take(self, cells: np.ndarray) -> dict[str, Tensor]:
         """Return the batch of these cells, in this order.
@@ -182,9 +238,13 @@ class CountLoader:
         -------
         From registry key to tensor.
         """
+        return self._batch(cells, {})
+
+    def _batch(self, cells: np.ndarray, read: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the batch of cells, some of whose counts were read."""
         batch = {}
         for key, matrix in self._matrices.items():
-            rows = scipy_to_csr(matrix[cells])
+            rows = scipy_to_csr(read[key] if key in read else matrix[cells])
             batch[key] = rows if self.load_sparse_tensor else rows.to_dense()
         where = torch.from_numpy(np.ascontiguousarray(cells))
         for key, table in self._tables.items():

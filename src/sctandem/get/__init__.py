@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sctandem.get._peak_gene_links import peak_gene_links
     from sctandem.get._programme_skill import programme_skill
     from sctandem.get._regulatory_graph import regulatory_graph
+    from sctandem.get._robustness import robustness
     from sctandem.get._sequence_deviations import sequence_deviations
+    from sctandem.get._similar import similar, vectors
     from sctandem.get._talens import talens
     from sctandem.get._waypoints import waypoints
 
@@ -44,8 +46,11 @@ __getattr__, __dir__, __all__ = attach(
         "peak_gene_links": "._peak_gene_links",
         "programme_skill": "._programme_skill",
         "regulatory_graph": "._regulatory_graph",
+        "robustness": "._robustness",
         "sequence_deviations": "._sequence_deviations",
+        "similar": "._similar",
         "talens": "._talens",
+        "vectors": "._similar",
         "waypoints": "._waypoints",
     },
 )

@@ -43,11 +43,22 @@ def region_distances(points: NDArray[np.floating], regions: LabelRegions) -> NDA
     -------
     (points,).
     """
-    best = np.full(len(points), np.inf)
-    for mean, precision, offset in zip(regions.means, regions.precisions, regions.offsets, strict=True):
+    return nearest_regions(points, regions)[0]
+
+
+def nearest_regions(
+    points: NDArray[np.floating], regions: LabelRegions
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give the distances of `region_distances`, and the label of each, both (points,)."""
+    best, label = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
+    for number, (mean, precision, offset) in enumerate(
+        zip(regions.means, regions.precisions, regions.offsets, strict=True)
+    ):
         centred = points - mean
-        best = np.minimum(best, np.einsum("ij,ij->i", centred @ precision, centred) + offset)
-    return best
+        distance = np.einsum("ij,ij->i", centred @ precision, centred) + offset
+        label[distance < best] = number
+        best = np.minimum(best, distance)
+    return best, label
 
 
 def fit_regions(

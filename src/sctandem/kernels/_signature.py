@@ -50,7 +50,12 @@ class Signature(NamedTuple):
 
 
 def signature(
-    counts: sparse.csr_matrix, types: np.ndarray, samples: np.ndarray | None = None, *, n_types: int | None = None
+    counts: sparse.csr_matrix,
+    types: np.ndarray,
+    samples: np.ndarray | None = None,
+    *,
+    n_types: int | None = None,
+    weights: np.ndarray | None = None,
 ) -> Signature:
     """Summarise counts by type.
 
@@ -64,6 +69,8 @@ def signature(
         Sample (donor) of each cell, from 0; `None` where there is one, or where it is not known.
     n_types
         Number of types; `None` for those that are there.
+    weights
+        What each cell counts, with mean 1 within a type; `None` for the same.
 
     Returns
     -------
@@ -75,6 +82,8 @@ def signature(
     estimate: the variance of log shares between samples beyond that of counting, drawn towards 0.3 by the weight of four samples.
     """
     n_types, n_genes = int(types.max()) + 1 if n_types is None else n_types, counts.shape[1]
+    if weights is not None:
+        counts = (sparse.diags(weights) @ counts).tocsr()
     molecules = _sums(counts, types, n_types)
     totals = molecules.sum(1, keepdims=True)
     mean = (molecules / np.maximum(totals, 1)).mean(0)

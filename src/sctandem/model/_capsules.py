@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,16 +30,19 @@ from sctandem._checks import (
     layer_slot,
 )
 from sctandem._random import spawn, torch_seeded
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
-from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin
+from sctandem.model._capsules_transfer import CapsulesTransferMixin
+from sctandem.model.base import FilesMixin, LatentMixin
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
+from sctandem.model.base._weights import read_weights
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
@@ -55,7 +58,14 @@ PARTS = (1 / 2, 3 / 4, 1.0)
 _HELD_BACK = 0.1
 
 
-class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseModelClass):
+class CapsuleNet(
+    CapsulesLabelsMixin,
+    CapsulesTransferMixin,
+    CollectionMixin,
+    FilesMixin,
+    LatentMixin,
+    BaseModelClass,
+):
     """Capsule network on counts: an embedding of the cells, their types, whose number is found, and labels where some are given.
 
     Parameters
@@ -108,7 +118,7 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         self._config = config
         self._targets: dict[str, torch.Tensor] = {}
         self._held_back = np.empty(0, dtype=np.int64)
-        self._counts = as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
+        self._counts = held_counts(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._new_module()
         self._model_summary_string = f"CapsuleNet with {self.module.config}"
@@ -188,24 +198,34 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         given.pop("source_registry")
         check_adata(adata)
         check_slot_names(given)
+        if labels_key is not None:
+            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         for key in (batch_key, size_factor_key):
             if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
                 msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
                 raise ValueError(msg)
+        cls._register(adata, given, source_registry)
+
+    @classmethod
+    def _register(cls, adata: AnnData, given: dict[str, Any], source_registry: dict[str, Any] | None = None) -> None:
+        """Register data that were checked, by the arguments of `setup_anndata`."""
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=True),
+            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
         ]
-        if labels_key is not None:
-            check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
-            fields.append(LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, unlabeled_category))
-        if size_factor_key is not None:
-            fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
+        if (labels_key := given["labels_key"]) is not None:
+            fields.append(
+                LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, given["unlabeled_category"])
+            )
+        if given["size_factor_key"] is not None:
+            fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, given["size_factor_key"]))
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
 
     def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
         """Hand the types that were found, and poses without batches, to the minibatches."""
@@ -218,6 +238,8 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
         batch_size: int | None = None,
         learning_rate: float | None = None,
         train_size: float | None = None,
+        sample_weight: str | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -236,6 +258,12 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use.
         train_size
             Part of the cells to train on.
+        sample_weight
+            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules and
+            decoder as `weight_use` of `config` says, not on the number of types. Probabilities of labels are then those of cells that
+            are composed as the weights say, unless `weight_use` is `"unbiased"`.
+        adversarial
+            As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -252,8 +280,10 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, early stopping (the parts have a fixed length), or fewer than 10 training cells.
+            For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, or fewer than 10 training cells.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -266,12 +296,19 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "train_size": train_size,
+            "sample_weight": sample_weight,
+            "adversarial": adversarial,
         }
+        if self.query_:
+            self._train_query(given, accelerator=accelerator, rng=rng, progress=progress, config=config)
+            return
         config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
-        n_cells = round(self.adata.n_obs * config.train_size)
+        weights = read_weights(self.adata, config.sample_weight)
+        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
+        n_cells = round(n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         n_epochs = config.resolve_max_epochs(n_cells)
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
@@ -295,7 +332,11 @@ class CapsuleNet(CapsulesLabelsMixin, FilesMixin, TrainMixin, LatentMixin, BaseM
             if stop > start:
                 super().train(stop - start, rng=seed, **options)
         with torch_seeded(streams[2]):
-            self._calibrate(streams[2])
+            self._calibrate(
+                streams[2],
+                None if config.weight_use == "unbiased" else weights,
+                None if config.adversarial is None else config.adversary,
+            )
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""

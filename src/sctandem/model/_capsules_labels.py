@@ -12,13 +12,15 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
-from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
+from sctandem.kernels._label_experts import _EPS, FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
     fit_regions,
     labelled_share,
     typicality,
 )
+from sctandem.kernels._robust_regression import fit_robust_regressions
+from sctandem.model._capsules_moved import log_boxes, read_moved
 from sctandem.model._capsules_read import CapsulesReadMixin
 from sctandem.nn import scipy_to_csr
 from sctandem.nn._threads import torch_on_one_thread
@@ -26,6 +28,8 @@ from sctandem.nn._threads import torch_on_one_thread
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike
+
+    from sctandem.train import AdversarialConfig
 
 #: Most training cells that confidence is learned from.
 _MOST_CELLS = 10_000
@@ -44,28 +48,64 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
     #: Cells that were trained on and whose labels were not.
     _held_back: np.ndarray
 
-    def _calibrate(self, rng: np.random.Generator) -> None:
-        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not."""
+    def _calibrate(
+        self,
+        rng: np.random.Generator,
+        sample_weight: np.ndarray | None = None,
+        adversary: AdversarialConfig | None = None,
+    ) -> None:
+        """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
+
+        Probabilities are learned from cells as they are, and then shifted to a composition in which cells count by their weights (Saerens, Latinne
+        & Decaestecker 2002; logit adjustment, Menon 2021); cells of weight 0 are not there. With an adversary the regression is fitted to the boxes of
+        the cells, and the experts are weighed by cells as they are and moved.
+        """
         self.calibration_ = self._reproducibility(rng)
+        self._keep_centres()
         if not self.label_names:
             return
         code = self._label_codes()
-        known = np.flatnonzero(code >= 0)
+        known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
         regions = fit_regions(poses, target, held_out, n_labels)
         logs = self._logs(known)
-        judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
-        self.module.set_direct(used.weights, used.intercepts)
         # capsules are longer in cells whose counts were trained on, with or without a label
         kinds = [kind for kind in (held_out, held_back) if kind.sum() >= FEWEST] or [held_out]
-        weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
+        if adversary is None:
+            judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
+            weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
+        else:
+            bounds = log_boxes(self._counts[known], self._depths()[known], float(self.module.depth), adversary)
+            judged, used = fit_robust_regressions(*bounds, target, held_out | held_back, n_labels)
+            self.module.set_direct(judged.weights, judged.intercepts)
+            weights = []
+            for kind in kinds:
+                moved = read_moved(self, known[kind], target[kind], adversary)
+                both = [lengths[kind], moved[0]], [judged.logits(logs[kind]), moved[1]], [target[kind]] * 2
+                weights.append(fit_expert_weights(*map(np.concatenate, both)))
+        self.module.set_direct(used.weights, used.intercepts)
         self.calibration_ |= {
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
+            "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
         }
+
+    def _keep_centres(self) -> None:
+        """Keep the mean logarithms of the training cells, by label where there are labels: queries are held against them."""
+        cells = np.asarray(self.train_indices)
+        label = self._label_codes()[cells] if self.label_names else np.zeros(len(cells), dtype=np.int64)
+        cells, label = cells[label >= 0], label[label >= 0]
+        n_labels = max(1, len(self.label_names))
+        member = sparse.csr_matrix((np.ones(len(cells)), (label, np.arange(len(cells)))), (n_labels, len(cells)))
+        logs = self._logs(cells)
+        sizes = np.maximum(np.asarray(member.sum(1)).ravel(), 1)
+        means = np.asarray((member @ logs).todense()) / sizes[:, None]
+        seen = np.bincount(label, minlength=n_labels) > 0
+        means[~seen] = np.asarray(logs.mean(0)).ravel()
+        self.module.centre_logs.copy_(torch.from_numpy(means.T.astype(np.float32)))
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Give the logarithms that the module reads, float32, cells x features."""
@@ -187,6 +227,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         values = label_probabilities(lengths, logits, tuple(of_new))
         trained = self._trained_on(adata, indices)
         values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
+        values *= np.exp(self.calibration_.get("label_shift", 0.0))  # files of before have none
+        values /= values.sum(axis=1, keepdims=True)
         cells = self._names(adata, indices)
         if soft:
             return pd.DataFrame(values, index=cells, columns=names)
@@ -197,6 +239,22 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             typical = self.get_typicality(adata, indices=indices, batch_size=batch_size).to_numpy()
             codes = np.where(typical < min_typicality, len(names), codes)
         return pd.Series(pd.Categorical.from_codes(codes, [*names, unknown]), index=cells, name="label")
+
+    def class_scores(self, found: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Give the logits of the labels of new cells, with gradient.
+
+        Parameters
+        ----------
+        found
+            What `inference` of the module gave.
+
+        Returns
+        -------
+        Cells x labels; the softmax of them is what `predict` gives for cells that were not trained on.
+        """
+        of_capsules, of_regression = (float(weight) for weight in self.calibration_["expert_weights"][0])
+        lengths = found["labels"].clamp(_EPS, 1 - _EPS)
+        return of_capsules * torch.logit(lengths) + of_regression * found["direct"]
 
     def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Say of which of the cells that are read the counts were trained on, (cells,)."""
@@ -243,6 +301,14 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             values[inside] *= labelled_share(poses[inside], labelled[inside])
             values = values[self._cells(adata, indices)]
         return pd.Series(values, index=self._names(adata, indices), name="typicality")
+
+
+def _label_shift(weights: np.ndarray | None, target: np.ndarray, n_labels: int) -> np.ndarray:
+    """Give the logarithm of the mean weight of the cells with each label, which cells of weight 1 do not shift."""
+    if weights is None:
+        return np.zeros(n_labels)
+    size, total = np.bincount(target, minlength=n_labels), np.bincount(target, weights / weights.mean(), n_labels)
+    return np.log(np.where(size > 0, total / np.maximum(size, 1), 1.0))
 
 
 def _lead(presence: np.ndarray) -> np.ndarray:

@@ -27,8 +27,9 @@ from sctandem._checks import (
 )
 from sctandem._random import as_generator, torch_seeded
 from sctandem.kernels._annealing_fit import anneal
-from sctandem.model.base import FilesMixin, LatentMixin, TrainMixin, WarmStartMixin
-from sctandem.model.base._count_vae_model import gene_shares
+from sctandem.model.base import FilesMixin, LatentMixin, PartialFitMixin, TrainMixin, TransferMixin, WarmStartMixin
+from sctandem.model.base._collection import CollectionMixin, collection_setup
+from sctandem.model.base._count_vae_model import gene_shares, mean_logs
 from sctandem.model.base._manager import ModelManager
 from sctandem.module import DeepDEModule
 from sctandem.module.base import CountVAEConfig
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
 
 
-class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+class DeepDE(
+    CollectionMixin, PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
+):
     """Latent states of cells without what their sample (donor, batch, condition) adds, and that addition, gene by gene.
 
     Parameters
@@ -95,6 +98,7 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
                 config=config,
                 shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
             )
+        self.module.mean_logs.copy_(mean_logs(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
         self._model_summary_string = f"DeepDE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
@@ -149,6 +153,8 @@ class DeepDE(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)
 
     def get_state_weights(
         self, adata: AnnData | None = None, *, n_states: int | None = None, rng: RNG = None

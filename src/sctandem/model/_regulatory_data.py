@@ -127,7 +127,7 @@ def group_codes(groups: pd.Series, cells: pd.Index) -> tuple[np.ndarray, np.ndar
     return codes, np.asarray(names, dtype=object)
 
 
-def expression_of(rna: AnnData, layer: str | None, where: str) -> tuple[np.ndarray, bool]:
+def expression_of(rna: AnnData, layer: str | None, where: str = "adata") -> tuple[np.ndarray, bool]:
     """Read expression, cells x genes, float32; counts become log of 1 + counts per 10,000. Also say whether they were counts."""
     slot = layer_slot(where, layer)
     check_unique(rna.var_names, f"{where}.var_names")

@@ -57,7 +57,12 @@ class _Tensors:
 
 
 def fit_graph(
-    module: RegulatoryGraphModule, inputs: GraphInputs, *, n_epochs: int, progress: bool | None = None
+    module: RegulatoryGraphModule,
+    inputs: GraphInputs,
+    *,
+    n_epochs: int,
+    weights: np.ndarray | None = None,
+    progress: bool | None = None,
 ) -> list[float]:
     """Learn the weights of all pairs from the training states.
 
@@ -69,6 +74,8 @@ def fit_graph(
         Nodes, edges, pairs and what they are to predict.
     n_epochs
         Steps of Adam on all training states at once.
+    weights
+        Of the states, 0 or more; `None` for equal ones.
     progress
         Whether to show a bar; `None` for in a terminal or notebook.
 
@@ -84,13 +91,17 @@ def fit_graph(
     tensors = _Tensors(inputs, next(module.parameters()).device)
     chosen = torch.as_tensor(np.flatnonzero(inputs.training), device=tensors.pairs.device)
     wanted = tensors.expression[:, chosen]
+    share = (
+        torch.ones(len(chosen)) if weights is None else torch.as_tensor(weights[inputs.training], dtype=torch.float32)
+    )
+    share = (share / share.mean()).to(wanted.device)
     steps = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     losses: list[float] = []
     module.train()
     try:
         with tqdm(range(n_epochs), desc="Training", unit="epoch", disable=not wants_progress(progress)) as bar:
             for epoch in bar:
-                loss = module.loss(tensors.predict(tensors.weights(module), chosen), wanted)
+                loss = module.loss(tensors.predict(tensors.weights(module), chosen), wanted, share)
                 steps.zero_grad()
                 loss.backward()
                 steps.step()

@@ -13,6 +13,7 @@ from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed, torch_seeded
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.kernels._regulatory_states import state_means
 from sctandem.model import _regulatory_data as given
 from sctandem.model._regulatory_fit import fit_graph, read_graph
 from sctandem.model._regulatory_pairs import (
@@ -24,8 +25,9 @@ from sctandem.model._regulatory_pairs import (
     table_recovery,
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
-from sctandem.model.base import FilesMixin
+from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._manager import check_set_up
+from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ FEWEST_STATES = 3
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -100,6 +102,10 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
 
     _module_cls = RegulatoryGraphModule
     _config_classes = (RegulatoryGraphConfig,)
+    _instead = (
+        "RegulatoryGraph is read with other cells of the same genes by `RegulatoryGraph.load(folder, data)`. It learns from all groups of cells at "
+        "once: to learn from more cells make a model of all."
+    )
 
     def __init__(
         self,
@@ -188,7 +194,13 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
             raise ValueError(msg)
 
     def train(
-        self, max_epochs: int = 150, *, accelerator: str = "auto", rng: RNG = None, progress: bool | None = None
+        self,
+        max_epochs: int = 150,
+        *,
+        sample_weight: str | None = None,
+        accelerator: str = "auto",
+        rng: RNG = None,
+        progress: bool | None = None,
     ) -> None:
         """Learn to predict the expression of genes from their regulators.
 
@@ -196,6 +208,9 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
         ----------
         max_epochs
             Steps of the optimiser, each on all training states.
+        sample_weight
+            Column of `obs` (of the MuData, or the AnnData) with the weights of the cells, such as that of
+            :func:`sctandem.pp.hierarchical_weights`: the loss of a state counts by the mean weight of its cells.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -210,13 +225,23 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, FilesMixin, BaseModelClass):
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
+        ValueError
+            When it holds no weights, or all training states weigh nothing.
         FloatingPointError
             When the loss is no longer finite.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
+        weights = read_weights(self.adata, sample_weight)
+        if weights is not None:
+            weights = state_means(weights[:, None], self._data.states).ravel()
+            if not weights[self._training].any():
+                msg = f"adata.obs[{sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
+                raise ValueError(msg)
         self.to_device(torch_device(accelerator, "auto"))
         self._result = self._edges = None
-        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), progress=progress)
+        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), weights=weights, progress=progress)
         self.history_ = {
             "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
         }

@@ -32,8 +32,9 @@ from sctandem.model._bulk import Bulk, read_bulk, technical_genes
 from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
-from sctandem.model.base import FilesMixin
+from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
 from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._mixtures import train_on_mixtures
@@ -52,7 +53,7 @@ LEAST_TELLING = 10
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
-class RSD(FilesMixin, BaseModelClass):
+class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
     """Take bulk samples apart into the types of a single-cell reference.
 
     Parameters
@@ -94,6 +95,10 @@ class RSD(FilesMixin, BaseModelClass):
     (6, 3)
     """
 
+    _instead = (
+        "the queries of an RSD are bulk samples, which `model.deconvolve(bulk)` reads as they are, with the genes that they have. Its signature "
+        "takes seconds: for more cells of reference make a model of all."
+    )
     _module_cls = RSDModule
     _config_classes = (RSDConfig, MixtureConfig)
 
@@ -177,10 +182,12 @@ class RSD(FilesMixin, BaseModelClass):
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
 
-    def _signature(self) -> tuple[Signature, np.ndarray]:
-        """Summarise the reference, and choose the genes that the network reads."""
+    def _signature(self, weights: np.ndarray | None = None) -> tuple[Signature, np.ndarray]:
+        """Summarise the reference, and choose the genes that the network reads; weights are relative within types."""
         n_types = len(self.cell_types)
-        if self.adata_manager.is_transferred:  # a model that is being loaded: all of it is replaced by what was saved
+        if (
+            weights is None and self.adata_manager.is_transferred
+        ):  # a model that is being loaded: all of it is replaced by what was saved
             blank = np.ones((n_types, self.adata.n_vars))
             return Signature(blank, blank, blank, blank), np.zeros(1, dtype=np.int64)
         read = self.adata_manager.get_from_registry
@@ -197,7 +204,8 @@ class RSD(FilesMixin, BaseModelClass):
                 "unite them with others; `.cat.remove_unused_categories()` takes out those without cells."
             )
             raise ValueError(msg)
-        found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types)
+        relative = None if weights is None else relative_weights(weights, types, self.cell_types)
+        found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types, weights=relative)
         usable = ~technical_genes(self.adata.var)
         chosen = telling_genes(found, usable=usable)
         if len(chosen) < LEAST_TELLING:
@@ -211,7 +219,13 @@ class RSD(FilesMixin, BaseModelClass):
 
     @torch_on_one_thread()
     def train(
-        self, max_epochs: int = 20, *, rng: RNG = None, progress: bool | None = None, batch_size: int = 128
+        self,
+        max_epochs: int = 20,
+        *,
+        sample_weight: str | None = None,
+        rng: RNG = None,
+        progress: bool | None = None,
+        batch_size: int = 128,
     ) -> None:
         """Train the network on mixtures that are simulated as it goes.
 
@@ -219,6 +233,10 @@ class RSD(FilesMixin, BaseModelClass):
         ----------
         max_epochs
             Epochs of 25 batches.
+        sample_weight
+            Column of `obs` of the reference with weights of its cells, such as that of :func:`sctandem.pp.hierarchical_weights`: what
+            the cells of a type contribute to its profile, from which mixtures are made, relative to each other. `None` leaves the
+            profiles as they are, at first those of equal weights.
         rng
             Seed of the mixtures.
         progress
@@ -229,9 +247,18 @@ class RSD(FilesMixin, BaseModelClass):
         Returns
         -------
         None. `history_["train_loss"]` holds the cross-entropy of each epoch, in nats. An interruption leaves what was learned so far.
+
+        Raises
+        ------
+        KeyError
+            When there is no column `sample_weight`.
+        ValueError
+            For a number that is not above 0, or weights that are none, or 0 in all cells of a type.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
         check_positive(batch_size, "batch_size", whole=True)
+        if (weights := read_weights(self.adata, sample_weight)) is not None:
+            self.module.set_profiles(*self._signature(weights)[0])
         losses = train_on_mixtures(
             self.module, max_epochs, batch_size=batch_size, rng=as_generator(rng), progress=progress
         )

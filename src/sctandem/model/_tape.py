@@ -19,7 +19,7 @@ from sctandem.kernels._links import adjust, link_evidence
 from sctandem.model._tape_data import Cells, read_atac
 from sctandem.model._tape_fit import fit_tape, read_state
 from sctandem.model._tape_setup import TAPESetupMixin
-from sctandem.model.base import FilesMixin, TrainMixin
+from sctandem.model.base import FilesMixin, NoTransferMixin, TrainMixin
 from sctandem.model.base._manager import check_set_up
 from sctandem.module import TAPEConfig, TAPEModule
 from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
@@ -49,7 +49,7 @@ def _blocks(n_cells: int, batch_size: int | None) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n_cells, size))
 
 
-class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
+class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClass):
     """Predict expression from chromatin, and learn which peaks drive which gene.
 
     The *state* of a cell is what its chromatin tells about the factors of expression, read by stacked kernel regressions.
@@ -99,6 +99,11 @@ class TAPE(TAPESetupMixin, TrainMixin, FilesMixin, BaseModelClass):
     (200, 60)
     """
 
+    _instead = (
+        "TAPE reads new cells as they are, with the peaks of the model: `model.predict_expression(mdata)` and "
+        "`model.get_latent_representation(mdata)`. What it fits in closed form over all cells cannot learn on from a part of them: to "
+        "learn from more cells make a model of all."
+    )
     _module_cls = TAPEModule
     _config_classes = (TAPEConfig, WindowConfig)
     _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=10, learning_rate=2e-3, adam_eps=1e-8)

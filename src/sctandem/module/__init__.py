@@ -9,6 +9,7 @@ from sctandem._lazy import attach
 if TYPE_CHECKING:
     from sctandem.module._capsule_config import CapsuleConfig
     from sctandem.module._capsules import CapsuleModule
+    from sctandem.module._cell_generator import CellCritic, CellGenerator, GeneratorConfig
     from sctandem.module._deepde import DeepDEModule
     from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
     from sctandem.module._regulatory_graph import RegulatoryGraphConfig, RegulatoryGraphModule
@@ -20,7 +21,10 @@ __getattr__, __dir__, __all__ = attach(
     {
         "CapsuleConfig": "._capsule_config",
         "CapsuleModule": "._capsules",
+        "CellCritic": "._cell_generator",
+        "CellGenerator": "._cell_generator",
         "DeepDEModule": "._deepde",
+        "GeneratorConfig": "._cell_generator",
         "MixtureConfig": "._mixtures",
         "RSDConfig": "._rsd",
         "RSDModule": "._rsd",

@@ -10,7 +10,9 @@ from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
+from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
+from sctandem.module._capsule_transfer import TOWARDS, CapsuleTransferMixin
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
     OrderedLinear,
@@ -21,18 +23,16 @@ from sctandem.nn import (
     row_sums,
     squash,
 )
+from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-#: Keys of the minibatches beside those of scvi-tools, in later parts of the training: the type capsule of each cell, negative
-#: where it is not known, and with several batches its pose without what parts them.
-CAPSULE_KEY, ALIGNED_KEY = "capsule", "aligned_pose"
+#: Key of the minibatches with several batches of cells: the pose without what parts them.
+ALIGNED_KEY = "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
-#: Part of the mean pose of a type that is added to the votes for it at the split.
-_TOWARDS = 0.5
 
 
 class _NormByBatch(nn.Module):
@@ -59,7 +59,7 @@ class _NormByBatch(nn.Module):
         return out * self.weight + self.bias
 
 
-class CapsuleModule(BaseModuleClass):
+class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
     r"""Capsules on counts.
 
     Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum
@@ -128,6 +128,11 @@ class CapsuleModule(BaseModuleClass):
         self.log_share = nn.Parameter(torch.zeros(n_genes))
         self.log_theta = nn.Parameter(torch.zeros(n_genes))
         self.register_buffer("depth", torch.tensor(float(depth)))
+        # what is known of the training cells: mean logarithms by label, and how many batches they were of
+        self.register_buffer("centre_logs", torch.zeros(n_genes, max(1, n_labels)))
+        self.register_buffer("n_known_batches", torch.tensor(n_batch))
+        self.register_buffer("n_known_labels", torch.tensor(n_labels))
+        self.register_buffer("direct_offset", torch.zeros(n_batch, max(1, n_labels)))
         if shares is not None:
             with torch.no_grad():
                 self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
@@ -205,11 +210,18 @@ class CapsuleModule(BaseModuleClass):
         capsules = self.cell.split(n_upper, noise=_SPLIT_NOISE)
         if centres is not None:
             towards = torch.as_tensor(np.asarray(centres), dtype=torch.float32, device=capsules.bias.device)
-            capsules.bias.add_(_TOWARDS * towards / self.config.n_programmes)
+            capsules.bias.add_(TOWARDS * towards / self.config.n_programmes)
         return capsules
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
+        for name in (
+            "centre_logs",
+            "n_known_batches",
+            "n_known_labels",
+            "direct_offset",
+        ):  # of which older files know nothing
+            state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
         saved = state_dict.get(f"{prefix}types.bias")
         if saved is not None and saved.shape[1] != self.n_types:
             self.split(saved.shape[1])
@@ -287,7 +299,7 @@ class CapsuleModule(BaseModuleClass):
         if self.labels is not None:
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
-                found["direct"] = self.direct(logs)
+                found["direct"] = self.direct(logs) - self.direct_offset[batch.long()]
         return found
 
     @auto_move_data
@@ -343,7 +355,7 @@ class CapsuleModule(BaseModuleClass):
             log_library=inference_outputs["library"],
         )
         prior = 0.5 * inference_outputs["pose"].square().sum(-1)
-        loss = reconstruction.mean() + kl_weight * prior.mean()
+        loss = weighted_mean(reconstruction, tensors) + kl_weight * weighted_mean(prior, tensors)
         if CAPSULE_KEY in tensors:
             loss = loss + reconstruction.detach().mean() * self._teach(tensors, inference_outputs)
         return LossOutput(
@@ -355,14 +367,14 @@ class CapsuleModule(BaseModuleClass):
         loss = found["pose"].new_zeros(())
         if self.n_types > 1:
             target = tensors[CAPSULE_KEY].reshape(-1)
-            loss = loss + self.config.margin_weight * margin_loss(found["presence"], target).mean()
+            loss = loss + self.config.margin_weight * weighted_mean(margin_loss(found["presence"], target), tensors)
         if self.labels is not None:
             code = tensors[REGISTRY_KEYS.LABELS_KEY].reshape(-1).long()
             target = torch.where(code < self.n_labels, code, -1)  # the last code is that of cells without a label
-            loss = loss + self.config.margin_weight * margin_loss(found["labels"], target).mean()
+            loss = loss + self.config.margin_weight * weighted_mean(margin_loss(found["labels"], target), tensors)
         if ALIGNED_KEY in tensors:
             distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
-            loss = loss + self.config.aligned_weight * distance.mean()
+            loss = loss + self.config.aligned_weight * weighted_mean(distance, tensors)
         return loss
 
 

@@ -9,12 +9,15 @@ from torch import nn
 
 from sctandem.module.base import CountVAE, CountVAEConfig
 from sctandem.module.base._batches import batch_columns
+from sctandem.module.base._take_over import columns_from, whole
 from sctandem.nn import nb_linear_log_likelihood
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from scvi.module.base import LossOutput
     from torch import Tensor
+
+    from sctandem.module.base._take_over import FeatureMap, Piece
 
 #: Standard deviation of the prior of the effects of samples on genes, natural logarithm.
 EFFECT_PRIOR = 0.5
@@ -59,6 +62,19 @@ class DeepDEModule(CountVAE):
         super().__init__(n_genes, n_batch=n_samples, config=config, shares=shares)
         self.n_samples, self.n_cells = n_samples, n_cells
         self.sample_effect = nn.Parameter(torch.zeros(n_genes, n_samples))
+
+    @torch.no_grad()
+    def take_over(self, old: DeepDEModule, features: FeatureMap, *, own_depth: bool = False) -> None:
+        """Take over all weights; samples that are new start without an effect. See :meth:`CountVAE.take_over`."""
+        super().take_over(old, features, own_depth=own_depth)
+        features.move(self.sample_effect, old.sample_effect)
+
+    def parts(self) -> dict[str, list[Piece]]:
+        """Name the parts that can be trained, as of any count VAE; `new_batches` are the samples, with their effects."""
+        parts = super().parts()
+        parts["new_batches"].append(columns_from(self.sample_effect, self.n_reference_batches))
+        parts["decoder"].extend(whole(self.sample_effect))
+        return parts
 
     def generative(self, z: Tensor, log_library: Tensor, batch_index: Tensor | None = None) -> dict[str, Tensor]:
         """Decode cells.

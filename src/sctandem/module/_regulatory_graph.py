@@ -185,9 +185,9 @@ class RegulatoryGraphModule(BaseModuleClass):
         """Return a weight for each channel of each pair, pairs x channels."""
         return self.generative(**self.inference(nodes, edges), pairs=pairs, evidence=evidence)["weights"]
 
-    def loss(self, predicted: Tensor, measured: Tensor) -> Tensor:
-        """Return the mean squared error of the expression."""
-        return (predicted - measured).square().mean()
+    def loss(self, predicted: Tensor, measured: Tensor, weights: Tensor) -> Tensor:
+        """Return the mean squared error of the expression, genes x states, each state by its weight."""
+        return ((predicted - measured).square() * weights).mean()
 
 
 def _messages(edges: list[Edge], n_hidden: int) -> nn.Module:

@@ -105,6 +105,20 @@ class RSDModule(BaseModuleClass):
                 self.network = self._new_network().train(self.training)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
+    @torch.no_grad()
+    def set_profiles(self, molecules: ArrayLike, shares: ArrayLike, spread: ArrayLike, clarity: ArrayLike) -> None:
+        """Replace the profiles of the types; the genes that the network reads stay.
+
+        Parameters
+        ----------
+        molecules, shares, spread, clarity
+            As when the module is made.
+        """
+        given = {"molecules": molecules, "shares": shares, "spread": spread, "clarity": clarity}
+        for name, values in given.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.as_tensor(values, dtype=buffer.dtype))
+
     def read(self, logs: Tensor, measured: Tensor) -> Tensor:
         """Read shares of RNA off profiles.
 

@@ -13,6 +13,7 @@ from torch import nn
 from sctandem._checks import check_number, check_positive
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import WindowConfig, nb_linear_log_likelihood
+from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,7 +256,7 @@ class TAPEModule(BaseModuleClass):
             bias=bias[rows],
         )
         reconstruction = -likelihood
-        loss = reconstruction.mean() + self.prior()
+        loss = weighted_mean(reconstruction, tensors) + self.prior()
         return LossOutput(loss=loss, reconstruction_loss=reconstruction, kl_local=torch.zeros_like(reconstruction))
 
     def prior(self) -> Tensor:

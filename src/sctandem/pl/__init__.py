@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sctandem.pl._gene_associations import gene_associations
     from sctandem.pl._gene_function import gene_function
     from sctandem.pl._knockout import knockout
+    from sctandem.pl._long_tail import long_tail
     from sctandem.pl._motif_grammar import motif_grammar
     from sctandem.pl._motif_variability import motif_variability
     from sctandem.pl._peak_gene_links import peak_gene_links
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sctandem.pl._proportions import proportions
     from sctandem.pl._regulator_dotplot import regulator_dotplot
     from sctandem.pl._regulatory_graph import regulatory_graph
+    from sctandem.pl._robustness import robustness
     from sctandem.pl._talens import talens
     from sctandem.pl._volcano import volcano
     from sctandem.pl._waypoints import waypoints
@@ -42,6 +44,7 @@ __getattr__, __dir__, __all__ = attach(
         "gene_associations": "._gene_associations",
         "gene_function": "._gene_function",
         "knockout": "._knockout",
+        "long_tail": "._long_tail",
         "motif_grammar": "._motif_grammar",
         "motif_variability": "._motif_variability",
         "peak_gene_links": "._peak_gene_links",
@@ -50,6 +53,7 @@ __getattr__, __dir__, __all__ = attach(
         "proportions": "._proportions",
         "regulator_dotplot": "._regulator_dotplot",
         "regulatory_graph": "._regulatory_graph",
+        "robustness": "._robustness",
         "talens": "._talens",
         "volcano": "._volcano",
         "waypoints": "._waypoints",

@@ -7,17 +7,14 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
-    check_adata,
-    check_n_cells,
     check_number,
     check_positive,
     check_target,
-    check_type,
-    listed,
     working_copy,
 )
 from sctandem._keys import AnnealKeys
 from sctandem._random import draw_seed
+from sctandem._representation import check_representation
 from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from sctandem.kernels._annealing_tree import SplitTree
 
 _METRICS = ("within", "given", "kernel")
-_NARROWEST, _WIDEST = 1e-7, 1e15
-"""Extent of a representation within which results do not depend on its units."""
 
 
 def anneal(
@@ -141,7 +136,7 @@ def anneal(
     >>> adata.obs["anneal"].nunique()
     3
     """
-    points = _representation(adata, use_rep)
+    points = check_representation(adata, use_rep, "annealing")
     check_target(adata, key_added, copy=copy)
     if use_rep == AnnealKeys(key_added).memberships:
         msg = f"use_rep={use_rep!r} is also where the memberships would go, in its place; choose another key_added than {key_added!r}."
@@ -172,41 +167,6 @@ def anneal(
     result = working_copy(adata, copy=copy)
     _write(result, AnnealKeys(key_added), found, {**params, "version": version("sctandem")})
     return result if copy else None
-
-
-def _representation(adata: Any, use_rep: str) -> np.ndarray:
-    """Return the representation, checked."""
-    check_adata(adata)
-    check_type(use_rep, str, "use_rep")
-    slot = f"adata.obsm[{use_rep!r}]"
-    if use_rep not in adata.obsm:
-        msg = (
-            f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca', "
-            "`td.tl.capsules(adata)` 'X_capsules'."
-        )
-        raise KeyError(msg)
-    points = adata.obsm[use_rep]
-    points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
-    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
-        what = f"{type(points).__name__} of {points.dtype}" if hasattr(points, "dtype") else type(points).__name__
-        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {what}; reduce it, or turn it into numbers."
-        raise ValueError(msg)
-    check_n_cells(len(points), 2, "annealing")
-    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if len(bad):
-        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
-        raise ValueError(msg)
-    if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
-        msg = f"{slot} does not vary between cells: there is nothing to cluster."
-        raise ValueError(msg)
-    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
-    if not _NARROWEST <= widest <= _WIDEST:
-        msg = (
-            f"{slot} varies by {widest:.3g} between cells at most, which single precision cannot square and add up; scale it "
-            f"to between {_NARROWEST:g} and {_WIDEST:g}."
-        )
-        raise ValueError(msg)
-    return points
 
 
 def _check_overrules(n_clusters: Any, temperature: Any, n_cells: int) -> None:

@@ -14,7 +14,7 @@ from sctandem.genome import match_chromosomes, scan_talens
 from sctandem.genome._exons import read_exons
 from sctandem.genome._overlaps import peaks_over
 from sctandem.tl._talen_data import cell_labels, find_peaks, gene_table, open_shares, peak_table
-from sctandem.tl._talen_places import annotate_genes, describe_places, safety_table
+from sctandem.tl._talen_places import annotate_genes, describe_places, safety_table, unknown_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,11 +78,12 @@ def talen_offtargets(
         the site that the pair was made for), with genes ``place`` (category; ``exon``, ``promoter``, ``gene body`` or
         ``intergenic``), ``gene`` (category; the one that starts nearest) and ``distance`` (int64; bp from its start, negative
         upstream), and with accessibility ``peak`` (category; over the cut, empty where none is) and ``open_<group>``
-        (float64; share of the cells of the group in which that peak is open, 0 without a peak).
+        (float64; share of the cells of the group in which that peak is open, 0 without a peak; a slash in the name of the group is
+        written ``_``).
     `data.uns[key]["safety"]` : :class:`pandas.DataFrame`
         A summary, one row per ``pair`` and ``item``, with ``value`` (float64) and ``detail`` (str): numbers of places, of
         homodimers, of places without and with at most two mismatches, of those in exons, promoters and open chromatin, the
-        best place of each of these, and what is not modelled.
+        best place of each of these, and what is not modelled. NaN stands where the annotation does not tell, as for exons in a BED file.
     `data.uns[key]["offtarget_params"]` : :class:`dict`
         The arguments.
 
@@ -111,13 +112,13 @@ def talen_offtargets(
     Notes
     -----
     A promoter reaches from 1,000 bp before a start of transcription to 100 bp after it. Of an annotation without exons (a BED
-    file, a table) no place is called an exon. A peak counts as open in a group where 5 % of its cells or more have a count in
+    file, a table) no place is called an exon, and the summary counts none. A peak counts as open in a group where 5 % of its cells or more have a count in
     it.
 
     The summary is a list of places to look at in an experiment. It is no clinical advice and no proof of safety: scores
     order places, they do not say how often a place is cut, and the last rows of the summary say what is not modelled.
 
-    Cost: that of :func:`sctandem.genome.scan_talens`, 10 to 20 seconds a pair for a human genome on two processors.
+    Cost: that of :func:`sctandem.genome.scan_talens`, some 22 processor seconds a pair for a human genome; more for arrays rich in NN.
     """
     atac, slot = find_peaks(data, modalities)
     check_target(data, key, copy=copy)
@@ -152,7 +153,9 @@ def talen_offtargets(
         order = np.lexsort((places["relative_score"], ~places[keys.on_target]))
         places = places.iloc[order].reset_index(drop=True)
         places.insert(0, keys.pair, pair[keys.pair])
-        summaries.append(safety_table(places, pair[keys.pair], n_found, [] if openness is None else list(openness)))
+        open_in = [] if openness is None else list(openness)
+        unknown = unknown_places(annotation, exons)
+        summaries.append(safety_table(places, pair[keys.pair], n_found, open_in, unknown=unknown))
         tables.append(places)
     written: dict[str, Any] = {
         keys.offtargets: _compact(pd.concat(tables, ignore_index=True), keys),

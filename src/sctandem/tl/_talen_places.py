@@ -83,7 +83,7 @@ def annotate_genes(
     One row per position; ``gene`` is empty and ``distance`` 0 on chromosomes without genes. ``distance`` is negative upstream.
     """
     names = pd.unique(chrom)
-    windows = genes.attrs.get("tss_rule", "").startswith("middle of intervals")
+    unknown = unknown_places(genes, exons)
     known = match_chromosomes(genes["chrom"].unique(), names)
     genes = genes.assign(chrom=[known.get(name, name) for name in genes["chrom"]])
     before, after = PROMOTER
@@ -93,7 +93,7 @@ def annotate_genes(
         start=tss - np.where(forward, before, after), end=tss + np.where(forward, after, before) + 1
     )
     place = np.full(len(position), len(TALEN_PLACES) - 1, dtype=np.int8)
-    if not windows:
+    if "gene body" not in unknown:
         place[_inside(chrom, position, genes)] = 2
     place[_inside(chrom, position, promoters)] = 1
     if exons is not None:
@@ -104,6 +104,12 @@ def annotate_genes(
     return pd.DataFrame(
         {"place": pd.Categorical.from_codes(place, list(TALEN_PLACES)), "gene": gene, "distance": distance}
     )
+
+
+def unknown_places(genes: pd.DataFrame | None, exons: pd.DataFrame | None) -> list[str]:
+    """Name the places that an annotation does not tell: exons where it has none, bodies where it holds only the starts of genes."""
+    bodies = genes is None or not genes.attrs.get("tss_rule", "").startswith("middle of intervals")
+    return [*(["exon"] if exons is None else []), *([] if bodies else ["gene body"])]
 
 
 def _inside(chrom: np.ndarray, position: np.ndarray, intervals: pd.DataFrame) -> np.ndarray:
@@ -136,8 +142,13 @@ def _nearest(chrom: np.ndarray, position: np.ndarray, tss: pd.DataFrame) -> tupl
     return gene, distance
 
 
-def safety_table(places: pd.DataFrame, pair: str, n_found: int, groups: Sequence[str]) -> pd.DataFrame:
-    """Sum up the places of one pair: ``pair``, ``item``, ``value`` and ``detail``, with what is not modelled at the end."""
+def safety_table(
+    places: pd.DataFrame, pair: str, n_found: int, groups: Sequence[str], *, unknown: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Sum up the places of one pair: ``pair``, ``item``, ``value`` and ``detail``, with what is not modelled at the end.
+
+    Of the places named by `unknown` nothing is counted: none found would read as none there.
+    """
     keys = TalenKeys()
     others = places[~places[keys.on_target]]
     homo = others["left"].astype(str) == others["right"].astype(str)
@@ -156,7 +167,10 @@ def safety_table(places: pd.DataFrame, pair: str, n_found: int, groups: Sequence
     chosen = {"": np.ones(len(others), dtype=bool)}
     if keys.place in others.columns:
         for place in TALEN_PLACES[:3]:
-            chosen[f"in {place}"] = (others[keys.place] == place).to_numpy()
+            if place in unknown:
+                rows.append((f"places in {place}", np.nan, "not known: the annotation does not hold them"))
+            else:
+                chosen[f"in {place}"] = (others[keys.place] == place).to_numpy()
     if keys.peak in others.columns:
         chosen["in a peak"] = (others[keys.peak] != "").to_numpy()
     for group in groups:

@@ -82,22 +82,25 @@ def terminal_names(terminal: Any, columns: pd.Index) -> dict[str, Any] | None:
         msg = "terminal is empty; None finds terminal cells."
         raise ValueError(msg)
     if isinstance(terminal, Mapping):
-        check_lineages([str(name) for name in terminal])
-        return {str(name): what for name, what in terminal.items()}
-    named = [(str(what[1]) if isinstance(what, tuple) and len(what) == 2 else str(what), what) for what in terminal]
-    if len({name for name, _ in named}) < len(named):
-        msg = f"terminal has a lineage twice: {listed([name for name, _ in named])}."
+        named = [(lineage_name(name), what) for name, what in terminal.items()]
+    else:
+        named = [
+            (lineage_name(what[1] if isinstance(what, tuple) and len(what) == 2 else what), what) for what in terminal
+        ]
+    names = [name for name, _ in named]
+    if len(set(names)) < len(names):
+        msg = f"terminal has a lineage twice: {listed(names)}."
         raise ValueError(msg)
-    check_lineages([name for name, _ in named])
+    joined = [name for name in names if JOIN in name]
+    if joined:
+        msg = f"the lineage {joined[0]!r} has {JOIN!r} in its name, which joins lineages in the result: name it otherwise, terminal={{<name>: ...}}."
+        raise ValueError(msg)
     return dict(named)
 
 
-def check_lineages(names: Sequence[str]) -> None:
-    """Check that names of lineages hold nothing that joins names."""
-    bad = [name for name in names if JOIN in name]
-    if bad:
-        msg = f"the lineage {bad[0]!r} has {JOIN!r} in its name, which joins lineages in the result: name it otherwise, terminal={{<name>: ...}}."
-        raise ValueError(msg)
+def lineage_name(name: Any) -> str:
+    """Give the name of a lineage, which becomes that of a column: a slash, which files cannot hold, becomes an underscore."""
+    return str(name).replace("/", "_")
 
 
 def activities(adata: AnnData, activity: Any) -> tuple[np.ndarray, list[str]] | None:

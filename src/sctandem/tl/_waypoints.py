@@ -13,14 +13,14 @@ from sctandem._regulation_keys import WaypointKeys
 from sctandem.tl._waypoint_inputs import (
     GRAPH,
     activities,
-    check_lineages,
     find_cells,
     graph_activity,
+    lineage_name,
     predicted_change,
     representation,
     terminal_names,
 )
-from sctandem.tl._waypoint_tables import Manifold, edge_table, tables_of
+from sctandem.tl._waypoint_tables import JOIN, Manifold, edge_table, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def waypoints(
         Where lineages begin: the name of a cell, or ``(column, value)`` of ``obs`` for the cell in the middle of a group.
     terminal
         Where they end: names of cells or ``(column, value)``, or a mapping from names of lineages to these. `None` finds terminal
-        cells; look at them, and give them where they are known (see Notes).
+        cells; look at them, and give them where they are known (see Notes). A slash in the name of a lineage becomes an underscore.
     use_rep
         Key of ``obsm``: cells x dimensions, dense and finite.
     n_waypoints
@@ -198,7 +198,6 @@ def waypoints(
         when = found.gone
         time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
-    check_lineages(names)
     keys = WaypointKeys(key_added)
     tables, per_cell = tables_of(
         found,
@@ -324,8 +323,10 @@ def _check_apart(adata: AnnData, root: int, tips: dict[str, int]) -> None:
 def _names(adata: AnnData, root: Any, cells: np.ndarray) -> list[str]:
     """Name lineages that were found after the group of their terminal cell where the root is a group, else after the cell."""
     if isinstance(root, str):
-        return [str(adata.obs_names[cell]) for cell in cells]
-    groups = adata.obs[root[0]].astype(str).to_numpy()[cells]
+        return [lineage_name(name) for name in adata.obs_names[cells]]
+    groups = np.array(
+        [lineage_name(group).replace(JOIN, "_") for group in adata.obs[root[0]].iloc[cells]], dtype=object
+    )
     return [
         group if n == 0 else f"{group} ({n + 1})"
         for group, n in zip(groups, pd.Series(groups).groupby(groups).cumcount(), strict=True)

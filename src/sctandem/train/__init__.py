@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sctandem._lazy import attach
 
 if TYPE_CHECKING:
+    from sctandem.train._adversarial import AdversarialTrainingPlan
+    from sctandem.train._adversarial_config import AdversarialConfig
     from sctandem.train._config import TrainConfig
     from sctandem.train._early_stopping import EarlyStopping
     from sctandem.train._plan import CountTrainingPlan, kl_weight
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AdversarialConfig": "._adversarial_config",
+        "AdversarialTrainingPlan": "._adversarial",
         "CountDataSplitter": "._splitter",
         "CountTrainRunner": "._runner",
         "CountTrainingPlan": "._plan",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from sctandem._checks import check_number, check_option, check_positive
+from sctandem._checks import check_number, check_option, check_positive, check_type
+from sctandem.data._weights import WeightUse
+from sctandem.train._adversarial_config import AdversarialConfig
 
 #: Batch size for which learning rates are stated.
 REFERENCE_BATCH = 128
@@ -47,6 +49,24 @@ class TrainConfig:
         Epochs between two validations; `None` for every one with early stopping, and else none.
     gradient_clip
         Largest norm of the gradient; `None` for no limit.
+    sample_weight
+        Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`; `None` for equal
+        weights. Cells with a weight of 0 are left out.
+    weight_use
+        What weights do.
+
+        - `"sampler"`: in every epoch as many cells as there are to train on are drawn in proportion to them
+        - `"loss"`: every cell is seen once in an epoch, and its loss is multiplied by its weight
+        - `"unbiased"`: cells are drawn in proportion to the weights, and their loss is divided by them: rare cells are seen
+          often, and the expectation of loss and gradient is that without weights
+    adversarial
+        How cells are moved against the model in training; `None` for not at all.
+
+        - `"fgsm"`: up the gradient of its loss, in one step
+        - `"pgd"`: in several steps
+        - `"vat"`: to where the model reads them most otherwise, whatever their labels
+    adversary
+        How far, and how much it counts.
 
     Raises
     ------
@@ -78,6 +98,10 @@ class TrainConfig:
     patience: int = 10
     validate_every: int | None = None
     gradient_clip: float | None = None
+    sample_weight: str | None = None
+    weight_use: WeightUse = "sampler"
+    adversarial: Literal["fgsm", "pgd", "vat"] | None = None
+    adversary: AdversarialConfig = AdversarialConfig()
 
     def __post_init__(self) -> None:
         if self.max_epochs is not None:
@@ -95,6 +119,10 @@ class TrainConfig:
             check_positive(self.validate_every, "validate_every", whole=True)
         if self.gradient_clip is not None:
             check_positive(self.gradient_clip, "gradient_clip")
+        check_option(self.weight_use, get_args(WeightUse), "weight_use")
+        if self.adversarial is not None:
+            check_option(self.adversarial, ("fgsm", "pgd", "vat"), "adversarial")
+        check_type(self.adversary, AdversarialConfig, "adversary")
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -113,6 +141,11 @@ class TrainConfig:
                 "which early_stopping and validate_every need; lower train_size."
             )
             raise ValueError(msg)
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether the adversarial plan is needed."""
+        return self.adversarial is not None
 
     @property
     def validation_interval(self) -> int:

@@ -10,11 +10,13 @@ from scvi.dataloaders import DataSplitter
 
 from sctandem._random import as_generator
 from sctandem.data import CountLoader
+from sctandem.data._streamed import streams_counts
 
 if TYPE_CHECKING:
     from scvi.data import AnnDataManager
 
     from sctandem._random import RNG
+    from sctandem.data._weights import WeightUse
 
 
 class CountDataSplitter(DataSplitter):
@@ -33,6 +35,10 @@ class CountDataSplitter(DataSplitter):
         Part of the cells to validate on; `None` for all the others.
     load_sparse_tensor
         Whether matrices come as CSR tensors; stock scvi-tools modules want `False`.
+    weights
+        Weight of each cell in training, 0 or more; `None` for equal ones. Cells of weight 0 are in no part.
+    weight_use
+        What they do; see :class:`~sctandem.train.TrainConfig`.
     rng
         Seed of the split and of the order of the epochs; `None` for `scvi.settings.seed` and torch's global generator.
     splitter_options
@@ -56,10 +62,13 @@ class CountDataSplitter(DataSplitter):
         validation_size: float | None = None,
         *,
         load_sparse_tensor: bool = True,
+        weights: np.ndarray | None = None,
+        weight_use: WeightUse = "sampler",
         rng: RNG = None,
         **splitter_options: Any,
     ) -> None:
         self.rng = None if rng is None else as_generator(rng)
+        self.weights, self.weight_use = weights, weight_use
         # the loader deals the cells evenly, so that scvi-tools need not move or warn about a small last batch
         drop_last = splitter_options.pop("drop_last", False)
         super().__init__(
@@ -83,13 +92,38 @@ class CountDataSplitter(DataSplitter):
             Ignored, as in scvi-tools.
         """
         super().setup(stage)
-        if self.rng is None:
-            return
+        on_disk = streams_counts(self.adata_manager)
+        if on_disk and self.weights is not None:
+            msg = "sample_weight= does not go with counts that are streamed from a collection yet; leave it out, or read the cells by `to_adata`."
+            raise ValueError(msg)
+        if self.rng is None and on_disk:
+            self.rng = as_generator(settings.seed)
+        if self.rng is not None:
+            self._draw(self.rng, on_disk=on_disk)
+        if self.weights is not None:
+            self.keep(self.weights > 0)
+
+    def _draw(self, rng: np.random.Generator, *, on_disk: bool) -> None:
+        """Draw the split and the seed of the orders."""
         if self.external_indexing is None and self.shuffle_set_split:
-            order = self.rng.permutation(self.adata_manager.adata.n_obs)
+            n_cells = self.adata_manager.adata.n_obs
+            # on disk in random order, and cells that lie next to one another are read together
+            order = np.roll(np.arange(n_cells), -int(rng.integers(n_cells))) if on_disk else rng.permutation(n_cells)
             ends = np.cumsum([self.n_val, self.n_train])
             self.val_idx, self.train_idx, self.test_idx = np.split(order, ends)
-        self.data_loader_kwargs["rng"] = int(self.rng.integers(2**31))
+        self.data_loader_kwargs["rng"] = int(rng.integers(2**31))
+
+    def train_dataloader(self) -> CountLoader:
+        """Load the training cells, by their weights.
+
+        Returns
+        -------
+        The loader.
+        """
+        loader = super().train_dataloader()
+        if self.weights is not None:
+            loader.weigh(self.weights, self.weight_use)
+        return loader
 
     def keep(self, cells: np.ndarray) -> None:
         """Leave cells out of all parts of the split, after `setup`.

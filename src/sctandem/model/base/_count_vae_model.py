@@ -6,17 +6,22 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
+from sctandem._blocks import matrix_blocks
 from sctandem._checks import check_slot_names
 from sctandem._random import torch_seeded
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
+from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
 from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._partial_fit import PartialFitMixin
 from sctandem.model.base._train import TrainMixin
+from sctandem.model.base._transfer import TransferMixin
 from sctandem.model.base._warm_start import WarmStartMixin
 from sctandem.module.base import CountVAE, CountVAEConfig
 
@@ -38,11 +43,21 @@ def gene_shares(counts: Any) -> np.ndarray:
     -------
     (genes,), above 0, adding up to 1.
     """
-    totals = np.asarray(as_csr(counts).sum(axis=0), dtype=np.float64).ravel() + 1
+    totals = np.asarray(held_counts(counts).sum(axis=0), dtype=np.float64).ravel() + 1
     return totals / totals.sum()
 
 
-class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass):
+def mean_logs(counts: Any) -> torch.Tensor:
+    """Return the mean of `log1p` of each gene, (genes,), float32."""
+    matrix, total = held_counts(counts), np.zeros(counts.shape[1])
+    for _, block in matrix_blocks(matrix):  # a collection does not fit into memory
+        total += np.asarray(block.log1p().sum(axis=0)).ravel()
+    return torch.from_numpy((total / max(1, counts.shape[0])).astype(np.float32))
+
+
+class CountVAEModel(
+    CollectionMixin, PartialFitMixin, FilesMixin, TransferMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseModelClass
+):
     """Variational autoencoder of counts, scVI's model on the sparse path.
 
     Parameters
@@ -83,6 +98,7 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
                 config=config,
                 shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
             )
+        self.module.mean_logs.copy_(mean_logs(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
         self._model_summary_string = f"CountVAE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
@@ -127,3 +143,5 @@ class CountVAEModel(FilesMixin, TrainMixin, WarmStartMixin, LatentMixin, BaseMod
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, source_registry)
         cls.register_manager(manager)
+
+    setup_collection = collection_setup(setup_anndata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import warnings
@@ -18,10 +17,13 @@ from anndata import AnnData
 
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._random import torch_seeded
+from sctandem._sync import sync
+from sctandem.model.base._manager import marks_as_before
 from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
     from typing import Self
 
@@ -36,7 +38,8 @@ class FilesMixin:
 
     A model that takes a configuration names its class in `_config_classes`; no other class is made from a file. Its
     set-up method takes `source_registry`, and registers with a `ModelManager`. Registry keys of what only training needs
-    are named in `_training_only`: a saved model loads without them.
+    are named in `_training_only`: a saved model loads without them. A model may have a method `_before_saving`, which gets ready
+    what the file is to hold.
     """
 
     _config_classes: ClassVar[tuple[type, ...]] = ()
@@ -95,6 +98,8 @@ class FilesMixin:
             msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
             raise ValueError(msg)
         layout, prefix = ModelLayout(), prefix or ""
+        if (prepare := getattr(self, "_before_saving", None)) is not None:
+            prepare()
         content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
         with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:
@@ -163,19 +168,20 @@ class FilesMixin:
             adata = read_data(folder, prefix or "", registry)
         modalities = needed_modalities(registry, cls._training_only)
         check_features(adata, content[layout.features], str(path), modalities=modalities)
-        # compares the categories with those of the model before anything is written
-        getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
-        new: Any = cls
-        with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
-            model = new(adata, **parameters["non_kwargs"])
-        for key, value in attributes.items():
-            setattr(model, key, value)
-        model.module.on_load(model, pyro_param_store=None)
-        try:
-            model.module.load_state_dict(state)
-        except RuntimeError as error:
-            msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
-            raise ValueError(msg) from error
+        with marks_as_before(adata):
+            # compares the categories with those of the model before anything is written
+            getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
+            new: Any = cls
+            with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
+                model = new(adata, **parameters["non_kwargs"])
+            for key, value in attributes.items():
+                setattr(model, key, value)
+            model.module.on_load(model, pyro_param_store=None)
+            try:
+                model.module.load_state_dict(state)
+            except RuntimeError as error:
+                msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
+                raise ValueError(msg) from error
         model.to_device(torch_device(accelerator, device))
         model.module.eval()
         model._validate_anndata(adata)
@@ -269,28 +275,17 @@ def _written_whole(target: Path, *, last: str) -> Iterator[Path]:
         yield folder
         files = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
         for path in files:
-            _sync(path)
-        _sync(folder)
+            sync(path)
+        sync(folder)
         if exists:
             for path in files:
                 path.replace(target / path.name)
-            _sync(target)
+            sync(target)
         else:
             folder.rename(target)
-        _sync(inside)
+        sync(inside)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    if path.is_dir() and os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

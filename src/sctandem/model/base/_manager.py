@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from sctandem._checks import listed
 from sctandem._compat import ModelLayout, import_printer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mudata import MuData
 
@@ -66,6 +67,26 @@ def forget_copied(data: AnnData | MuData, managers: Mapping[str, AnnDataManager]
     if manager is not None and manager.adata is not data:
         for mark in (first, *others):
             data.uns.pop(mark, None)
+
+
+@contextmanager
+def marks_as_before(data: AnnData | MuData) -> Iterator[None]:
+    """Give the data back the marks that they had, or had not, where setting them up or what follows fails.
+
+    Parameters
+    ----------
+    data
+        The object, about to be set up.
+    """
+    marks = ModelLayout().data_ids
+    before = {mark: data.uns[mark] for mark in marks if mark in data.uns}
+    try:
+        yield
+    except BaseException:
+        for mark in marks:
+            data.uns.pop(mark, None)
+        data.uns.update(before)
+        raise
 
 
 class ModelManager(AnnDataManager):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
-from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
+from sctandem.model.base._weights import read_weights
+from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     import numpy as np
 
@@ -31,6 +33,7 @@ class TrainMixin:
     _data_loader_cls = CountLoader
     _data_splitter_cls = CountDataSplitter
     _training_plan_cls = CountTrainingPlan
+    _adversarial_plan_cls = AdversarialTrainingPlan
     _train_runner_cls = CountTrainRunner
     _train_config: ClassVar[TrainConfig] = TrainConfig()
     _min_training_cells: ClassVar[int] = 2
@@ -42,7 +45,11 @@ class TrainMixin:
         """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
         return {}
 
-    def train(
+    def _plan_of(self, config: TrainConfig) -> Any:
+        """Choose the class of the plan by the settings."""
+        return self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
+
+    def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
         max_epochs: int | None = None,
         *,
@@ -50,6 +57,8 @@ class TrainMixin:
         learning_rate: float | None = None,
         train_size: float | None = None,
         early_stopping: bool | None = None,
+        sample_weight: str | None = None,
+        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -75,6 +84,13 @@ class TrainMixin:
         early_stopping
             Whether to stop when the validation loss no longer improves, and to return to the best epoch, which is then
             chosen on the validation cells.
+        sample_weight
+            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. What they do says
+            `weight_use` of `config`; what is fitted before the first epoch, and validation, do not know them unless the model says so.
+        adversarial
+            Also train on cells that are moved against the model, within the ball that
+            ``config=TrainConfig(adversary=AdversarialConfig(...))`` states: `"fgsm"`, `"pgd"` or `"vat"`, as in
+            :class:`~sctandem.train.TrainConfig`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -92,8 +108,10 @@ class TrainMixin:
 
         Raises
         ------
+        KeyError
+            When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, or too few cells to train on.
+            For a setting out of bounds, weights that are none, or too few cells to train on.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -110,11 +128,15 @@ class TrainMixin:
             "learning_rate": learning_rate,
             "train_size": train_size,
             "early_stopping": early_stopping,
+            "sample_weight": sample_weight,
+            "adversarial": adversarial,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        n_cells = round(self.adata.n_obs * config.train_size)
+        weights = read_weights(self.adata, config.sample_weight)
+        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
+        n_cells = round(n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
@@ -123,9 +145,11 @@ class TrainMixin:
                 train_size=config.train_size,
                 validation_size=config.validation_size,
                 batch_size=config.resolve_batch_size(n_cells),
+                weights=weights,
+                weight_use=config.weight_use,
                 rng=streams[1],
             )
-            plan = self._training_plan_cls(self.module, config=config)
+            plan = self._plan_of(config)(self.module, config=config)
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import sparse
 from scvi import REGISTRY_KEYS
 
+from sctandem._blocks import as_csr
 from sctandem._random import as_generator, draw_seed
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
 
 if TYPE_CHECKING:
     from sctandem._random import RNG
@@ -41,12 +42,13 @@ def principal_loadings(counts: Any, n_components: int, *, rng: RNG = None) -> tu
     from sklearn.utils.extmath import randomized_svd
 
     rng = as_generator(rng)
-    matrix = as_csr(counts)
+    matrix = held_counts(counts)
     if min(matrix.shape) < n_components + 2:
         msg = f"{n_components} components need at least {n_components + 2} cells and genes, got {matrix.shape}"
         raise ValueError(msg)
     if matrix.shape[0] > _MAX_CELLS:
         matrix = matrix[np.sort(rng.choice(matrix.shape[0], _MAX_CELLS, replace=False))]
+    matrix = as_csr(matrix)
     totals = np.maximum(np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel(), 1)
     logs = (sparse.diags_array(np.median(totals) / totals) @ matrix.astype(np.float32)).tocsr().log1p()
     # the first component of what is not centred is the mean expression

@@ -9,17 +9,19 @@ import torch
 from scvi import REGISTRY_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
 from sctandem.module.base._count_coders import CountDecoder, CountEncoder, CountVAEConfig
+from sctandem.module.base._count_vae_transfer import CountVAETransferMixin
 from sctandem.nn import nb_linear_log_likelihood, row_sums, zinb_log_likelihood
+from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
 
-class CountVAE(BaseModuleClass):
+class CountVAE(CountVAETransferMixin, BaseModuleClass):
     r"""Variational autoencoder of counts with a negative binomial likelihood.
 
     The generative model is that of scVI [Lopez18]_: :math:`z \sim N(0, I)`, shares :math:`\rho = \mathrm{softmax}(f(z, s))`
@@ -56,9 +58,18 @@ class CountVAE(BaseModuleClass):
         self.encoder = CountEncoder(n_genes, self.config)
         self.decoder = CountDecoder(n_genes, n_batch, self.config)
         self.log_theta = nn.Parameter(torch.zeros(n_genes))
+        # what is known of the training cells: mean logarithms, and how many batches they were of
+        self.register_buffer("mean_logs", torch.zeros(n_genes))
+        self.register_buffer("n_known_batches", torch.tensor(n_batch))
         if shares is not None:
             with torch.no_grad():
                 self.decoder.logits.bias.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Load; older files know nothing of the training cells."""
+        for name in ("mean_logs", "n_known_batches"):
+            state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def start_from(self, loadings: ArrayLike, spread: ArrayLike) -> None:
@@ -201,6 +212,11 @@ class CountVAE(BaseModuleClass):
         """
         return torch.softmax(self.decoder.logits(generative_outputs["hidden"]), dim=-1)
 
+    def latent_shares(self, latent: Tensor, batch_index: Tensor | None = None) -> Tensor:
+        """Return the expected share of each gene at latent states, cells x genes; by default in the average batch."""
+        library = latent.new_zeros(len(latent))
+        return self.shares(self.generative(z=latent, log_library=library, batch_index=batch_index))
+
     def loss(
         self,
         tensors: dict[str, Tensor],
@@ -228,7 +244,7 @@ class CountVAE(BaseModuleClass):
         """
         reconstruction = -self.log_likelihood(tensors[REGISTRY_KEYS.X_KEY], generative_outputs)
         kl = kl_to_standard_normal(inference_outputs["qz"])
-        loss = reconstruction.mean() + kl_weight * kl.mean()
+        loss = weighted_mean(reconstruction, tensors) + kl_weight * weighted_mean(kl, tensors)
         return LossOutput(
             loss=loss, reconstruction_loss=reconstruction, kl_local=kl, n_obs_minibatch=len(reconstruction)
         )
@@ -259,6 +275,55 @@ class CountVAE(BaseModuleClass):
                 counts = counts * (torch.rand_like(mean) > dropped)
             draws.append(counts)
         return torch.stack(draws)
+
+    def state_of(self, found: dict[str, Any]) -> Tensor:
+        """Pick the state from what `inference` gave.
+
+        Parameters
+        ----------
+        found
+            What `inference` gave.
+
+        Returns
+        -------
+        Its mean, cells x dimensions.
+        """
+        return found["qz"].loc
+
+    def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Any], unit: Tensor) -> Tensor:
+        """Score how well the counts are given back from the states of moved cells.
+
+        Parameters
+        ----------
+        tensors
+            The batch, with the counts as they are.
+        found
+            What `inference` gave of moved cells.
+        unit
+            Not needed here.
+
+        Returns
+        -------
+        Negative evidence lower bound at the mean of the state, a mean over cells.
+        """
+        at_mean = {**found, "z": self.state_of(found)}
+        return self.loss(tensors, at_mean, self.generative(**self._get_generative_input(tensors, at_mean))).loss
+
+    def divergence(self, found: dict[str, Any], moved: dict[str, Any], unit: Tensor) -> Tensor:
+        """Say how far the states of moved cells are from those of the cells.
+
+        Parameters
+        ----------
+        found, moved
+            What `inference` gave of the cells as they are, and moved.
+        unit
+            Not needed here.
+
+        Returns
+        -------
+        Kullback-Leibler divergence, a mean over cells.
+        """
+        return kl_divergence(found["qz"], moved["qz"]).sum(-1).mean()
 
 
 def kl_to_standard_normal(qz: Normal) -> Tensor:

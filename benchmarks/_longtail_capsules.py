@@ -1,0 +1,25 @@
+"""CapsuleNet trained on a long tail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks._longtail_data import files
+from benchmarks._longtail_labels import measure_classifiers, table, targets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["CAPTION", "SEEDS", "TITLE", "data", "measure", "table", "targets"]
+
+TITLE = "Labels from a long tail: CapsuleNet"
+CAPTION = "As for regression and network, of which the first draw is taken: one seed, so that small differences are chance; CapsuleNet at its defaults."
+SEEDS = (0,)
+
+
+def data() -> list[Path]:
+    return files()
+
+
+def measure(seed: int) -> list[dict[str, Any]]:
+    return measure_classifiers(seed, ("CapsuleNet",))

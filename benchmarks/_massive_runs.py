@@ -1,0 +1,162 @@
+"""What is measured on a collection, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BATCH = 1024
+#: Most of an epoch that a slow way of reading is given, in seconds.
+PATIENCE = 20.0
+
+
+def build(folder: Path, out: Path) -> dict[str, Any]:
+    """Build the collection."""
+    import sctandem as td
+
+    start = time.process_time()
+    collection = td.data.build_collection(folder, out, organism="human", rng=0)
+    sources = collection.sources
+    return {
+        "n_obs": collection.n_obs,
+        "n_vars": collection.n_vars,
+        "n_read": int(sources["n_cells"].sum()),
+        "n_duplicates": int(sources["n_duplicates"].sum()),
+        "n_entries": collection.manifest["n_entries"],
+        "n_shards": len(collection.manifest["shards"]),
+        "bytes": sum(file["bytes"] for file in collection.manifest["files"].values()),
+        "cpu_seconds": time.process_time() - start,
+    }
+
+
+def concatenate(folder: Path, out: Path) -> dict[str, Any]:
+    """The plain way: read all files, put them together in memory, shuffle, write."""
+    import anndata
+
+    start = time.process_time()
+    parts = [anndata.read_h5ad(path) for path in sorted(folder.glob("*.h5ad"))]
+    for part in parts:
+        part.var_names = part.var["gene_symbols"].astype(str)
+    whole = anndata.concat(parts, join="outer", fill_value=0, index_unique="-")
+    order = np.random.default_rng(0).permutation(whole.n_obs)
+    whole = whole[order].copy()
+    whole.write_h5ad(out)
+    return {"n_obs": whole.n_obs, "cpu_seconds": time.process_time() - start}
+
+
+def read_bare(out: Path, seconds: float) -> dict[str, Any]:
+    """Read in random order for some seconds, epoch after epoch, and do nothing with it."""
+    import sctandem as td
+
+    collection = td.data.open_collection(out)
+    counts, n_cells = collection.counts, 0
+    start, cpu = time.perf_counter(), time.process_time()
+    rng = np.random.default_rng(0)
+    while time.perf_counter() - start < seconds:
+        for cells, _ in counts.shuffled(np.arange(collection.n_obs), rng):
+            n_cells += len(cells)
+    return _rate(n_cells, start, cpu)
+
+
+def read_batches(out: Path, seconds: float) -> dict[str, Any]:
+    """Read the batches of a model: counts as tensors, labels, the words of the metadata."""
+    import sctandem as td
+    from sctandem.data import CountLoader
+    from sctandem.model.base import CountVAEModel
+
+    collection = td.data.open_collection(out)
+    CountVAEModel.setup_collection(collection, batch_key="source")
+    loader = CountLoader(CountVAEModel(collection, rng=0).adata_manager, batch_size=BATCH, shuffle=True, rng=0)
+    codes = collection.obs["cell_type"].cat.codes.to_numpy()
+    n_cells, sources = 0, []
+    start, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < seconds:
+        for batch in loader:
+            n_cells += len(batch["batch"])
+            sources.append(batch["batch"].numpy().ravel())
+    found = _rate(n_cells, start, cpu)
+    rng = np.random.default_rng(1)
+    of_all = collection.obs["source"].cat.codes.to_numpy()
+    random = [of_all[rng.integers(len(of_all), size=BATCH)] for _ in range(len(sources))]
+    found |= {"entropy": np.mean([_entropy(s) for s in sources[:-1] or sources]), "n_types": len(np.unique(codes))}
+    return found | {"entropy_random": np.mean([_entropy(s) for s in random])}
+
+
+def read_backed(path: Path, seconds: float) -> dict[str, Any]:
+    """The plain way: random batches of one backed file."""
+    import anndata
+
+    adata = anndata.read_h5ad(path, backed="r")
+    order, n_cells = np.random.default_rng(0).permutation(adata.n_obs), 0
+    start, cpu = time.perf_counter(), time.process_time()
+    for first in range(0, adata.n_obs, BATCH):
+        adata.X[np.sort(order[first : first + BATCH])]
+        n_cells += len(order[first : first + BATCH])
+        if time.perf_counter() - start > seconds:
+            break
+    return _rate(n_cells, start, cpu)
+
+
+def train(out: Path, epochs: int, *, in_memory: bool) -> dict[str, Any]:
+    """Train the count VAE from disk, or on the same cells in memory."""
+    import torch
+
+    import sctandem as td
+    from sctandem.model.base import CountVAEModel
+
+    torch.set_num_threads(1)
+    collection = td.data.open_collection(out)
+    data = collection.to_adata() if in_memory else collection
+    if in_memory:
+        CountVAEModel.setup_anndata(data, batch_key="source")
+    else:
+        CountVAEModel.setup_collection(data, batch_key="source")
+    model = CountVAEModel(data, rng=0)
+    waited = _Waiting()
+    if not in_memory:
+        waited.attach()
+    start, cpu = time.perf_counter(), time.process_time()
+    model.train(epochs, batch_size=BATCH, rng=0)
+    found = _rate(epochs * len(model.train_indices), start, cpu)
+    found["loss"] = float(model.history["train_loss"].to_numpy()[-1, 0])
+    found["waited"] = waited.seconds / found["seconds"]
+    return found
+
+
+class _Waiting:
+    """Seconds in which the training waited for cells to be read."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def attach(self) -> None:
+        from sctandem.data import _streamed
+
+        ahead = _streamed.ahead
+
+        def timed(read: Any) -> Any:
+            parts = ahead(read)
+            while True:
+                start = time.perf_counter()
+                part = next(parts, None)
+                self.seconds += time.perf_counter() - start
+                if part is None:
+                    return
+                yield part
+
+        _streamed.ahead = timed
+
+
+def _rate(n_cells: int, start: float, cpu: float) -> dict[str, Any]:
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    return {"n_cells": n_cells, "seconds": seconds, "cpu_seconds": used, "cells_a_second": n_cells / seconds}
+
+
+def _entropy(codes: np.ndarray) -> float:
+    share = np.bincount(codes) / len(codes)
+    return float(-(share[share > 0] * np.log(share[share > 0])).sum())

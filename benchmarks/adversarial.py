@@ -1,0 +1,22 @@
+"""Adversarial training beside the peers: `python -m benchmarks adversarial`."""
+
+from __future__ import annotations
+
+from benchmarks._parts import Parts
+
+TEXT = """\
+Labels under attack, and cells that a critic helped to make, each beside what an expert would try first and
+the tools in use. Settings are the defaults of the package, the same on every set; none was chosen on the cells that are scored."""
+
+BENCHMARK = Parts(
+    name="adversarial",
+    prefix="adversarial",
+    parts=("attacks", "cells"),
+    title="Adversarial training",
+    text=TEXT,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Measure what is asked for, and write the results."""
+    BENCHMARK.main(argv)

@@ -1,0 +1,76 @@
+"""A representation of cells as arrays: `obsm`, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sctandem._checks import check_adata, check_n_cells, check_type, listed
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_NARROWEST, _WIDEST = 1e-7, 1e15
+"""Extent of a representation within which results do not depend on its units."""
+
+
+def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: int = 2) -> np.ndarray:
+    """Return a representation.
+
+    Parameters
+    ----------
+    adata
+        The object.
+    use_rep
+        Key of ``obsm``.
+    purpose
+        What the cells are for, in messages.
+    fewest
+        Cells that this needs.
+
+    Returns
+    -------
+    Cells x dimensions, dense, finite, and varying within what single precision can square and add up.
+
+    Raises
+    ------
+    KeyError
+        When it is not there; lists what is.
+    ValueError
+        When it is not a matrix of finite numbers that vary, or there are too few cells.
+    TypeError
+        When `adata` is not an AnnData, or the key not text.
+    """
+    check_adata(adata)
+    check_type(use_rep, str, "use_rep")
+    slot = f"adata.obsm[{use_rep!r}]"
+    if use_rep not in adata.obsm:
+        msg = (
+            f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca', "
+            "`td.tl.capsules(adata)` 'X_capsules'."
+        )
+        raise KeyError(msg)
+    points = adata.obsm[use_rep]
+    points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
+        what = f"{type(points).__name__} of {points.dtype}" if hasattr(points, "dtype") else type(points).__name__
+        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {what}; reduce it, or turn it into numbers."
+        raise ValueError(msg)
+    check_n_cells(len(points), fewest, purpose)
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
+        raise ValueError(msg)
+    if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
+        msg = f"{slot} does not vary between cells: there is nothing to cluster."
+        raise ValueError(msg)
+    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
+    if not _NARROWEST <= widest <= _WIDEST:
+        msg = (
+            f"{slot} varies by {widest:.3g} between cells at most, which single precision cannot square and add up; scale it "
+            f"to between {_NARROWEST:g} and {_WIDEST:g}."
+        )
+        raise ValueError(msg)
+    return points

@@ -1,0 +1,219 @@
+"""Files that cells come from: what they hold, and their counts in blocks of bounded size. They are only ever read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sctandem._checks import check_path, check_type, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sctandem.data._source_file import SourceFile
+
+SUFFIXES = (".h5ad", ".h5mu", ".h5", ".zarr")
+
+
+class SourceError(ValueError):
+    """A source cannot be read, or does not hold what is needed; the message names it.
+
+    Parameters
+    ----------
+    message
+        What is wrong.
+    source
+        Name of the source.
+    """
+
+    def __init__(self, message: str, *, source: str = "") -> None:
+        super().__init__(message)
+        self.source = source
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of cells, with what its reader has to be told.
+
+    Parameters
+    ----------
+    path
+        An `.h5ad`, `.h5mu`, 10x `.h5` or zarr.
+    layer
+        Layer with the counts; `None` looks for them in `X`, the layer `counts` and `raw`, in this order.
+    modality
+        Of an `.h5mu` or a MuData in zarr; `None` for `rna`, `gex` or the only one.
+    name
+        What its cells are said to come from; `None` for the name of the file.
+    obs
+        Words that hold for all of its cells, by declared column, such as ``{"tissue": "blood"}``.
+
+    Examples
+    --------
+    >>> import sctandem as td
+    >>> td.data.Source("pbmc.h5ad", layer="counts", obs={"tissue": "blood"}).path
+    'pbmc.h5ad'
+    """
+
+    path: str | PathLike[str]
+    layer: str | None = None
+    modality: str | None = None
+    name: str | None = None
+    obs: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_path(self.path, "path")
+        check_type(self.obs, Mapping, "obs")
+
+
+def find_sources(sources: Any) -> list[Source]:
+    """Turn what was given into one source a file, with names that are not the same twice.
+
+    Parameters
+    ----------
+    sources
+        A path or a `Source`, or several; a folder stands for all files in it and below.
+
+    Returns
+    -------
+    The sources, in the order given; those of a folder by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a path does not exist, or a folder holds no file of a kind that is known.
+    ValueError
+        When a file is named twice, or two sources have one name.
+    """
+    given = [sources] if isinstance(sources, (str, PathLike, Source)) else list(sources)
+    found: list[Source] = []
+    for each in given:
+        source = each if isinstance(each, Source) else Source(each)
+        path = Path(source.path)
+        if not path.exists():
+            msg = f"sources names {str(path)!r}, which does not exist."
+            raise FileNotFoundError(msg)
+        if path.is_dir() and not is_zarr(path):
+            inside = _inside(path)
+            if not inside:
+                msg = f"sources names the folder {str(path)!r}, in which there is no {', '.join(SUFFIXES)}."
+                raise FileNotFoundError(msg)
+            found += [Source(file, source.layer, source.modality, None, source.obs) for file in inside]
+        else:
+            found.append(source)
+    if not found:
+        msg = "sources is empty: name at least one file or folder."
+        raise ValueError(msg)
+    return _named(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the files in a folder and below; a zarr is one of them."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not is_zarr(path):
+            found += _inside(path)
+        elif path.suffix in SUFFIXES or is_zarr(path):
+            found.append(path)
+    return found
+
+
+def _named(sources: Sequence[Source]) -> list[Source]:
+    """Give every source a name of its own: that of its file, with its folder where files are named alike."""
+    resolved = [(str(Path(source.path).resolve()), source.layer, source.modality) for source in sources]
+    twice = sorted({path[0] for path in resolved if resolved.count(path) > 1})
+    if twice:
+        msg = f"sources names {listed(twice)} more than once."
+        raise ValueError(msg)
+    names = [source.name or Path(source.path).stem for source in sources]
+    for i, source in enumerate(sources):
+        if source.name is None and names.count(Path(source.path).stem) > 1:
+            names[i] = f"{Path(source.path).resolve().parent.name}/{Path(source.path).stem}"
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = (
+            f"sources would have the names {listed(twice)} more than once: give each a name, `Source(path, name=...)`."
+        )
+        raise ValueError(msg)
+    return [
+        Source(Path(source.path), source.layer, source.modality, name, dict(source.obs))
+        for source, name in zip(sources, names, strict=True)
+    ]
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr store."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
+
+
+def fingerprint(path: Path) -> dict[str, int]:
+    """Return size and time of the last change of a file, or of all files of a zarr: what tells that a source has changed."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    states = [file.stat() for file in files]
+    return {"bytes": sum(s.st_size for s in states), "changed": max((s.st_mtime_ns for s in states), default=0)}
+
+
+@contextmanager
+def blamed(source: Source) -> Iterator[None]:
+    """Say of what fails while a source is read that it is of this source.
+
+    Raises
+    ------
+    SourceError
+        Names the source and what is wrong with it.
+    """
+    try:
+        yield
+    except SourceError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, EOFError) as error:
+        said = str(error).strip("'\"") or type(error).__name__
+        msg = f"{source.path}: {said}"
+        raise SourceError(msg, source=str(source.name)) from error
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[SourceFile]:
+    """Open a source for reading.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be opened.
+    """
+    from sctandem.data._source_file import open_file
+
+    with ExitStack() as stack:
+        with blamed(source):
+            file = stack.enter_context(open_file(source))
+        yield file
+
+
+def row_ranges(entries: np.ndarray, most_entries: int, most_rows: int) -> np.ndarray:
+    """Cut rows into blocks.
+
+    Parameters
+    ----------
+    entries
+        (rows + 1,): entries before each row.
+    most_entries, most_rows
+        Bounds of a block; a single row may have more entries.
+
+    Returns
+    -------
+    First row of each block, and the number of rows.
+    """
+    n_rows, starts = len(entries) - 1, [0]
+    while starts[-1] < n_rows:
+        start = starts[-1]
+        stop = int(np.searchsorted(entries, entries[start] + most_entries, side="right")) - 1
+        starts.append(min(max(stop, start + 1), start + most_rows, n_rows))
+    return np.array(starts, dtype=np.int64)

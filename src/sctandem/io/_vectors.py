@@ -1,0 +1,108 @@
+"""Vectors of genes and words as plain arrays in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sctandem._checks import check_path, check_type
+
+_NAMES, _VALUES = "names", "vectors"
+
+
+def write_vectors(vectors: pd.DataFrame, path: str | Path) -> None:
+    """Write vectors as two plain arrays, which any program with numpy reads.
+
+    Parameters
+    ----------
+    vectors
+        Genes or words x dimensions, as :func:`sctandem.get.vectors` gives them.
+    path
+        File to write, `.npz`; written whole or not at all.
+
+    Returns
+    -------
+    None.
+
+    Raises
+    ------
+    TypeError
+        When `vectors` is not a table, or `path` not a path.
+    ValueError
+        When the name does not end in ``.npz``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> table = pd.DataFrame(np.eye(2, dtype="float32"), index=["GATA1", "SPI1"])
+    >>> with TemporaryDirectory() as folder:
+    ...     td.io.write_vectors(table, Path(folder, "genes.npz"))
+    ...     td.io.read_vectors(Path(folder, "genes.npz")).index.tolist()
+    ['GATA1', 'SPI1']
+    """
+    check_type(vectors, pd.DataFrame, "vectors")
+    check_path(path, "path")
+    path = Path(path)
+    if path.suffix != ".npz":
+        msg = f"path={str(path)!r} must end in '.npz'."
+        raise ValueError(msg)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            names = np.array([str(name) for name in vectors.index], dtype=np.str_)
+            np.savez_compressed(file, **{_NAMES: names, _VALUES: vectors.to_numpy(dtype=np.float32)})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_vectors(path: str | Path) -> pd.DataFrame:
+    """Read vectors that :func:`write_vectors` wrote; nothing in the file is run.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    Genes or words x dimensions, float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it holds other things.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import sctandem as td
+    >>> with TemporaryDirectory() as folder:
+    ...     td.io.write_vectors(pd.DataFrame(np.eye(2), index=["a", "b"]), Path(folder, "genes.npz"))
+    ...     td.io.read_vectors(Path(folder, "genes.npz")).shape
+    (2, 2)
+    """
+    check_path(path, "path")
+    if not Path(path).is_file():
+        msg = f"path={str(path)!r} is not a file."
+        raise FileNotFoundError(msg)
+    with np.load(path, allow_pickle=False) as content:
+        if not {_NAMES, _VALUES} <= set(content.files):
+            msg = f"{str(path)!r} holds {sorted(content.files)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
+            raise ValueError(msg)
+        values = content[_VALUES]
+        return pd.DataFrame(
+            values, index=content[_NAMES].astype(object), columns=[str(i) for i in range(values.shape[1])]
+        )

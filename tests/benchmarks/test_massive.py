@@ -1,0 +1,61 @@
+"""The benchmark of massive collections: its files hold what it says, and its arithmetic is right."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+from benchmarks import _massive_data, _massive_runs, _massive_scale, massive
+
+import sctandem as td
+
+
+def row(cells: int, peak_mb: float) -> dict:
+    rate = {"seconds": 10.0, "cpu_seconds": 5.0, "cells_a_second": 100.0, "n_cells": 1000, "peak_mb": peak_mb}
+    build = {"n_read": cells, "n_obs": cells, "n_entries": 100 * cells, "bytes": 200 * cells}
+    return {
+        "cells": cells,
+        "genes": 50,
+        "build": {**rate, **build},
+        "bare": dict(rate),
+        "batches": {**rate, "entropy": 1.0, "entropy_random": 1.0},
+        "train": {**rate, "waited": 0.01, "loss": 100.5},
+        "train_in_memory": {**rate, "loss": 100.0},
+    }
+
+
+def test_costs_are_carried_over_by_entries():
+    rows, simulated = [row(1000, 500.0), row(11_000, 510.0)], {"seconds_a_part": 1e-6}
+    cost = {line["what"]: line["cost"] for line in _massive_scale.table(rows, simulated)}
+    entries = _massive_scale.CELLS * _massive_scale.ENTRIES
+    assert cost["collection on disk"] == f"{2 * entries / 1e9:,.0f} GB"
+    assert cost["build, both passes"] == f"{5 / 1_100_000 * entries / 3600:,.1f} h"
+    assert cost["memory of a process that trains"] == "101 GB"  # 510 MB + 10 MB / 10,000 cells x 100 million
+    parts = entries / _massive_scale.BLOCK * entries / _massive_scale.SHARD
+    assert cost["build, finding parts in blocks"] == f"{parts * 1e-6 / 3600:,.1f} h"
+
+
+def test_verdicts_follow_the_figures():
+    document = massive.report([row(1000, 500.0), row(11_000, 600.0)], {"seconds_a_part": 1e-6})
+    met = {line["target"]: line["met"] for line in document["tables"][0]["rows"]}
+    assert met["loss against in-memory training, 1,000 x 50"] == "yes"
+    assert met["build, cells a second, 11,000 x 50"] == "no"
+    assert met["peak memory of training, 11,000 against 1,000 cells"] == "no"
+
+
+def test_entropy_of_batches():
+    assert _massive_runs._entropy(np.array([0, 0, 1, 1])) == pytest.approx(np.log(2))
+    assert _massive_runs._entropy(np.zeros(4, dtype=int)) == 0
+
+
+def test_files_differ_and_hold_the_cells_that_are_there_again(shared_data, tmp_path):
+    assert all(file.parent.parent == shared_data for file in _massive_data.files())
+    (tmp_path / "in").mkdir()
+    paths = _massive_data.make(tmp_path / "in", 1200, 800, 0)
+    genes = [frozenset(anndata.read_h5ad(path, backed="r").var["gene_symbols"]) for path in paths]
+    assert len(paths) == len(set(genes)) == 12
+    found = td.data.build_collection(tmp_path / "in", tmp_path / "out", organism="human", rng=0)
+    assert found.n_vars <= 800
+    assert len(found.duplicates) == 8 * 2  # two cells again in each of eight files
+    assert set(found.duplicates["row"]) == {98, 99}
+    assert set(found.duplicates["kept_row"]) == {0, 1}
