@@ -220,7 +220,7 @@ def test_sites_of_a_real_genome(tmp_path):
         ({"array": (5, 15)}, ValueError, "between 10 and 35"),
         ({"spacer": (20, 15)}, ValueError, "reversed"),
         ({"rules": {"guanine": "NK"}}, ValueError, "choose one of 'NN', 'NH'"),
-        ({"rules": {"gunaine": "NN"}}, ValueError, "a key of rules='gunaine' is not known"),
+        ({"rules": {"gunaine": "NN"}}, ValueError, "rules has 'gunaine', which is none of"),
         ({"rules": {"n_best": 0}}, ValueError, "above 0"),
         ({"rules": "NH"}, TypeError, "rules must be a Mapping"),
         ({"group": "a"}, ValueError, "a column of obs and one of its groups"),
