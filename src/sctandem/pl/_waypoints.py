@@ -69,8 +69,8 @@ def waypoints(
     >>> figure = td.pl.waypoints(adata)
     """
     check_adata(adata)
-    if axes is not None and np.size(axes) != 3:
-        msg = f"axes has {np.size(axes)} axes; three are needed, for pseudotime, lineages and the tree."
+    if axes is not None and (n := np.asarray(axes, dtype=object).size) != 3:  # one by itself has no length
+        msg = f"axes has {n} axes; three are needed, for pseudotime, lineages and the tree."
         raise ValueError(msg)
     keys = WaypointKeys(key)
     function = f"td.tl.waypoints(adata, root, key_added={key!r})"
