@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 KEYS = RegulatoryGraphKeys()
 #: Share of the states that is not learned from.
 HELD_OUT = 0.2
-#: Fewer states leave next to none to learn from.
-FEWEST_STATES = 3
 #: Edges up to this FDR make up the activity of a regulator, and this many of the strongest where there are fewer.
 CALLED, LEAST = 0.05, 20
 
@@ -152,9 +150,6 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             values, varying, sites, evidence, self.regulators.position, n_states=int(n_states), seed=self.seed
         )
         n = len(self._data.expression)
-        if n < FEWEST_STATES:
-            msg = f"n_states={n_states} makes {n} groups of {len(values)} cells; expression is predicted between {FEWEST_STATES} or more."
-            raise ValueError(msg)
         held = self._generator.permutation(n)[: max(1, round(HELD_OUT * n))]
         self._training = ~np.isin(np.arange(n), held)
         self._pairs: Candidates = read_pairs(self._data, evidence)

@@ -38,6 +38,8 @@ N_FEATURES = 16
 CANDIDATES = 20
 #: Pairs looked at in one go.
 _BLOCK = 20_000
+#: Fewer states leave next to none to learn from.
+FEWEST_STATES = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class GraphData:
         """Group cells into states and average; sites without a regulator or gene are left out."""
         standard = standardise(values)
         states = cell_states(standard, n_states, seed)
+        n = int(states.max()) + 1
+        if n < FEWEST_STATES:
+            msg = f"n_states={n_states} makes {n} groups of {len(values)} cells; expression is predicted between {FEWEST_STATES} or more."
+            raise ValueError(msg)
         expression = (
             standardise(np.log1p(state_means(np.expm1(values), states)))
             if values.min() >= 0
