@@ -35,7 +35,7 @@ and one seed. *Plain likelihood* is the least that has what matters: one factor 
 therefore an upper bound for what it will be elsewhere, and coverage of the intervals is not that of new data.
 
 The third reading of RSD, by the likelihood on markers, came later: on these sets it had been seen to help with the plain likelihood in its place. Its markers are chosen as for the peers, with nothing tuned, and whether it stays was decided on other pairs of reference and bulk
-(symphony and kang for GSE107011 and Hoek, chemistries the other way round, cells of one study by another; `--part pairs`): with it CCC rose on 17 of 22, on average from 0.800 to 0.822 (the plain likelihood 0.798), RMSE fell from 0.083 to 0.078, and intervals held 0.875 of the truths, before 0.851. On the mixtures of the tutorial RMSE rose from 0.041 to 0.045. Rows of expression, drivers and cost, and nearly all with a type removed, are of RSD without this reading.
+(symphony and kang for GSE107011 and Hoek, chemistries the other way round, cells of one study by another; `--part pairs`): with it CCC rose on 17 of 22, on average from 0.800 to 0.822 (the plain likelihood 0.798), RMSE fell from 0.083 to 0.078, and intervals held 0.875 of the truths, before 0.851. On the mixtures of the tutorial RMSE rose from 0.041 to 0.045.
 
 Three more things favour RSD or flatter it. kang and zheng are mixed with just the contents that it looks up, counted without technical genes as it counts; told peers have the same. RSD is told there that these contents are exact, which changes no share, and leaves their errors out of its intervals. Compositions of symphony, kang and zheng are spread evenly over all there are, which tells factors of genes from composition better than blood of like donors does. Types and samples of a set have their errors in common: coverage
 of a set rests on far fewer than types times samples cases, and a good mean can hide a type that is hardly covered (*worst type*). On the other hand symphony is sums of counts, where the published contents are wrong for RSD and for told peers alike.
@@ -54,7 +54,7 @@ MISSING = (
 )
 PAIRED = (
     "Pairs of reference and bulk by which no setting was chosen: cells of symphony (a chemistry at a time) and kang for GSE107011 and Hoek, chemistries the other way round, and sums of cells of one study by another, with the contents "
-    "that are published. They were looked at once, with the draws of another seed, to decide whether markers are read. One draw; pairs that RSD does not have here have not been measured again since."
+    "that are published. They were looked at once, with the draws of another seed, to decide whether markers are read. One draw."
 )
 DRIVEN = (
     "Two groups of unlike composition; 7 % of the genes change by a factor of 2 in one type. Calls at a q-value of 0.05; FDR and power are means over cohorts, ± the standard error. All methods see the shares that RSD estimates, told that all types hold the same RNA, as is true there. Genes are "

@@ -31,7 +31,12 @@ nitpicky = True
 # (SCTANDEM_INTERSPHINX=1), so that the build needs no network and does not fail with someone else's server.
 nitpick_ignore_regex = [(r"py:.*", r"(?!sctandem\.).*")]
 # what one function gives, and nobody makes: its docstring says what it holds
-nitpick_ignore = [("py:class", "sctandem.genome._chipexo.ChipexoSites")]
+nitpick_ignore = [
+    ("py:class", "sctandem.genome._chipexo.ChipexoSites"),
+    ("py:class", "sctandem.kernels._streamed_moments.Components"),
+    ("py:class", "sctandem.module.base._take_over.FeatureMap"),
+    ("py:class", "sctandem.nn._perturbation.CountBall"),
+]
 if os.environ.get("SCTANDEM_INTERSPHINX"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {

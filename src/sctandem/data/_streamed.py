@@ -250,4 +250,4 @@ def held_counts(matrix: Any) -> Any:
 
 def streams_counts(manager: AnnDataManager) -> bool:
     """Whether any of the counts that a model registered lie on disk in a collection."""
-    return any(isinstance(manager.get_from_registry(key), StreamedCounts) for key in manager.data_registry)
+    return isinstance(getattr(manager.adata, "X", None), StreamedCounts)

@@ -58,14 +58,7 @@ PARTS = (1 / 2, 3 / 4, 1.0)
 _HELD_BACK = 0.1
 
 
-class CapsuleNet(
-    CapsulesLabelsMixin,
-    CapsulesTransferMixin,
-    CollectionMixin,
-    FilesMixin,
-    LatentMixin,
-    BaseModelClass,
-):
+class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, FilesMixin, LatentMixin, BaseModelClass):
     """Capsule network on counts: an embedding of the cells, their types, whose number is found, and labels where some are given.
 
     Parameters

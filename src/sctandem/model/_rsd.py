@@ -378,13 +378,8 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
         layers = None
         if expression:
             layers = {}
-            changes = type_expression(
-                genes.ratio,
-                parts.rna,
-                genes.signature,
-                spread=spread,
-                noise=genes.variance + parts.composition.sigma**2,
-            )
+            noise = genes.variance + parts.composition.sigma**2
+            changes = type_expression(genes.ratio, parts.rna, genes.signature, spread=spread, noise=noise)
             for name, mean, change in zip(types, genes.signature, changes, strict=True):
                 layers[name] = np.full(bulk.shape, np.nan, dtype=np.float32)
                 layers[name][:, read.here] = mean * np.exp(change)
