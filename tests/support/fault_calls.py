@@ -50,35 +50,171 @@ def _peak() -> str:
 RNG = {"rng": 0}
 #: What the functions that need no data of cells take, by `package.function`.
 CALLS: dict[str, Call] = {
-    "pp.chipexo_sites": _call(data=make.multiome, tags=make.tags_table, tf="CTCF", sites=make.sites_table, key_added="exo"),
-    "pp.count_fragments": _call(fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"),
+    "pp.chipexo_sites": _call(
+        data=make.multiome, tags=make.tags_table, tf="CTCF", sites=make.sites_table, key_added="exo"
+    ),
+    "pp.count_fragments": _call(
+        fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"
+    ),
     "pp.embed_genes": _call(adata=make.cells, n_dims=4, layer="counts", key_added="v", fixed=RNG),
-    "pp.embed_kmers": _call(data=make.multiome, fasta=make.genome, k=3, n_dims=4, window=50, key_added="k", fixed=RNG, costly=True),
-    "pp.gene_windows": _call(mdata=make.multiome, genes=make.genes_table, upstream=50_000, downstream=1000, key_added="w"),
-    "pp.hierarchical_weights": _call(adata=make.cells, use_rep="X_pca", labels="type", form="inverse", distance="mahalanobis", min_cells=5, key_added="h", fixed=RNG),
-    "pp.long_tail_split": _call(adata=make.cells, cluster_key="type", donor_key="donor", sizes=(0.6, 0.2, 0.2), use_rep="X_pca", key_added="s", fixed=RNG),
-    "pp.nucleotide_spectrum": _call(data=make.multiome, fasta=make.genome, k=3, motifs=make.motifs, p_value=5e-5, max_unknown=0.1, costly=True),
+    "pp.embed_kmers": _call(
+        data=make.multiome, fasta=make.genome, k=3, n_dims=4, window=50, key_added="k", fixed=RNG, costly=True
+    ),
+    "pp.gene_windows": _call(
+        mdata=make.multiome, genes=make.genes_table, upstream=50_000, downstream=1000, key_added="w"
+    ),
+    "pp.hierarchical_weights": _call(
+        adata=make.cells,
+        use_rep="X_pca",
+        labels="type",
+        form="inverse",
+        distance="mahalanobis",
+        min_cells=5,
+        key_added="h",
+        fixed=RNG,
+    ),
+    "pp.long_tail_split": _call(
+        adata=make.cells,
+        cluster_key="type",
+        donor_key="donor",
+        sizes=(0.6, 0.2, 0.2),
+        use_rep="X_pca",
+        key_added="s",
+        fixed=RNG,
+    ),
+    "pp.nucleotide_spectrum": _call(
+        data=make.multiome, fasta=make.genome, k=3, motifs=make.motifs, p_value=5e-5, max_unknown=0.1, costly=True
+    ),
     "pp.sequence_features": _call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": _call(adata=make.cells, use_rep="X_pca", n_clusters=3, min_cells=5, key_added="a", fixed=RNG),
     "tl.capsules": _call(adata=make.cells, model=_model(make.capsule_net), key_added="c", fixed=RNG, costly=True),
-    "tl.deconvolve": _call(adata=make.bulk, reference=_model(make.rsd), kind="tpm", key_added="r", fixed=RNG, costly=True),
-    "tl.design_talens": _call(data=make.multiome, targets=_peak, fasta=make.genome, array=(15, 16), spacer=(15, 16), key_added="t", costly=True),
-    "tl.differential_expression": _call(adata=make.cells, groupby="condition", sample_key="donor", cell_types="type", covariates=(), reference="control", layer="counts", key_added="d", fixed=RNG),
-    "tl.drivers": _call(adata=make.bulk, groupby="group", reference="control", covariates=(), deconvolution="rsd", n_permutations=20, key_added="d", fixed=RNG),
+    "tl.deconvolve": _call(
+        adata=make.bulk, reference=_model(make.rsd), kind="tpm", key_added="r", fixed=RNG, costly=True
+    ),
+    "tl.design_talens": _call(
+        data=make.multiome,
+        targets=_peak,
+        fasta=make.genome,
+        array=(15, 16),
+        spacer=(15, 16),
+        key_added="t",
+        costly=True,
+    ),
+    "tl.differential_expression": _call(
+        adata=make.cells,
+        groupby="condition",
+        sample_key="donor",
+        cell_types="type",
+        covariates=(),
+        reference="control",
+        layer="counts",
+        key_added="d",
+        fixed=RNG,
+    ),
+    "tl.drivers": _call(
+        adata=make.bulk,
+        groupby="group",
+        reference="control",
+        covariates=(),
+        deconvolution="rsd",
+        n_permutations=20,
+        key_added="d",
+        fixed=RNG,
+    ),
     "tl.gene_activity": _call(data=make.multiome, genes=make.genes_table, weights="gene_body", key_added="act"),
-    "tl.gene_associations": _call(adata=make.cells, genes=["GENE1", "GENE2", "GENE3"], sample_key="donor", cell_types="type", fdr=0.05, layer="counts", key="deepde", key_added="g"),
-    "tl.gene_function": _call(mdata=make.multiome, batch_key="batch", min_effect=0.2, fdr=0.1, windows_key="gene_windows", key_added="g"),
-    "tl.knockout": _call(mdata=make.multiome, peaks=_peak, groupby="cell_type", key_added="k", fixed=RNG | {"settings": {"n_members": 0}}, costly=True),
-    "tl.map_query": _call(adata=make.cells, reference_model=_model(make.capsule_net), min_score=0.05, key_added="m", fixed=RNG, costly=True),
-    "tl.motif_grammar": _call(data=make.multiome, groupby="cell_type", top_share=0.2, max_spacing=50, min_peaks=10, key_added="g", fixed=RNG),
-    "tl.peak_gene_links": _call(mdata=make.multiome, model=_model(make.tape), n_permutations=50, windows_key="gene_windows", sequence_key="sequence", key_added="l", fixed=RNG, costly=True),
-    "tl.predict_expression": _call(mdata=make.multiome, model=_model(make.tape), windows_key="gene_windows", sequence_key="sequence", key_added="p", fixed=RNG, costly=True),
-    "tl.programme_skill": _call(mdata=make.multiome, programmes={"first": ["G0001", "G0002", "G0003", "G0004", "G0005"]}, key="tape", n_random=20, key_added="s", fixed=RNG),
-    "tl.regulatory_graph": _call(data=make.multiome, tfs=["G0001", "G0002"], prior=None, groupby="cell_type", n_states=20, key_added="r", fixed=RNG, costly=True),
-    "tl.robustness": _call(adata=make.cells, model=_model(make.capsule_net), labels="type", max_cells=30, key_added="r", fixed=RNG, costly=True),
-    "tl.sequence_deviations": _call(data=make.multiome, features="motifs", bandwidth=0.1, min_expected=1.0, key_added="d"),
-    "tl.simulate": _call(adata=make.cells, n={"a": 5}, cell_type="type", batch_key="batch", layer="counts", fixed=RNG | {"config": make.GENERATOR}, costly=True),
-    "tl.talen_offtargets": _call(data=make.multiome, fasta=make.genome, groupby="cell_type", n_pairs=1, cutoff=3.0, key="talens", costly=True),
+    "tl.gene_associations": _call(
+        adata=make.cells,
+        genes=["GENE1", "GENE2", "GENE3"],
+        sample_key="donor",
+        cell_types="type",
+        fdr=0.05,
+        layer="counts",
+        key="deepde",
+        key_added="g",
+    ),
+    "tl.gene_function": _call(
+        mdata=make.multiome, batch_key="batch", min_effect=0.2, fdr=0.1, windows_key="gene_windows", key_added="g"
+    ),
+    "tl.knockout": _call(
+        mdata=make.multiome,
+        peaks=_peak,
+        groupby="cell_type",
+        key_added="k",
+        fixed=RNG | {"settings": {"n_members": 0}},
+        costly=True,
+    ),
+    "tl.map_query": _call(
+        adata=make.cells,
+        reference_model=_model(make.capsule_net),
+        min_score=0.05,
+        key_added="m",
+        fixed=RNG,
+        costly=True,
+    ),
+    "tl.motif_grammar": _call(
+        data=make.multiome, groupby="cell_type", top_share=0.2, max_spacing=50, min_peaks=10, key_added="g", fixed=RNG
+    ),
+    "tl.peak_gene_links": _call(
+        mdata=make.multiome,
+        model=_model(make.tape),
+        n_permutations=50,
+        windows_key="gene_windows",
+        sequence_key="sequence",
+        key_added="l",
+        fixed=RNG,
+        costly=True,
+    ),
+    "tl.predict_expression": _call(
+        mdata=make.multiome,
+        model=_model(make.tape),
+        windows_key="gene_windows",
+        sequence_key="sequence",
+        key_added="p",
+        fixed=RNG,
+        costly=True,
+    ),
+    "tl.programme_skill": _call(
+        mdata=make.multiome,
+        programmes={"first": ["G0001", "G0002", "G0003", "G0004", "G0005"]},
+        key="tape",
+        n_random=20,
+        key_added="s",
+        fixed=RNG,
+    ),
+    "tl.regulatory_graph": _call(
+        data=make.multiome,
+        tfs=["G0001", "G0002"],
+        prior=None,
+        groupby="cell_type",
+        n_states=20,
+        key_added="r",
+        fixed=RNG,
+        costly=True,
+    ),
+    "tl.robustness": _call(
+        adata=make.cells,
+        model=_model(make.capsule_net),
+        labels="type",
+        max_cells=30,
+        key_added="r",
+        fixed=RNG,
+        costly=True,
+    ),
+    "tl.sequence_deviations": _call(
+        data=make.multiome, features="motifs", bandwidth=0.1, min_expected=1.0, key_added="d"
+    ),
+    "tl.simulate": _call(
+        adata=make.cells,
+        n={"a": 5},
+        cell_type="type",
+        batch_key="batch",
+        layer="counts",
+        fixed=RNG | {"config": make.GENERATOR},
+        costly=True,
+    ),
+    "tl.talen_offtargets": _call(
+        data=make.multiome, fasta=make.genome, groupby="cell_type", n_pairs=1, cutoff=3.0, key="talens", costly=True
+    ),
     "tl.waypoints": _call(adata=make.cells, root="cell0", use_rep="X_pca", n_waypoints=60, key_added="w", fixed=RNG),
     "pl.annealing": _call(adata=make.cells, key="anneal"),
     "pl.capsules": _call(adata=make.cells, groupby="type", n_genes=3, key="capsules"),
@@ -93,11 +229,15 @@ CALLS: dict[str, Call] = {
     "pl.long_tail": _call(adata=make.cells, key="hcm", split_key="split"),
     "pl.motif_grammar": _call(data=make.multiome, n_motifs=4, fdr=1.0, key="motif_grammar"),
     "pl.motif_variability": _call(data=make.multiome, features="motifs", n_names=2, fdr=0.5),
-    "pl.peak_gene_links": _call(mdata=make.multiome, gene="G0005", groupby="cell_type", fdr=0.5, key="tape_links", windows_key="gene_windows"),
+    "pl.peak_gene_links": _call(
+        mdata=make.multiome, gene="G0005", groupby="cell_type", fdr=0.5, key="tape_links", windows_key="gene_windows"
+    ),
     "pl.predicted_expression": _call(mdata=make.multiome, genes=["G0001", "G0002"], groupby="cell_type", key="tape"),
     "pl.programme_skill": _call(mdata=make.multiome, n=5, key="tape_programmes"),
     "pl.proportions": _call(adata=make.bulk, groupby="group", intervals=True, key="rsd"),
-    "pl.regulator_dotplot": _call(data=make.multiome, groupby="cell_type", tfs=["G0001", "G0002"], n_tfs=3, key="regulatory_graph"),
+    "pl.regulator_dotplot": _call(
+        data=make.multiome, groupby="cell_type", tfs=["G0001", "G0002"], n_tfs=3, key="regulatory_graph"
+    ),
     "pl.regulatory_graph": _call(data=make.multiome, n_tfs=3, n_targets=3, fdr=1.0, key="regulatory_graph"),
     "pl.robustness": _call(adata=make.cells, key="robustness"),
     "pl.talens": _call(data=make.multiome, pair="TALEN1", context=1000, key="talens"),
@@ -138,10 +278,21 @@ CALLS: dict[str, Call] = {
     "genome.read_genes": _call(genes=make.gtf_file),
     "genome.read_motifs": _call(source=make.motif_file),
     "genome.read_sites": _call(sites=make.bed_file),
-    "genome.scan_talens": _call(fasta=make.small_genome, pair=make.PAIR, spacer=(15, 20), cutoff=3.0, upstream="T", dimers="all", n_best=100, fixed={"n_threads": 1}),
+    "genome.scan_talens": _call(
+        fasta=make.small_genome,
+        pair=make.PAIR,
+        spacer=(15, 20),
+        cutoff=3.0,
+        upstream="T",
+        dimers="all",
+        n_best=100,
+        fixed={"n_threads": 1},
+    ),
     "genome.sequence_features": _call(peaks=lambda: _small_peaks(), fasta=make.small_genome, k=2),
     "genome.tidy_tags": _call(tags=make.tags_table),
-    "genome.window_pairs": _call(tss=lambda: make.td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000),
+    "genome.window_pairs": _call(
+        tss=lambda: make.td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
+    ),
     "genome.write_talens": _call(table=make.talen_table, path=lambda: make.folder() / "order.fasta"),
     "datasets.SimulationDesign": _call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
     "datasets.SimulationNoise": _call(counts_per_gene=0.8, dispersion=4.0, doublets=0.04, ambient=0.05),

@@ -81,16 +81,32 @@ def _spoil_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
     name = str(rng.choice(names))
     if mapping is not adata.uns and not hasattr(adata.uns, "x"):
         n = len(mapping[name]) if not sparse.issparse(mapping[name]) else mapping[name].shape[0]
-        choices = [np.full((n, 2), np.nan), np.zeros((n, 1)), pd.DataFrame({"a": ["x"] * n}, index=_index(adata, mapping))]
+        choices = [
+            np.full((n, 2), np.nan),
+            np.zeros((n, 1)),
+            pd.DataFrame({"a": ["x"] * n}, index=_index(adata, mapping)),
+        ]
         mapping[name] = choices[rng.integers(3)]
     else:
-        choices: list[Any] = [3, "text", {}, {"params": {}}, pd.DataFrame(), {"table": 3}, {"table": pd.DataFrame({"a": []})}]
+        choices: list[Any] = [
+            3,
+            "text",
+            {},
+            {"params": {}},
+            pd.DataFrame(),
+            {"table": 3},
+            {"table": pd.DataFrame({"a": []})},
+        ]
         mapping[name] = choices[rng.integers(len(choices))]
     return adata
 
 
 def _index(adata: AnnData, mapping: Any) -> pd.Index:
-    return adata.obs_names if mapping is adata.obsm or len(adata.obsm) and set(mapping) == set(adata.obsm) else adata.var_names
+    return (
+        adata.obs_names
+        if mapping is adata.obsm or len(adata.obsm) and set(mapping) == set(adata.obsm)
+        else adata.var_names
+    )
 
 
 def _spoil_table(adata: AnnData, rng: np.random.Generator) -> AnnData:
@@ -145,12 +161,16 @@ ANNDATA: dict[str, Spoiler] = {
     "duplicated features": lambda a, r, _: _rename(a, ["same"] * a.n_vars, "var"),
     "odd cell names": lambda a, r, _: _rename(a, _odd(a.n_obs, r), "obs"),
     "odd feature names": lambda a, r, _: _rename(a, _odd(a.n_vars, r), "var"),
-    "obs with missing": lambda a, r, _: _obs_column(a, r, lambda c: c.astype(object).where(r.random(len(c)) < 0.8, None)),
+    "obs with missing": lambda a, r, _: _obs_column(
+        a, r, lambda c: c.astype(object).where(r.random(len(c)) < 0.8, None)
+    ),
     "obs all missing": lambda a, r, _: _obs_column(a, r, lambda c: np.full(len(c), np.nan)),
     "obs of one value": lambda a, r, _: _obs_column(a, r, lambda c: "same"),
     "obs unique": lambda a, r, _: _obs_column(a, r, lambda c: [f"v{i}" for i in range(len(c))]),
     "obs as codes": lambda a, r, _: _obs_column(a, r, lambda c: pd.factorize(c)[0]),
-    "obs categorical": lambda a, r, _: _obs_column(a, r, lambda c: pd.Categorical(c.astype(str), categories=["unused", *sorted(set(c.astype(str)))])),
+    "obs categorical": lambda a, r, _: _obs_column(
+        a, r, lambda c: pd.Categorical(c.astype(str), categories=["unused", *sorted(set(c.astype(str)))])
+    ),
     "obs odd words": lambda a, r, _: _obs_column(a, r, lambda c: [ODD_NAMES[i % 2] for i in pd.factorize(c)[0]]),
     "obs boolean": lambda a, r, _: _obs_column(a, r, lambda c: pd.factorize(c)[0] > 0),
     "obs without columns": lambda a, r, _: _replace(a, obs=a.obs[[]].copy()),
@@ -162,7 +182,9 @@ ANNDATA: dict[str, Spoiler] = {
     "obsm with NaN": lambda a, r, _: _obsm(a, np.nan),
     "obsm constant": lambda a, r, _: _obsm(a, 0.0),
     "backed": _backed,
-    "not AnnData": lambda a, r, _: [None, 3, "text", a.obs, np.ones((3, 3)), MuData({"rna": a.copy()}), {}][r.integers(7)],
+    "not AnnData": lambda a, r, _: [None, 3, "text", a.obs, np.ones((3, 3)), MuData({"rna": a.copy()}), {}][
+        r.integers(7)
+    ],
 }
 
 
@@ -238,9 +260,17 @@ MUDATA: dict[str, Spoiler] = {
     "uns": lambda m, r, _: _uns(m, r),
     "no cells": lambda m, r, _: _cells(m, lambda n: np.arange(0)),
     "one cell": lambda m, r, _: _cells(m, lambda n: np.arange(1)),
-    "cells of one shuffled": lambda m, r, _: _with(m, {k: v[r.permutation(v.n_obs)].copy() if k == "rna" else v for k, v in m.mod.items()}),
+    "cells of one shuffled": lambda m, r, _: _with(
+        m, {k: v[r.permutation(v.n_obs)].copy() if k == "rna" else v for k, v in m.mod.items()}
+    ),
     "cells of one fewer": lambda m, r, _: _with(m, {k: v[:50].copy() if k == "atac" else v for k, v in m.mod.items()}),
-    "cells of one renamed": lambda m, r, _: _with(m, {k: _rename(v.copy(), [f"z{i}" for i in range(v.n_obs)], "obs") if k == "atac" else v for k, v in m.mod.items()}),
+    "cells of one renamed": lambda m, r, _: _with(
+        m,
+        {
+            k: _rename(v.copy(), [f"z{i}" for i in range(v.n_obs)], "obs") if k == "atac" else v
+            for k, v in m.mod.items()
+        },
+    ),
     "a view": lambda m, r, _: m[:40],
     "not MuData": lambda m, r, _: [None, 3, "text", m["rna"], m.obs, {"rna": 3}][r.integers(6)],
 }
@@ -281,7 +311,9 @@ TABLE: dict[str, Spoiler] = {
     "columns doubled": lambda t, r, _: pd.concat([t, t], axis=1),
     "columns renamed": lambda t, r, _: t.set_axis([f"é {i}" for i in range(len(t.columns))], axis=1),
     "odd index": lambda t, r, _: t.set_axis(_odd(len(t), r)),
-    "not a table": lambda t, r, _: [None, 3, "text", {}, [1, 2], np.ones((2, 2)), AnnData(np.ones((2, 2)))][r.integers(7)],
+    "not a table": lambda t, r, _: [None, 3, "text", {}, [1, 2], np.ones((2, 2)), AnnData(np.ones((2, 2)))][
+        r.integers(7)
+    ],
 }
 
 
@@ -300,7 +332,12 @@ def _bytes(change: Callable[[bytes, np.random.Generator], bytes], name: str | No
         new = folder / (name or path.name)
         new.write_bytes(change(path.read_bytes() if path.exists() else b"text\n", rng))
         for index in path.parent.glob(path.name + ".*"):
-            shutil.copy(index, folder / new.name.replace(path.name, "") / index.name if name is None else folder / (name + index.suffix))
+            shutil.copy(
+                index,
+                folder / new.name.replace(path.name, "") / index.name
+                if name is None
+                else folder / (name + index.suffix),
+            )
         return new
 
     return spoiler
@@ -350,7 +387,9 @@ FILE: dict[str, Spoiler] = {
 TEXT: dict[str, Spoiler] = {
     "unknown": lambda v, r, _: "not_there",
     "odd": lambda v, r, _: ODD_NAMES[r.integers(len(ODD_NAMES))],
-    "other kind": lambda v, r, _: [None, 3, 0.5, True, [], ["x"], {}, ("a", "b"), np.nan, b"x", object()][r.integers(11)],
+    "other kind": lambda v, r, _: [None, 3, 0.5, True, [], ["x"], {}, ("a", "b"), np.nan, b"x", object()][
+        r.integers(11)
+    ],
 }
 NUMBER: dict[str, Spoiler] = {
     "out of range": lambda v, r, _: [0, -1, 10**9, 1e-300, -0.5, 1.5][r.integers(6)],
@@ -375,7 +414,9 @@ MAPPING: dict[str, Spoiler] = {
     "other kind": lambda v, r, _: [3, "text", [1], [("a", 1)], object()][r.integers(5)],
 }
 OTHER: dict[str, Spoiler] = {
-    "other kind": lambda v, r, _: [3, "text", [], {}, np.ones((2, 2)), object(), AnnData(np.ones((3, 2)))][r.integers(7)],
+    "other kind": lambda v, r, _: [3, "text", [], {}, np.ones((2, 2)), object(), AnnData(np.ones((3, 2)))][
+        r.integers(7)
+    ],
 }
 
 

@@ -78,7 +78,9 @@ def _feed(digest: Any, value: Any) -> None:
             digest.update(np.ascontiguousarray(part).tobytes())
     elif isinstance(value, np.ndarray):
         digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(repr(value.tolist()).encode() if value.dtype.kind == "O" else np.ascontiguousarray(value).tobytes())
+        digest.update(
+            repr(value.tolist()).encode() if value.dtype.kind == "O" else np.ascontiguousarray(value).tobytes()
+        )
     elif hasattr(value, "items"):
         for key, item in value.items():
             digest.update(str(key).encode())
@@ -131,8 +133,9 @@ def run_case(name: str, number: int, folder: Path) -> Outcome:
     described = []
     # the object is the commonest to be wrong
     names = list(arguments)
-    weights = np.array([3.0] + [1.0] * (len(names) - 1))
-    for argument in rng.choice(names, size=min(len(names), 1 + (rng.random() < 0.2)), replace=False, p=weights / weights.sum()):
+    weights = np.array([3.0, *[1.0] * (len(names) - 1)])[: len(names)]
+    n_spoiled = min(len(names), 1 + int(rng.random() < 0.2))
+    for argument in rng.choice(names, n_spoiled, replace=False, p=weights / weights.sum()) if names else ():
         arguments[argument], how = spoil(arguments[argument], rng, folder)
         described.append(f"{argument}: {how}")
     case = f"{name}[{number}] " + ", ".join(described)
@@ -140,12 +143,19 @@ def run_case(name: str, number: int, folder: Path) -> Outcome:
     if name == "data.build_collection":
         fixed["out"] = folder / "out"
     package, function = name.split(".")
-    return judge(case, getattr(getattr(td, package), function), arguments | fixed, reads_only=package in {"pl", "get", "genome", "io"})
+    return judge(
+        case,
+        getattr(getattr(td, package), function),
+        arguments | fixed,
+        reads_only=package in {"pl", "get", "genome", "io"},
+    )
 
 
 def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
     """Call a function and say what is wrong with what it does, if anything."""
-    watched = {key: value for key, value in arguments.items() if not (isinstance(value, Path) and key in {"path", "out"})}
+    watched = {
+        key: value for key, value in arguments.items() if not (isinstance(value, Path) and key in {"path", "out"})
+    }
     before = {key: fingerprint(value) for key, value in watched.items()}
     counter, logger = _Counter(), logging.getLogger("sctandem")
     logger.addHandler(counter)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_number, check_positive, check_slot, listed
+from sctandem._checks import check_data, check_number, check_positive, check_slot, check_table, listed
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.get._select import gene_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,11 +66,14 @@ def regulatory_graph(
     ['CSF1R']
     """
     keys = RegulatoryGraphKeys(key)
-    table = check_slot(data.uns, key, "uns", "sctandem.tl.regulatory_graph(data, tfs)")[keys.table]
+    check_data(data)
+    function = "sctandem.tl.regulatory_graph(data, tfs)"
+    found, needed = check_slot(data.uns, key, "uns", function), (keys.tf, keys.target, keys.weight, keys.fdr)
+    table = check_table(found, keys.table, f"uns[{key!r}]", function, needed)
     for column, wanted, name in ((keys.tf, tf, "tf"), (keys.target, target, "target")):
         if wanted is None:
             continue
-        asked = [wanted] if isinstance(wanted, str) else [str(each) for each in wanted]
+        asked = gene_names(wanted, name)
         there = set(table[column].astype(str))
         absent = [each for each in asked if each not in there]
         if absent:
