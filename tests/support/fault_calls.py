@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fault_objects as make
+import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import sctandem as td
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,16 @@ def _call(*, fixed: dict[str, Any] | None = None, costly: bool = False, **argume
     return Call(arguments, fixed or {}, costly)
 
 
-def _model(factory: Callable[[], Any]) -> Callable[[], Any]:
-    """A shared model: made once, handed over as it is."""
-    return lambda: factory()
-
-
 def _peak() -> str:
     return str(make._multiome()["atac"].var_names[5])
 
 
+def _small_peaks() -> Any:
+    return pd.DataFrame(index=["chr1:10-200", "chr1:300-900", "chr2:5-1500"])
+
+
 RNG = {"rng": 0}
-#: What the functions that need no data of cells take, by `package.function`.
+#: By `package.function`; the object comes first, since it is the commonest to be wrong.
 CALLS: dict[str, Call] = {
     "pp.chipexo_sites": _call(
         data=make.multiome, tags=make.tags_table, tf="CTCF", sites=make.sites_table, key_added="exo"
@@ -87,10 +86,8 @@ CALLS: dict[str, Call] = {
     ),
     "pp.sequence_features": _call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": _call(adata=make.cells, use_rep="X_pca", n_clusters=3, min_cells=5, key_added="a", fixed=RNG),
-    "tl.capsules": _call(adata=make.cells, model=_model(make.capsule_net), key_added="c", fixed=RNG, costly=True),
-    "tl.deconvolve": _call(
-        adata=make.bulk, reference=_model(make.rsd), kind="tpm", key_added="r", fixed=RNG, costly=True
-    ),
+    "tl.capsules": _call(adata=make.cells, model=make.capsule_net, key_added="c", fixed=RNG, costly=True),
+    "tl.deconvolve": _call(adata=make.bulk, reference=make.rsd, kind="tpm", key_added="r", fixed=RNG, costly=True),
     "tl.design_talens": _call(
         data=make.multiome,
         targets=_peak,
@@ -145,7 +142,7 @@ CALLS: dict[str, Call] = {
     ),
     "tl.map_query": _call(
         adata=make.cells,
-        reference_model=_model(make.capsule_net),
+        reference_model=make.capsule_net,
         min_score=0.05,
         key_added="m",
         fixed=RNG,
@@ -156,7 +153,7 @@ CALLS: dict[str, Call] = {
     ),
     "tl.peak_gene_links": _call(
         mdata=make.multiome,
-        model=_model(make.tape),
+        model=make.tape,
         n_permutations=50,
         windows_key="gene_windows",
         sequence_key="sequence",
@@ -166,7 +163,7 @@ CALLS: dict[str, Call] = {
     ),
     "tl.predict_expression": _call(
         mdata=make.multiome,
-        model=_model(make.tape),
+        model=make.tape,
         windows_key="gene_windows",
         sequence_key="sequence",
         key_added="p",
@@ -193,7 +190,7 @@ CALLS: dict[str, Call] = {
     ),
     "tl.robustness": _call(
         adata=make.cells,
-        model=_model(make.capsule_net),
+        model=make.capsule_net,
         labels="type",
         max_cells=30,
         key_added="r",
@@ -288,10 +285,10 @@ CALLS: dict[str, Call] = {
         n_best=100,
         fixed={"n_threads": 1},
     ),
-    "genome.sequence_features": _call(peaks=lambda: _small_peaks(), fasta=make.small_genome, k=2),
+    "genome.sequence_features": _call(peaks=_small_peaks, fasta=make.small_genome, k=2),
     "genome.tidy_tags": _call(tags=make.tags_table),
     "genome.window_pairs": _call(
-        tss=lambda: make.td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
+        tss=lambda: td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
     ),
     "genome.write_talens": _call(table=make.talen_table, path=lambda: make.folder() / "order.fasta"),
     "datasets.SimulationDesign": _call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
@@ -305,12 +302,8 @@ CALLS: dict[str, Call] = {
     "data.highly_variable_genes": _call(collection=make.collection, n_top=5, target_sum=1e4),
     "data.open_collection": _call(path=make.collection_folder),
     "data.principal_components": _call(collection=make.collection, n_components=3, target_sum=1e4),
-    "data.project": _call(collection=make.collection, components=_model(make.components), target_sum=1e4),
+    "data.project": _call(collection=make.collection, components=make.components, target_sum=1e4),
 }
-
-
-def _small_peaks() -> Any:
-    return make.pd.DataFrame(index=["chr1:10-200", "chr1:300-900", "chr2:5-1500"])
 
 
 #: Public names that are no function of input, each with its reason.

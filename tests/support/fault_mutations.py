@@ -426,6 +426,8 @@ def spoilers(value: Any) -> dict[str, Spoiler]:
         (AnnData, ANNDATA), (MuData, MUDATA), (pd.DataFrame, TABLE), (Path, FILE), (str, TEXT), (bool, OTHER),
         ((int, float), NUMBER), ((list, tuple), SEQUENCE), (dict, MAPPING),
     ]  # fmt: skip
+    if hasattr(value, "_fields"):
+        return OTHER
     return next((found for kind, found in kinds if isinstance(value, kind)), OTHER)
 
 

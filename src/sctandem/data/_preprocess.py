@@ -136,6 +136,9 @@ def project(
     -------
     float32, cells x components.
     """
+    check_type(collection, Collection, "collection")
+    check_type(components, Components, "components", hint="td.data.principal_components(collection) returns them.")
+    check_positive(target_sum, "target_sum")
     places, parts = collection.gene_places(genes), []
     if len(places) != len(components.means):
         msg = f"components are of {len(components.means)} genes, and {len(places)} are named by genes: give the same ones."
