@@ -149,6 +149,25 @@ def check_table(
     return table
 
 
+def numeric_column(table: pd.DataFrame, key: str, slot: str) -> np.ndarray:
+    """Return a column that has to hold numbers, as float64; missing values are NaN.
+
+    Raises
+    ------
+    KeyError
+        When there is no such column; lists those that are there.
+    ValueError
+        When it holds something else, such as text; shows the first such value.
+    """
+    column = check_key(table, key, slot)
+    values = pd.to_numeric(column.astype(object).map(_number), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    odd = np.isnan(values) & column.notna().to_numpy()
+    if odd.any():
+        msg = f"{slot}[{key!r}] has {int(odd.sum())} values that are no numbers (the first: {column.iloc[int(odd.argmax())]!r})."
+        raise ValueError(msg)
+    return values
+
+
 def check_frame(table: Any, columns: Iterable[str], name: str, *, whole: Iterable[str] = ()) -> None:
     """Check that an argument is a table with some columns, of which some hold whole numbers.
 

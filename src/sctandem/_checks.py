@@ -25,7 +25,15 @@ from sctandem._check_arguments import (
     listed,
     select_cells,
 )
-from sctandem._check_slots import check_frame, check_key, check_layer, check_slot, check_table, layer_slot
+from sctandem._check_slots import (
+    check_frame,
+    check_key,
+    check_layer,
+    check_slot,
+    check_table,
+    layer_slot,
+    numeric_column,
+)
 from sctandem._compat import copy_mudata
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ __all__ = [
     "layer_slot",
     "listed",
     "nonempty",
+    "numeric_column",
     "select_cells",
     "working_copy",
 ]

@@ -10,14 +10,13 @@ import pandas as pd
 from sctandem._checks import check_positive, check_type
 from sctandem._progress import progress_bar
 from sctandem.data._collection import Collection
-from sctandem.kernels._streamed_moments import GeneSums, Products, normalised, normalised_dispersions
+from sctandem.kernels._streamed_moments import Components, GeneSums, Products, normalised, normalised_dispersions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scipy import sparse
 
-    from sctandem.kernels._streamed_moments import Components
 
 _ROWS = 2048
 

@@ -13,6 +13,7 @@ from sctandem._checks import check_path
 from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TextIO
 
 _COLUMNS = ["chrom", "start", "end", "name", "gene_id", "strand", "tss"]

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from sctandem._checks import check_adata, check_key, check_slot, listed
+from sctandem._checks import check_adata, check_slot, check_table, listed, numeric_column
 from sctandem._regulation_keys import WaypointKeys
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 
@@ -75,8 +75,10 @@ def waypoints(
     keys = WaypointKeys(key)
     function = f"td.tl.waypoints(adata, root, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)
-    fates = check_slot(adata.obsm, keys.probabilities, "adata.obsm", function)
-    time = check_key(adata.obs, keys.pseudotime, "adata.obs").to_numpy()
+    for name in (keys.edges, keys.waypoints, keys.terminals):
+        check_table(found, name, f"adata.uns[{key!r}]", function)
+    fates = check_table(adata.obsm, keys.probabilities, "adata.obsm", function)
+    time = numeric_column(adata.obs, keys.pseudotime, "adata.obs")
     place = _places(adata, basis)
     colors = palette(fates.shape[1])
     if axes is None:
