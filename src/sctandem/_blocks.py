@@ -76,8 +76,8 @@ def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
         return matrix if matrix.format == "csr" else matrix.tocsr()
-    if getattr(matrix, "ndim", None) != 2:
-        msg = f"a matrix of cells x features is needed, got {type(matrix).__name__}: {matrix!r:.80}"
+    if getattr(matrix, "ndim", None) != 2 or np.dtype(matrix.dtype).kind not in "biuf":
+        msg = f"a matrix of numbers, cells x features, is needed, got {type(matrix).__name__}: {matrix!r:.80}"
         raise TypeError(msg)
     return sparse.csr_matrix(np.asarray(matrix[:]))
 

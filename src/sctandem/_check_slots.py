@@ -168,6 +168,24 @@ def numeric_column(table: pd.DataFrame, key: str, slot: str) -> np.ndarray:
     return values
 
 
+def numeric_table(mapping: Mapping[str, Any], key: str, slot: str, function: str) -> pd.DataFrame:
+    """Return a table of numbers alone that another function has written, such as cells x lineages.
+
+    Raises
+    ------
+    KeyError
+        When it is missing.
+    ValueError
+        When it is no table, or a column holds something else than numbers.
+    """
+    table = check_table(mapping, key, slot, function)
+    for name, kind in zip(table.columns, table.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(kind):
+            msg = f"{slot}[{key!r}] has the column {str(name)!r} of {kind}, not of numbers as `{function}` writes it; run it again."
+            raise ValueError(msg)
+    return table
+
+
 def check_frame(table: Any, columns: Iterable[str], name: str, *, whole: Iterable[str] = ()) -> None:
     """Check that an argument is a table with some columns, of which some hold whole numbers.
 

@@ -33,6 +33,7 @@ from sctandem._check_slots import (
     check_table,
     layer_slot,
     numeric_column,
+    numeric_table,
 )
 from sctandem._compat import copy_mudata
 
@@ -70,6 +71,7 @@ __all__ = [
     "listed",
     "nonempty",
     "numeric_column",
+    "numeric_table",
     "select_cells",
     "working_copy",
 ]

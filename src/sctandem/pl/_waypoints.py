@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from sctandem._checks import check_adata, check_slot, check_table, listed, numeric_column
+from sctandem._checks import check_adata, check_n_cells, check_slot, check_table, listed, numeric_column, numeric_table
 from sctandem._regulation_keys import WaypointKeys
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 
@@ -77,9 +77,10 @@ def waypoints(
     found = check_slot(adata.uns, keys.key, "adata.uns", function)
     for name in (keys.edges, keys.waypoints, keys.terminals):
         check_table(found, name, f"adata.uns[{key!r}]", function)
-    fates = check_table(adata.obsm, keys.probabilities, "adata.obsm", function)
+    fates = numeric_table(adata.obsm, keys.probabilities, "adata.obsm", function)
     time = numeric_column(adata.obs, keys.pseudotime, "adata.obs")
     place = _places(adata, basis)
+    check_n_cells(adata.n_obs, 1, "the plot")
     colors = palette(fates.shape[1])
     if axes is None:
         height = max(3.6, 0.35 * fates.shape[1] + 1)
@@ -230,7 +231,7 @@ def _middle_of(side: Sequence[str], height: dict[str, float]) -> float:
 
 def _size(n_cells: int) -> float:
     """Area of a point."""
-    return float(np.clip(20_000 / n_cells, 1.5, 14))
+    return float(np.clip(20_000 / max(1, n_cells), 1.5, 14))
 
 
 def _bare(ax: Axes, title: str) -> None:
