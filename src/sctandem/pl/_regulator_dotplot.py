@@ -94,7 +94,7 @@ def regulator_dotplot(
     else:
         groups = check_key(rna.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
     member = pd.Categorical(groups)
-    names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else gene_names(tfs, "tfs")
+    names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else list(dict.fromkeys(gene_names(tfs, "tfs")))
     absent = [name for name in names if name not in activity.columns]
     if absent:
         msg = f"tfs: {listed(absent)} have no activity; there are {listed(activity.columns)}."
