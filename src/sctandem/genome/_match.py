@@ -65,6 +65,8 @@ def match_genes(genes: pd.DataFrame, measured: Mapping[str, pd.Series | pd.Index
         check_type(names, pd.Series | pd.Index, f"measured[{to!r}]")
         keys = pd.Index(strip_version(names).to_numpy(object))
         for by in ("name", "gene_id"):
+            odd = next((value for value in genes[by] if not isinstance(value, str)), "")
+            check_type(odd, str, f"a value of genes[{by!r}]", hint="td.genome.read_genes reads such a table.")
             stripped = strip_version(genes[by])
             n_matched = int((keys.isin(stripped) & (keys != "")).sum())
             if best is None or n_matched > best.n_matched:
