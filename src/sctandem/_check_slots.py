@@ -160,7 +160,7 @@ def numeric_column(table: pd.DataFrame, key: str, slot: str) -> np.ndarray:
         When it holds something else, such as text; shows the first such value.
     """
     column = check_key(table, key, slot)
-    values = pd.to_numeric(column.astype(object).map(_number), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    values = _floats(column)
     odd = np.isnan(values) & column.notna().to_numpy()
     if odd.any():
         msg = f"{slot}[{key!r}] has {int(odd.sum())} values that are no numbers (the first: {column.iloc[int(odd.argmax())]!r})."
@@ -216,11 +216,18 @@ def check_frame(table: Any, columns: Iterable[str], name: str, *, whole: Iterabl
         msg = f"{name} has several columns of one name: {listed(table.columns[table.columns.duplicated()])}. Keep one of each."
         raise ValueError(msg)
     for column in whole:
-        values = pd.to_numeric(table[column].astype(object).map(_number), errors="coerce").to_numpy(float)
+        values = _floats(table[column])
         bad = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53))
         if bad.any():
             msg = f"{name}[{column!r}] has {int(bad.sum())} values that are no whole numbers (the first: {table[column].iloc[int(bad.argmax())]!r})."
             raise ValueError(msg)
+
+
+def _floats(column: pd.Series) -> np.ndarray:
+    """Return a column as float64, NaN where it holds no number."""
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        column = pd.to_numeric(column.astype(object).map(_number), errors="coerce")
+    return column.to_numpy(dtype=float, na_value=np.nan)
 
 
 def _number(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import fault_objects
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,9 +48,16 @@ def check(name, number, folder):
     return None
 
 
-@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if not call.costly])
-def test_one_case(name, tmp_path):
-    if reason := check(name, 0, tmp_path):
+#: The multiome with all results takes longest to make; the slow suite has its cases.
+QUICK = [
+    name for name, call in CALLS.items() if not call.costly and fault_objects.multiome not in call.arguments.values()
+]
+
+
+@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("name", QUICK)
+def test_two_cases(name, number, tmp_path):
+    if reason := check(name, number, tmp_path):
         pytest.xfail(reason)
 
 

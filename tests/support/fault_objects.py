@@ -36,8 +36,13 @@ def folder() -> Path:
 
 
 @cache
+def _simulated() -> MuData:
+    return td.datasets.simulate_multiome(80, 40, 400, fasta=folder() / "genome.fa", rng=0)
+
+
+@cache
 def _multiome() -> MuData:
-    mdata = td.datasets.simulate_multiome(80, 40, 400, fasta=folder() / "genome.fa", rng=0)
+    mdata = copy_mudata(_simulated())
     td.pp.gene_windows(mdata)
     td.pp.sequence_features(mdata, folder() / "genome.fa")
     td.pp.embed_kmers(mdata, folder() / "genome.fa", k=3, n_dims=4, rng=0)
@@ -187,12 +192,12 @@ def sites_table() -> pd.DataFrame:
 
 def genes_table() -> pd.DataFrame:
     """The genes of the multiome."""
-    return multiome()["rna"].var[["chrom", "start", "end", "strand"]].copy()
+    return _simulated()["rna"].var[["chrom", "start", "end", "strand"]].copy()
 
 
 def peaks_table() -> pd.DataFrame:
     """The first peaks of the multiome."""
-    return multiome()["atac"].var.iloc[:50][["chrom", "start", "end"]].copy()
+    return _simulated()["atac"].var.iloc[:50][["chrom", "start", "end"]].copy()
 
 
 def transcripts() -> pd.DataFrame:
@@ -203,7 +208,7 @@ def transcripts() -> pd.DataFrame:
 @cache
 def genome() -> Path:
     """The genome of the multiome."""
-    _multiome()
+    _simulated()
     return folder() / "genome.fa"
 
 

@@ -154,6 +154,10 @@ def window_pairs(
 
     check_frame(tss, ("chrom", "tss", "strand"), "tss", whole=("tss",))
     check_frame(peaks, ("chrom", "start", "end"), "peaks", whole=("start", "end"))
+    for name, table in (("tss", tss), ("peaks", peaks)):
+        if table["chrom"].isna().any():
+            msg = f"{name}['chrom'] has {int(table['chrom'].isna().sum())} missing values; leave those rows out."
+            raise ValueError(msg)
     check_number(upstream, "upstream", whole=True)
     check_number(downstream, "downstream", whole=True)
     forward = (tss["strand"] != "-").to_numpy()

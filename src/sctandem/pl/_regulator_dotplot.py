@@ -93,6 +93,9 @@ def regulator_dotplot(
         groups = cell_groups(data, groupby, [name])
     else:
         groups = check_key(rna.obs, groupby, f"{slot}.obs").astype("category").cat.remove_unused_categories()
+    if groups.isna().all():
+        msg = f"groupby={groupby!r} puts no cell into a group: there is nothing to draw."
+        raise ValueError(msg)
     member = pd.Categorical(groups)
     names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else list(dict.fromkeys(gene_names(tfs, "tfs")))
     absent = [name for name in names if name not in activity.columns]
