@@ -134,7 +134,10 @@ def _expression(adata: AnnData, keys: RSDKeys, layer: str | None) -> _Expression
 
 def _draw_samples(ax: Axes, fit: pd.Series, sample: str | None) -> None:
     """Draw the fit of each sample, lowest on top, with the names of all or of the lowest."""
-    ordered = fit.sort_values(kind="stable")
+    ordered = fit.astype(float).dropna().sort_values(kind="stable")
+    if ordered.empty:
+        msg = f"adata.obs[{str(fit.name)!r}] has no values: no sample was fitted."
+        raise ValueError(msg)
     values, names = ordered.to_numpy(dtype=float), ordered.index.astype(str).to_numpy()
     middle = float(np.median(values))
     far = middle - np.maximum(_FAR * np.median(np.abs(values - middle)), _LEAST)

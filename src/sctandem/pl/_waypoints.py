@@ -7,7 +7,16 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from sctandem._checks import check_adata, check_n_cells, check_slot, check_table, listed, numeric_column, numeric_table
+from sctandem._checks import (
+    check_adata,
+    check_n_cells,
+    check_slot,
+    check_table,
+    check_type,
+    listed,
+    numeric_column,
+    numeric_table,
+)
 from sctandem._regulation_keys import WaypointKeys
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 
@@ -93,6 +102,7 @@ def waypoints(
 
 def _places(adata: AnnData, basis: str | None) -> np.ndarray:
     """Return where cells are drawn."""
+    check_type(basis or "", str, "basis", hint="It names one entry of obsm.")
     name = basis or next((key for key in _BASES if key in adata.obsm), None)
     if name is None or name not in adata.obsm:
         what = f"no {basis!r}" if basis else f"none of {listed(_BASES)}"
