@@ -98,6 +98,9 @@ def regulator_dotplot(
         raise ValueError(msg)
     member = pd.Categorical(groups)
     names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else list(dict.fromkeys(gene_names(tfs, "tfs")))
+    if not names:
+        msg = "tfs names no factor: there is nothing to draw."
+        raise ValueError(msg)
     absent = [name for name in names if name not in activity.columns]
     if absent:
         msg = f"tfs: {listed(absent)} have no activity; there are {listed(activity.columns)}."
