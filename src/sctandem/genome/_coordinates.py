@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from sctandem._checks import check_frame, check_type
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 _ALIASES = {
     "chrom": ("chrom", "chr", "chromosome", "seqnames", "seqname", "Chromosome"),
@@ -89,9 +93,8 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     >>> peak_coordinates(pd.DataFrame(index=["chr1:100-600", "chr2-50-90"])).end.tolist()
     [600, 90]
     """
-    check_type(peaks, AnnData | pd.DataFrame, "peaks")
-    table = peaks if isinstance(peaks, pd.DataFrame) else peaks.var
-    check_frame(table, (), "the table of peaks")
+    table = peaks if isinstance(peaks, pd.DataFrame) else getattr(peaks, "var", peaks)
+    check_frame(table, (), "peaks")
     _check_no_genes(table)
     columns = find_columns(table)
     if columns is not None:
