@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctandem import _blocks, _checks
+from sctandem._check_files import readable
 from sctandem._compat import new_mudata
 
 COUNTS = np.array([[0, 2, 0, 0], [1, 0, 3, 0], [0, 0, 0, 0]], dtype=np.float32)
@@ -185,7 +186,11 @@ def test_keys_layers_slots_and_options_list_what_there_is():
     assert _checks.check_layer(adata, "counts", "adata") is adata.layers["counts"]
     with pytest.raises(KeyError, match="adata.layers has no 'raw'; it has 'counts'"):
         _checks.check_layer(adata, "raw", "adata")
-    assert _checks.check_slot({"a": 1}, "a", "uns", "tl.f(adata)") == 1
+    assert _checks.check_slot({"a": {"b": 1}}, "a", "uns", "tl.f(adata)") == {"b": 1}
+    with pytest.raises(ValueError, match=r"uns\['a'\] is an int, not what `tl.f\(adata\)` writes; run it again"):
+        _checks.check_slot({"a": 1}, "a", "uns", "tl.f(adata)")
+    with pytest.raises(TypeError, match="key must be a str, got list"):
+        _checks.check_slot({"a": {}}, ["a"], "uns", "tl.f(adata)")
     with pytest.raises(KeyError, match=r"uns has no 'b'; run `tl.f\(adata\)` first. It has 'a'"):
         _checks.check_slot({"a": 1}, "b", "uns", "tl.f(adata)")
     _checks.check_option("x", ["x", "y"], "how")
@@ -239,3 +244,36 @@ def test_target_of_a_result(mdata, tmp_path):
     backed.file.close()
     with pytest.raises(ValueError, match="without a slash"):
         _checks.check_target(mdata, "a/b", copy=False)
+
+
+def test_tables_and_columns_of_numbers():
+    table = pd.DataFrame({"n": [1, 2], "text": ["x", None], "mixed": [1, "2"]})
+    assert _checks.check_table({"t": table}, "t", "uns['a']", "f()", ["n"]) is table
+    with pytest.raises(ValueError, match=r"uns\['a'\]\['t'\] is an int, not the table that `f\(\)` writes"):
+        _checks.check_table({"t": 3}, "t", "uns['a']", "f()")
+    with pytest.raises(KeyError, match="has no column 'z'; it has 'n', 'text', 'mixed'"):
+        _checks.check_table({"t": table}, "t", "uns['a']", "f()", ["n", "z"])
+    with pytest.raises(ValueError, match="has the column 'text' of"):
+        _checks.numeric_table({"t": table}, "t", "obsm", "f()")
+    assert _checks.numeric_column(table, "n", "obs").tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"obs\['mixed'\] has 1 values that are no numbers \(the first: '2'\)"):
+        _checks.numeric_column(table, "mixed", "obs")
+    _checks.check_frame(table, ["n"], "genes", whole=["n"])
+    with pytest.raises(ValueError, match=r"genes\['mixed'\] has 1 values that are no whole numbers \(the first: '2'\)"):
+        _checks.check_frame(table, ["n"], "genes", whole=["mixed"])
+    with pytest.raises(ValueError, match="genes has several columns of one name: 'n'"):
+        _checks.check_frame(pd.concat([table, table[["n"]]], axis=1), ["n"], "genes")
+    with pytest.raises(TypeError, match="genes must be a DataFrame, got list"):
+        _checks.check_frame([], ["n"], "genes")
+
+
+def test_damaged_files_are_named():
+    with (
+        pytest.raises(ValueError, match="'a.gtf' cannot be read as a text file: it is damaged"),
+        readable("a.gtf", "a text file"),
+    ):
+        b"\xff".decode()
+    with pytest.raises(KeyError, match="mine"), readable("a.gtf", "a text file"):
+        raise KeyError("mine")  # noqa: EM101
+    with pytest.raises(ValueError, match="'a.h5' cannot be read as a file"), readable("a.h5", "a file", tree=True):
+        raise KeyError("theirs")  # noqa: EM101

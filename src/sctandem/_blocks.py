@@ -66,11 +66,19 @@ def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
     Returns
     -------
     The matrix as CSR.
+
+    Raises
+    ------
+    TypeError
+        For what is no matrix.
     """
     if isinstance(matrix, CSRDataset | CSCDataset):
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
         return matrix if matrix.format == "csr" else matrix.tocsr()
+    if getattr(matrix, "ndim", None) != 2 or np.dtype(matrix.dtype).kind not in "biuf":
+        msg = f"a matrix of numbers, cells x features, is needed, got {type(matrix).__name__}: {matrix!r:.80}"
+        raise TypeError(msg)
     return sparse.csr_matrix(np.asarray(matrix[:]))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -42,7 +42,8 @@ def check_option(value: Any, options: Sequence[Any], name: str) -> None:
     ValueError
         Lists them.
     """
-    if value not in options:
+    # an array or a table answers `in` by itself, with an error
+    if not isinstance(value, Hashable) or value not in options:
         msg = f"{name}={value!r} is not known; choose one of {listed(options)}."
         raise ValueError(msg)
 
@@ -153,8 +154,8 @@ def select_cells(indices: ArrayLike | None, n_cells: int, name: str = "indices")
     return np.arange(n_cells)[given]
 
 
-def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None:
-    """Check the class of an argument.
+def check_type(value: Any, expected: Any, name: str, *, hint: str = "") -> None:
+    """Check the class of an argument; `expected` may be a union of several.
 
     Raises
     ------
@@ -162,7 +163,8 @@ def check_type(value: Any, expected: type, name: str, *, hint: str = "") -> None
         Names it, what was given, and `hint`: what to do.
     """
     if not isinstance(value, expected):
-        msg = f"{name} must be {article(expected.__name__)}, got {type(value).__name__}: {shown(value)}"
+        kinds = " or ".join(article(kind.__name__) for kind in get_args(expected) or (expected,))
+        msg = f"{name} must be {kinds}, got {type(value).__name__}: {shown(value)}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
 
 

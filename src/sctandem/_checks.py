@@ -26,6 +26,16 @@ from sctandem._check_arguments import (
     listed,
     select_cells,
 )
+from sctandem._check_slots import (
+    check_frame,
+    check_key,
+    check_layer,
+    check_slot,
+    check_table,
+    layer_slot,
+    numeric_column,
+    numeric_table,
+)
 from sctandem._compat import copy_mudata
 
 if TYPE_CHECKING:
@@ -37,6 +47,8 @@ __all__ = [
     "article",
     "check_adata",
     "check_counts",
+    "check_data",
+    "check_frame",
     "check_key",
     "check_key_added",
     "check_layer",
@@ -51,6 +63,7 @@ __all__ = [
     "check_same_cells",
     "check_slot",
     "check_slot_names",
+    "check_table",
     "check_target",
     "check_type",
     "check_unique",
@@ -58,6 +71,8 @@ __all__ = [
     "layer_slot",
     "listed",
     "nonempty",
+    "numeric_column",
+    "numeric_table",
     "select_cells",
     "working_copy",
 ]
@@ -197,6 +212,17 @@ def check_adata(adata: Any) -> None:
     check_type(adata, AnnData, "adata", hint="Tables of samples x features: AnnData(table). MuData: mdata['rna'].")
 
 
+def check_data(data: Any) -> None:
+    """Check that the object is an AnnData or a MuData.
+
+    Raises
+    ------
+    TypeError
+        Names the type that was given.
+    """
+    check_type(data, AnnData | MuData, "data")
+
+
 def check_modalities(
     mdata: MuData, modalities: Mapping[str, str] | None = None, *, required: Sequence[str] = ("rna", "atac")
 ) -> dict[str, str]:
@@ -302,78 +328,6 @@ def check_unique(names: pd.Index, slot: str) -> None:
         repeated = names[names.duplicated()].unique()
         msg = f"{slot} has {len(repeated)} duplicated names: {listed(repeated, 3)}. Call `{slot}_make_unique()` first."
         raise ValueError(msg)
-
-
-def check_key(table: pd.DataFrame, key: str, slot: str) -> pd.Series:
-    """Return a column of ``obs`` or ``var``.
-
-    Parameters
-    ----------
-    table
-        The frame, such as ``mdata.obs``.
-    key
-        The column.
-    slot
-        The name of the frame in messages.
-
-    Raises
-    ------
-    KeyError
-        Lists the columns that are there.
-    """
-    if key not in table.columns:
-        msg = f"{slot} has no column {key!r}; it has {listed(table.columns, 20)}."
-        raise KeyError(msg)
-    return table[key]
-
-
-def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
-    """Return ``X`` or a layer.
-
-    Raises
-    ------
-    KeyError
-        Lists the layers that are there.
-    """
-    if layer is None:
-        return adata.X
-    if layer not in adata.layers:
-        named = [name for name in adata.layers if name is not None]  # anndata 0.13 lists X among them, as None
-        msg = f"{slot}.layers has no {layer!r}; it has {listed(named)}. layer=None takes X."
-        raise KeyError(msg)
-    return adata.layers[layer]
-
-
-def layer_slot(slot: str, layer: str | None) -> str:
-    """Name in messages what `check_layer` returns."""
-    return f"{slot}.X" if layer is None else f"{slot}.layers[{layer!r}]"
-
-
-def check_slot(mapping: Mapping[str, Any], key: str, slot: str, function: str) -> Any:
-    """Return a result that another function has written.
-
-    Parameters
-    ----------
-    mapping
-        Such as ``mdata.uns``.
-    key
-        The key in it.
-    slot
-        The name of the mapping in messages.
-    function
-        The call that writes it.
-
-    Raises
-    ------
-    KeyError
-        Names the function to run first.
-    """
-    if key not in mapping:
-        # anndata 0.13 lists X among the layers, as None; the marks of scvi-tools are no results
-        named = [name for name in mapping if name is not None and not str(name).startswith("_scvi")]
-        msg = f"{slot} has no {key!r}; run `{function}` first. It has {listed(named)}."
-        raise KeyError(msg)
-    return mapping[key]
 
 
 def working_copy(data: Any, *, copy: bool) -> Any:

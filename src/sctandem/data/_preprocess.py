@@ -10,14 +10,13 @@ import pandas as pd
 from sctandem._checks import check_positive, check_type
 from sctandem._progress import progress_bar
 from sctandem.data._collection import Collection
-from sctandem.kernels._streamed_moments import GeneSums, Products, normalised, normalised_dispersions
+from sctandem.kernels._streamed_moments import Components, GeneSums, Products, normalised, normalised_dispersions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scipy import sparse
 
-    from sctandem.kernels._streamed_moments import Components
 
 _ROWS = 2048
 
@@ -136,6 +135,9 @@ def project(
     -------
     float32, cells x components.
     """
+    check_type(collection, Collection, "collection")
+    check_type(components, Components, "components", hint="td.data.principal_components(collection) returns them.")
+    check_positive(target_sum, "target_sum")
     places, parts = collection.gene_places(genes), []
     if len(places) != len(components.means):
         msg = f"components are of {len(components.means)} genes, and {len(places)} are named by genes: give the same ones."

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from sctandem._check_files import readable
 from sctandem._checks import check_path
 from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TextIO
 
 _COLUMNS = ["chrom", "start", "end", "name", "gene_id", "strand", "tss"]
@@ -21,9 +24,14 @@ _SAME_WIDTH = 100
 """A table with at least this many intervals, all of one width, lists TSS and not genes."""
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file, also a gzipped one (by its name)."""
-    return gzip.open(path, "rt") if path.suffix in {".gz", ".bgz"} else path.open()
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file, also a gzipped one (by its name), and name it when it turns out to be none."""
+    with (
+        readable(path, "a text file"),
+        gzip.open(path, "rt") if path.suffix in {".gz", ".bgz"} else path.open() as lines,
+    ):
+        yield lines
 
 
 def read_genes(genes: str | Path | pd.DataFrame) -> pd.DataFrame:

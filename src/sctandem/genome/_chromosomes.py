@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from sctandem._checks import check_type
 
 _MITOCHONDRION = ("M", "MT")
 
@@ -37,6 +36,11 @@ def match_chromosomes(names: Iterable[str], reference: Iterable[str]) -> dict[st
     >>> match_chromosomes(["1", "MT", "chrX", "decoy"], ["chr1", "chrM", "chrX"])
     {'1': 'chr1', 'MT': 'chrM', 'chrX': 'chrX'}
     """
+    for name, given in (("names", names), ("reference", reference)):
+        check_type(given, Iterable, name, hint="It holds the names of chromosomes.")
+    names, reference = list(names), list(reference)
+    odd = next((name for name in (*names, *reference) if not isinstance(name, str)), "")
+    check_type(odd, str, "the name of a chromosome")
     names, known = list(dict.fromkeys(names)), set(reference)
     present = set(names)
     matched: dict[str, str] = {}

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sctandem._checks import check_frame, check_type
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -36,6 +38,7 @@ def parse_intervals(intervals: pd.Series | pd.Index) -> pd.DataFrame:
     >>> parse_intervals(pd.Index(["chr1:100-200", "GL000194.1-5-90", "MS4A1"])).chrom.tolist()
     ['chr1', 'GL000194.1', nan]
     """
+    check_type(intervals, pd.Series | pd.Index, "intervals", hint="pandas.Index(names) makes one.")
     names = pd.Series(np.asarray(intervals, dtype=object)).astype(str)
     parts = names.str.extract(_INTERVAL).astype(object)
     for column in ("start", "end"):
@@ -90,7 +93,8 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     >>> peak_coordinates(pd.DataFrame(index=["chr1:100-600", "chr2-50-90"])).end.tolist()
     [600, 90]
     """
-    table = peaks if isinstance(peaks, pd.DataFrame) else peaks.var
+    table = peaks if isinstance(peaks, pd.DataFrame) else getattr(peaks, "var", peaks)
+    check_frame(table, (), "peaks")
     _check_no_genes(table)
     columns = find_columns(table)
     if columns is not None:

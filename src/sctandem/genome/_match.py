@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import pandas as pd
 
+from sctandem._checks import check_frame, check_type
 from sctandem.genome._coordinates import as_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _VERSION = r"^(ENS[A-Z]*\d+)\.\d+(?:_PAR_Y)?$"
 
@@ -59,10 +58,15 @@ def match_genes(genes: pd.DataFrame, measured: Mapping[str, pd.Series | pd.Index
     >>> match_genes(read_genes(table), {"var_names": pd.Index(["ENSG01", "ENSG02"])}).by
     'gene_id'
     """
+    check_frame(genes, ("name", "gene_id"), "genes")
+    check_type(measured, Mapping, "measured", hint="It leads from the name of a column to the names in it.")
     best: GeneMatch | None = None
     for to, names in measured.items():
+        check_type(names, pd.Series | pd.Index, f"measured[{to!r}]")
         keys = pd.Index(strip_version(names).to_numpy(object))
         for by in ("name", "gene_id"):
+            odd = next((value for value in genes[by] if not isinstance(value, str)), "")
+            check_type(odd, str, f"a value of genes[{by!r}]", hint="td.genome.read_genes reads such a table.")
             stripped = strip_version(genes[by])
             n_matched = int((keys.isin(stripped) & (keys != "")).sum())
             if best is None or n_matched > best.n_matched:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._check_arguments import check_type, listed
+from sctandem._check_slots import check_frame
 
 COLUMNS = ("chrom", "position", "strand", "count")
 
@@ -46,8 +47,9 @@ def tidy_tags(tags: pd.DataFrame, source: str = "tags") -> pd.DataFrame:
     if missing:
         msg = f"{source} lacks the columns {listed(missing)}; it has {listed(tags.columns)}. Needed: {listed(COLUMNS)}."
         raise ValueError(msg)
+    check_frame(tags, COLUMNS[:3], source)
     strand = tags["strand"].astype(object).to_numpy()
-    unknown = ~np.isin(strand.astype(str), ["+", "-"])
+    unknown = ~tags["strand"].map(str).isin(["+", "-"]).to_numpy()
     if unknown.any():
         msg = (
             f"{source} has {int(unknown.sum())} of {len(tags)} tags without strand (the first: {strand[unknown][0]!r}). "

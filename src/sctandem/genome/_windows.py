@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sctandem._checks import check_frame, check_number, check_option, check_type
+
 _PLACE = ["chrom", "start", "end", "tss", "strand"]
 _LOCUS_GAP = 500_000
 """Rows of one gene on one strand that are further apart than this are different loci."""
@@ -27,6 +29,13 @@ def gene_loci(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     Indexed by gene in order of first appearance: ``chrom`` (str), ``start``, ``end`` (int64; 0-based, half open), ``tss``
     (int64), ``strand`` (str).
 
+    Raises
+    ------
+    TypeError
+        When `genes` is no table.
+    ValueError
+        For a missing column, a position that is no whole number, and an unknown `by`.
+
     Examples
     --------
     >>> import pandas as pd
@@ -37,6 +46,11 @@ def gene_loci(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     >>> int(gene_loci(read_genes(transcripts)).tss["MS4A1"])
     899
     """
+    check_option(by, ("name", "gene_id"), "by")
+    check_frame(genes, (by, "chrom", "start", "end", "strand", "tss"), "genes", whole=("start", "end", "tss"))
+    for column in (by, "chrom"):
+        odd = next((value for value in genes[column] if not isinstance(value, str)), "")
+        check_type(odd, str, f"a value of genes[{column!r}]", hint="td.genome.read_genes reads such a table.")
     rows = genes[[by, "chrom", "start", "end", "strand", "tss"]].rename(columns={by: "gene"})
     rows = rows[rows["gene"] != ""].reset_index(drop=True)
     rows["row"] = np.arange(len(rows))
@@ -120,6 +134,13 @@ def window_pairs(
     and in `peaks`), ``distance`` (int64; bp from the TSS to the middle of the peak, negative upstream) and ``width``
     (int64; bp of the peak).
 
+    Raises
+    ------
+    TypeError
+        When `tss` or `peaks` is no table.
+    ValueError
+        For a missing column, a position that is no whole number, and a window that is none.
+
     Examples
     --------
     >>> import pandas as pd
@@ -131,6 +152,14 @@ def window_pairs(
     """
     import bioframe
 
+    check_frame(tss, ("chrom", "tss", "strand"), "tss", whole=("tss",))
+    check_frame(peaks, ("chrom", "start", "end"), "peaks", whole=("start", "end"))
+    for name, table in (("tss", tss), ("peaks", peaks)):
+        if table["chrom"].isna().any():
+            msg = f"{name}['chrom'] has {int(table['chrom'].isna().sum())} missing values; leave those rows out."
+            raise ValueError(msg)
+    check_number(upstream, "upstream", whole=True)
+    check_number(downstream, "downstream", whole=True)
     forward = (tss["strand"] != "-").to_numpy()
     position = tss["tss"].to_numpy(np.int64)
     middle = ((peaks["start"] + peaks["end"]) // 2).to_numpy(np.int64)

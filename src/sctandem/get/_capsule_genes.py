@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_adata, check_positive, check_slot, listed
+from sctandem._checks import check_adata, check_positive, check_slot, check_type, listed
 from sctandem._keys import CapsuleKeys
 
 if TYPE_CHECKING:
@@ -84,4 +85,7 @@ def capsule_genes(
 
 def _names(capsule: str | int | Sequence[str | int]) -> list[str]:
     """Return the names of capsules as text."""
-    return [str(capsule)] if isinstance(capsule, str | int | np.integer) else [str(name) for name in capsule]
+    if isinstance(capsule, str | int | np.integer):
+        return [str(capsule)]
+    check_type(capsule, Iterable, "capsule", hint="It names one capsule or several.")
+    return [str(name) for name in capsule]

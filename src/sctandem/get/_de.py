@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_adata, check_number, check_slot, check_type, listed
+from sctandem._checks import check_adata, check_number, check_slot, check_table, check_type, listed
 from sctandem._keys import DEKeys
 from sctandem.get._select import rows_of_genes
 
@@ -77,8 +77,7 @@ def de(
     function = "td.tl.differential_expression(adata, groupby, sample_key)"
     run = check_slot(adata.uns, key, "adata.uns", function)
     slot = f"adata.uns[{key!r}]"
-    table = check_slot(run, keys.table, slot, function)
-    check_slot(table, keys.contrast, f"{slot}[{keys.table!r}]", function)  # there are tables in other results
+    table = check_table(run, keys.table, slot, function, keys.columns)  # there are tables in other results
     if q_value is not None:
         check_number(q_value, "q_value", low=0, high=1)
     rows_of_genes(table, keys.gene, gene, slot=slot)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sctandem._bulk_keys import DriverKeys
-from sctandem._checks import check_adata, check_number, check_slot, check_type, listed
+from sctandem._checks import check_adata, check_number, check_slot, check_table, check_type, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,8 @@ def drivers(
     run = check_slot(adata.uns, key, "adata.uns", _RUN)
     slot = f"adata.uns[{key!r}]"
     name = keys.genes if cell_type is None else keys.types
-    table = check_slot(run, name, slot, _RUN)
+    columns = keys.gene_columns if cell_type is None else keys.type_columns
+    table = check_table(run, name, slot, _RUN, columns)
     if max_q is not None:
         check_number(max_q, "max_q", low=0, high=1)
     wanted = ((keys.group, group), (keys.cell_type, None if cell_type == "all" else cell_type))
@@ -81,5 +82,4 @@ def drivers(
         table = table[known == value]
     if max_q is not None:
         table = table[table[keys.q_value] <= max_q]
-    columns = keys.gene_columns if cell_type is None else keys.type_columns
     return table[list(columns)].reset_index(drop=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_key, check_slot, listed
+from sctandem._checks import check_adata, check_key, check_slot, listed, numeric_column, numeric_table
 from sctandem._keys import UNKNOWN
 
 if TYPE_CHECKING:
@@ -87,12 +87,14 @@ def fractions(adata: AnnData, obs: str | Sequence[str] = (), *, key: str = "rsd"
 
 def sample_table(adata: AnnData, name: str, key: str) -> pd.DataFrame:
     """Return a table of samples x types that :func:`sctandem.tl.deconvolve` has written, or raise a KeyError that says what to run."""
-    return check_slot(adata.obsm, name, "adata.obsm", deconvolve_call(key))
+    return numeric_table(adata.obsm, name, "adata.obsm", deconvolve_call(key))
 
 
 def sample_values(adata: AnnData, name: str, key: str) -> pd.Series:
     """Return what :func:`sctandem.tl.deconvolve` has written of each sample, or raise a KeyError that says what to run."""
-    return check_slot(adata.obs, name, "adata.obs", deconvolve_call(key))
+    found = check_slot(adata.obs, name, "adata.obs", deconvolve_call(key))
+    numeric_column(adata.obs, name, "adata.obs")
+    return found
 
 
 def deconvolve_call(key: str) -> str:

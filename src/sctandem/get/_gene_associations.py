@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_adata, check_number, check_slot, listed
+from sctandem._checks import check_adata, check_number, check_slot, check_table, listed
 from sctandem._keys import AssociationKeys
 from sctandem.get._select import close_names, gene_names
 
@@ -71,8 +71,10 @@ def gene_associations(
     check_adata(adata)
     keys = AssociationKeys(key)
     function = "td.tl.gene_associations(adata)"
-    table = check_slot(check_slot(adata.uns, key, "adata.uns", function), keys.table, f"adata.uns[{key!r}]", function)
-    check_slot(table, keys.gene_a, f"adata.uns[{key!r}][{keys.table!r}]", function)  # there are tables in other results
+    run = check_slot(adata.uns, key, "adata.uns", function)
+    table = check_table(
+        run, keys.table, f"adata.uns[{key!r}]", function, keys.columns
+    )  # there are tables in other results
     if q_value is not None:
         check_number(q_value, "q_value", low=0, high=1)
     if gene is not None:

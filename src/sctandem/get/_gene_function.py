@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sctandem._check_arguments import check_option
 from sctandem._chromatin_keys import PEAK_ROLES, GeneFunctionKeys
-from sctandem.get._select import read_result, rows_of_genes
+from sctandem.get._select import read_table, rows_of_genes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def gene_function(
     keys = GeneFunctionKeys(key)
     if role is not None:
         check_option(role, PEAK_ROLES, "role")
-    table = read_result(mdata, key, "td.tl.gene_function(mdata)")[keys.table]
+    table = read_table(mdata, key, keys.table, "td.tl.gene_function(mdata)")
     rows = rows_of_genes(table, keys.gene, gene, slot=f"mdata.uns[{key!r}]")
     if role is not None:
         rows = rows[rows[keys.role] == role]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sctandem._checks import check_table
 from sctandem._keys import GeneWindowKeys
 from sctandem.get._select import read_result, rows_of_genes
 
@@ -45,8 +46,11 @@ def gene_windows(mdata: MuData, gene: str | Sequence[str] | None = None, *, key:
     ['gene', 'peak', 'distance', 'width', 'chrom', 'tss', 'strand']
     """
     keys = GeneWindowKeys(key)
-    result = read_result(mdata, key, "td.pp.gene_windows(mdata)")
-    slot = f"mdata.uns[{key!r}]"
-    pairs = rows_of_genes(result[keys.pairs], keys.gene, gene, slot=slot).reset_index(drop=True)
-    place = result[keys.genes][[keys.chrom, keys.tss, keys.strand]]
+    function, slot = "td.pp.gene_windows(mdata)", f"mdata.uns[{key!r}]"
+    result = read_result(mdata, key, function)
+    place = check_table(result, keys.genes, slot, function, (keys.chrom, keys.tss, keys.strand))
+    pairs = rows_of_genes(
+        check_table(result, keys.pairs, slot, function, (keys.gene,)), keys.gene, gene, slot=slot
+    ).reset_index(drop=True)
+    place = place[[keys.chrom, keys.tss, keys.strand]]
     return pairs.assign(**{c: place[c].reindex(pairs[keys.gene]).to_numpy() for c in place.columns})

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sctandem._talen_keys import KnockoutKeys
-from sctandem.get._select import close_names, read_result, rows_of_genes
+from sctandem.get._select import close_names, read_table, rows_of_genes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def knockout(
     ['stem']
     """
     keys = KnockoutKeys(key)
-    table = read_result(mdata, key, "sctandem.tl.knockout(mdata, peaks)")[keys.table]
+    table = read_table(mdata, key, keys.table, "sctandem.tl.knockout(mdata, peaks)")
     slot = f"mdata.uns[{key!r}]"
     for name, column in ((element, keys.element), (group, keys.group)):
         if name is None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sctandem._checks import check_number, check_option, check_slot
+from sctandem._checks import check_number, check_option, check_slot, check_table
 from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys
 from sctandem._open_chromatin import open_chromatin
 
@@ -67,7 +67,9 @@ def motif_grammar(
     """
     keys = GrammarKeys(key)
     peaks = open_chromatin(data, modalities)
-    rows = check_slot(peaks.adata.uns, key, f"{peaks.slot}.uns", "td.tl.motif_grammar(data)")[keys.table]
+    function, slot = "td.tl.motif_grammar(data)", f"{peaks.slot}.uns"
+    found = check_slot(peaks.adata.uns, key, slot, function)
+    rows = check_table(found, keys.table, f"{slot}[{key!r}]", function, (keys.group, keys.test, keys.fdr))
     if group is not None:
         _check_group(group, peaks.adata.uns[key], keys, f"{peaks.slot}.uns[{key!r}]")
         rows = rows[rows[keys.group].astype(str) == group]

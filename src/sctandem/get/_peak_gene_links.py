@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sctandem._checks import check_number
 from sctandem._keys import LinkKeys
-from sctandem.get._select import read_result, rows_of_genes
+from sctandem.get._select import read_table, rows_of_genes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def peak_gene_links(
     1
     """
     keys = LinkKeys(key)
-    table = read_result(mdata, key, "sctandem.tl.peak_gene_links(mdata, model)")[keys.table]
+    table = read_table(mdata, key, keys.table, "sctandem.tl.peak_gene_links(mdata, model)")
     if fdr is not None:
         check_number(fdr, "fdr", low=0, high=1)
     links = rows_of_genes(table, keys.gene, gene, slot=f"mdata.uns[{key!r}]")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sctandem._keys import ProgrammeKeys
-from sctandem.get._select import read_result
+from sctandem.get._select import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,5 +44,5 @@ def programme_skill(mdata: MuData, *, key: str = "tape_programmes") -> pd.DataFr
     >>> td.get.programme_skill(mdata).programme.tolist()
     ['cell cycle']
     """
-    result = read_result(mdata, key, "sctandem.tl.programme_skill(mdata, programmes)")
-    return result[ProgrammeKeys(key).table].reset_index(drop=True)
+    function = "sctandem.tl.programme_skill(mdata, programmes)"
+    return read_table(mdata, key, ProgrammeKeys(key).table, function).reset_index(drop=True)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_number, check_positive, check_slot, check_type, listed
+from sctandem._checks import check_data, check_number, check_positive, check_slot, check_table, check_type, listed
 from sctandem._regulation_keys import RegulatoryGraphKeys
-from sctandem.get._select import close_names
+from sctandem.get._select import close_names, gene_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +67,16 @@ def regulatory_graph(
     ['CSF1R']
     """
     keys = RegulatoryGraphKeys(key)
-    table = check_slot(data.uns, key, "uns", "sctandem.tl.regulatory_graph(data, tfs)")[keys.table]
+    check_data(data)
+    function = "sctandem.tl.regulatory_graph(data, tfs)"
+    found, needed = check_slot(data.uns, key, "uns", function), (keys.tf, keys.target, keys.weight, keys.fdr)
+    table = check_table(found, keys.table, f"uns[{key!r}]", function, needed)
     for column, wanted, name in ((keys.tf, tf, "tf"), (keys.target, target, "target")):
         if wanted is None:
             continue
         check_type(wanted, Iterable, name, hint="It names one gene or several; fdr=<number> is a threshold.")
-        asked = [wanted] if isinstance(wanted, str) else [str(each) for each in wanted]
-        there = table[column].astype(str).unique()
+        asked = gene_names(wanted, name)
+        there = list(dict.fromkeys(table[column].astype(str)))
         absent = [each for each in asked if each not in there]
         if absent:
             near = close_names(absent[0], there, otherwise=False)

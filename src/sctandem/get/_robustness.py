@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sctandem._adversarial_keys import RobustnessKeys
-from sctandem._checks import check_adata, check_slot
+from sctandem._checks import check_adata, check_slot, check_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,5 +45,6 @@ def robustness(adata: AnnData, *, key: str = "robustness") -> pd.DataFrame:
     """
     check_adata(adata)
     keys = RobustnessKeys(key)
-    found = check_slot(adata.uns, keys.key, "adata.uns", f"sctandem.tl.robustness(adata, model, key_added={key!r})")
-    return found[keys.table].copy()
+    function = f"sctandem.tl.robustness(adata, model, key_added={key!r})"
+    found = check_slot(adata.uns, keys.key, "adata.uns", function)
+    return check_table(found, keys.table, f"adata.uns[{key!r}]", function).copy()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_mudata, check_slot, check_type
+from sctandem._checks import check_mudata, check_slot, check_table, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,18 @@ def read_result(mdata: MuData, key: str, function: str) -> dict[str, Any]:
     return check_slot(mdata.uns, key, "mdata.uns", function)
 
 
-def gene_names(gene: str | Sequence[str]) -> list[str]:
+def read_table(mdata: MuData, key: str, name: str, function: str) -> pd.DataFrame:
+    """Return the table `name` of ``mdata.uns[key]``; errors as those of `read_result` and of `check_table`."""
+    return check_table(read_result(mdata, key, function), name, f"mdata.uns[{key!r}]", function)
+
+
+def gene_names(gene: str | Sequence[str], name: str = "gene") -> list[str]:
     """Return the names of one gene or of several as a list; raise a TypeError for what is neither, such as a q-value in its place."""
-    check_type(gene, Iterable, "gene", hint="It names one gene or several.")
-    return [gene] if isinstance(gene, str) else list(gene)
+    check_type(gene, Iterable, name, hint="It names one gene or several.")
+    genes = [gene] if isinstance(gene, str) else list(gene)
+    for each in genes:
+        check_type(each, str, f"one of {name}", hint="It names one gene or several.")
+    return genes
 
 
 def rows_of_genes(table: pd.DataFrame, column: str, gene: str | Sequence[str] | None, *, slot: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_option, check_slot
+from sctandem._checks import check_option, check_slot, check_table
 from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys
 from sctandem._open_chromatin import open_chromatin
 
@@ -69,5 +69,5 @@ def sequence_deviations(
     keys = DeviationKeys(DEVIATION_KEYS[features] if key is None else key)
     function = f"td.tl.sequence_deviations(data, {features!r})"
     held = check_slot(peaks.adata.uns, keys.result, f"{peaks.slot}.uns", function)
-    table = check_slot(held, keys.table, f"{peaks.slot}.uns[{keys.result!r}]", function)
+    table = check_table(held, keys.table, f"{peaks.slot}.uns[{keys.result!r}]", function, (keys.variability,))
     return table.sort_values(keys.variability, ascending=False, kind="stable", ignore_index=True)

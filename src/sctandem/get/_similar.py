@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sctandem._adversarial_keys import VectorKeys
-from sctandem._checks import check_adata, check_positive, check_slot, listed
+from sctandem._checks import check_adata, check_positive, check_slot, check_table, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,10 +44,11 @@ def vectors(adata: AnnData, *, key: str = "gene_vectors") -> pd.DataFrame:
     """
     check_adata(adata)
     keys = VectorKeys(key)
-    found = check_slot(adata.uns, keys.key, "adata.uns", f"sctandem.pp.embed_genes(adata, key_added={key!r})")
+    function = f"sctandem.pp.embed_genes(adata, key_added={key!r})"
+    found = check_slot(adata.uns, keys.key, "adata.uns", function)
     if keys.table in found:
-        return found[keys.table].copy()
-    values = check_slot(adata.varm, keys.key, "adata.varm", f"sctandem.pp.embed_genes(adata, key_added={key!r})")
+        return check_table(found, keys.table, f"adata.uns[{key!r}]", function).copy()
+    values = check_slot(adata.varm, keys.key, "adata.varm", function)
     return pd.DataFrame(values, index=adata.var_names, columns=[str(i) for i in range(values.shape[1])])
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_option, check_slot
+from sctandem._checks import check_data, check_option, check_slot, check_table
 from sctandem._talen_keys import TalenKeys
 from sctandem.get._select import close_names
 
@@ -62,12 +62,13 @@ def talens(
     >>> td.get.talens(mdata, target="B")["pair"].tolist()
     ['TALEN2']
     """
+    check_data(data)
     keys = TalenKeys(key)
     check_option(what, list(_MADE_BY), "what")
     slot = f"uns[{key!r}]"
     result = check_slot(data.uns, keys.key, "uns", _MADE_BY["table"])
-    pairs = result[keys.table]
-    table = check_slot(result, what, slot, _MADE_BY[what])
+    pairs = check_table(result, keys.table, slot, _MADE_BY["table"], (keys.pair, keys.target))
+    table = check_table(result, what, slot, _MADE_BY[what], (keys.pair,))
     for name, column in ((pair, keys.pair), (target, keys.target)):
         if name is None:
             continue

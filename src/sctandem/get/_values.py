@@ -8,7 +8,7 @@ from anndata.abc import CSCDataset
 from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
-from sctandem._checks import check_key
+from sctandem._checks import check_key, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +98,7 @@ def cell_groups(mdata: MuData, groupby: str | None, names: Sequence[str]) -> pd.
     cells = mdata.mod[names[0]].obs_names
     if groupby is None:
         return pd.Series(pd.Categorical(["all cells"] * len(cells)), index=cells)
+    check_type(groupby, str, "groupby", hint="It names one column of obs.")
     tables = {"mdata.obs": mdata.obs, **{f"mdata[{name!r}].obs": mdata.mod[name].obs for name in names}}
     slot, table = next(((s, t) for s, t in tables.items() if groupby in t.columns), ("mdata.obs", mdata.obs))
     return as_groups(check_key(table, groupby, slot), f"{slot}[{groupby!r}]").reindex(cells)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_adata, check_number, check_option, check_slot
+from sctandem._checks import check_adata, check_number, check_option, check_slot, check_table
 from sctandem._regulation_keys import WaypointKeys
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def waypoints(
     check_adata(adata)
     keys = WaypointKeys(key)
     check_option(table, keys.tables, "table")
-    found = check_slot(adata.uns, key, "adata.uns", f"td.tl.waypoints(adata, root, key_added={key!r})")
-    rows = found[table]
+    function = f"td.tl.waypoints(adata, root, key_added={key!r})"
+    found = check_slot(adata.uns, key, "adata.uns", function)
+    rows = check_table(found, table, f"adata.uns[{key!r}]", function)
     if fdr is not None:
         check_number(fdr, "fdr", low=0, high=1)
         if table != keys.drivers:

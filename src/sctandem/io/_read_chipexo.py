@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sctandem._check_files import readable
 from sctandem._checks import check_number, check_option, check_path, listed
 from sctandem.genome._annotation import open_text
 from sctandem.genome._tags import tidy_tags
@@ -213,8 +214,11 @@ def _table(file: Path, what: str) -> pd.DataFrame:
             msg = f"{file} is empty: it has no lines of {what}."
             raise ValueError(msg)
     try:
-        # comments further down are rare, and would be rows of one column
-        return pd.read_csv(file, sep="\t", header=None, skiprows=skip, dtype={0: str}, comment="#", low_memory=False)
+        with readable(file, "a table of tab-separated columns"):  # it may be damaged further down
+            # comments further down are rare, and would be rows of one column
+            return pd.read_csv(
+                file, sep="\t", header=None, skiprows=skip, dtype={0: str}, comment="#", low_memory=False
+            )
     except pd.errors.ParserError as error:
         msg = f"{file} is no table of tab-separated columns: {error}"
         raise ValueError(msg) from error

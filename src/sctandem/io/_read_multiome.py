@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import sparse
 
+from sctandem._check_files import readable
 from sctandem._checks import check_modalities, check_path, check_unique
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem._keys import PeakColumns
@@ -125,7 +126,10 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 def _from_pair(first: Path, second: Path) -> MuData:
     """Read expression and accessibility from two `.h5ad`; what is known of the cells goes to the whole as well."""
-    rna, atac = read_h5ad(first), read_h5ad(second)
+    with readable(first, "an .h5ad file", tree=True):
+        rna = read_h5ad(first)
+    with readable(second, "an .h5ad file", tree=True):
+        atac = read_h5ad(second)
     _check_kinds(rna, atac, first, second)
     atac = _with_coordinates(_aligned(rna, atac, f"{first} and {second}"))
     mdata = new_mudata({"rna": _csr(rna), "atac": atac})

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sctandem._check_files import readable
 from sctandem._checks import check_path, check_type
 
 _NAMES, _VALUES = "names", "vectors"
@@ -49,6 +50,12 @@ def write_vectors(vectors: pd.DataFrame, path: str | Path) -> None:
     """
     check_type(vectors, pd.DataFrame, "vectors")
     check_path(path, "path")
+    numeric = [kind for kind in vectors.dtypes if isinstance(kind, np.dtype) and kind.kind in "iuf"]
+    if len(numeric) < vectors.shape[1]:
+        msg = (
+            "vectors has columns that are no numbers: give a table of genes or words x dimensions, all of them numeric."
+        )
+        raise ValueError(msg)
     path = Path(path)
     if path.suffix != ".npz":
         msg = f"path={str(path)!r} must end in '.npz'."
@@ -98,11 +105,13 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
     if not Path(path).is_file():
         msg = f"path={str(path)!r} is not a file."
         raise FileNotFoundError(msg)
-    with np.load(path, allow_pickle=False) as content:
-        if not {_NAMES, _VALUES} <= set(content.files):
-            msg = f"{str(path)!r} holds {sorted(content.files)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
-            raise ValueError(msg)
-        values = content[_VALUES]
-        return pd.DataFrame(
-            values, index=content[_NAMES].astype(object), columns=[str(i) for i in range(values.shape[1])]
-        )
+    with readable(path, "a file of vectors", tree=True), np.load(path, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    if not {_NAMES, _VALUES} <= set(arrays):
+        msg = f"{str(path)!r} holds {sorted(arrays)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
+        raise ValueError(msg)
+    names, values = arrays[_NAMES], arrays[_VALUES]
+    if values.ndim != 2 or names.shape != values.shape[:1]:
+        msg = f"{str(path)!r} holds {names.shape} names and {values.shape} values: it is no file of vectors."
+        raise ValueError(msg)
+    return pd.DataFrame(values, index=names.astype(object), columns=[str(i) for i in range(values.shape[1])])

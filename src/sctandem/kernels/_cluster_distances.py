@@ -122,7 +122,9 @@ def kullback_leibler(points: NDArray[np.floating], groups: NDArray[np.integer]) 
     )
     sums = np.maximum(squares - size * (means - origin) ** 2, 0)
     pooled = sums.sum(0) / max(1, len(points) - len(means))
-    pooled = np.maximum(pooled, max(float(pooled.max()), np.finfo(float).tiny) * 1e-6)
+    # where every group is one point, or points alike, the spread of all is the scale: by a tiny one, divisions would overflow
+    scale = float(pooled.max()) or float(squares.sum(0).max()) / len(points) or 1.0
+    pooled = np.maximum(pooled, scale * 1e-6)
     variance = (sums + _PRIOR_POINTS * pooled) / (size + _PRIOR_POINTS)
     total = np.zeros((len(means), len(means)))
     for mean, spread in zip(means.T, variance.T, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sctandem._checks import check_adata, check_key, check_slot
+from sctandem._checks import check_adata, check_key, check_slot, check_table
 from sctandem._keys import AnnealKeys
 from sctandem.get._values import group_colors
 from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, palette, plain
@@ -78,7 +78,7 @@ def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | Non
     found = check_slot(adata.uns, keys.key, "adata.uns", function)
     memberships = check_slot(adata.obsm, keys.memberships, "adata.obsm", function)
     groups = check_key(adata.obs, keys.key, "adata.obs")
-    tree, phases = found[keys.tree], found[keys.phases]
+    tree, phases = (check_table(found, name, f"adata.uns[{key!r}]", function) for name in (keys.tree, keys.phases))
     colors = _colors(adata, groups, memberships.shape[1])
     widths = [max(_WIDTHS[0], _LEAF * min(len(colors), _MOST_NAMED)), *_WIDTHS[1:]]
     if axes is None:

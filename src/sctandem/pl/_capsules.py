@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from sctandem._checks import check_adata, check_key, check_positive, check_slot, listed
+from sctandem._checks import check_adata, check_key, check_positive, check_slot, listed, numeric_table
 from sctandem._keys import UNKNOWN, CapsuleKeys
 from sctandem.get._capsule_genes import capsule_genes
 from sctandem.pl._style import INK, SMALL, TEXT, plain
@@ -90,20 +90,22 @@ def capsules(
         msg = f"axes has {len(axes)} axes; two are needed, for the groups and for the coupling."
         raise ValueError(msg)
     keys = CapsuleKeys(key)
-    found = check_slot(adata.uns, keys.key, "adata.uns", f"sctandem.tl.capsules(adata, key_added={key!r})")
+    function = f"sctandem.tl.capsules(adata, key_added={key!r})"
+    found = check_slot(adata.uns, keys.key, "adata.uns", function)
+    coupling = numeric_table(found, keys.coupling, f"adata.uns[{key!r}]", function)
     kinds = check_key(adata.obs, keys.key, "adata.obs").astype("category").cat.remove_unused_categories()
-    renamed = kinds.cat.categories.difference(found[keys.coupling].columns)
+    renamed = kinds.cat.categories.difference(coupling.columns)
     if len(renamed):
         msg = (
             f"adata.obs[{keys.key!r}] has {listed(renamed, 3)}, but the capsules of adata.uns[{keys.key!r}] are "
-            f"{listed(found[keys.coupling].columns, 3)}: they were given other names. Keep the numbers, and put names into a column "
+            f"{listed(coupling.columns, 3)}: they were given other names. Keep the numbers, and put names into a column "
             "of their own, which goes to groupby."
         )
         raise KeyError(msg)
     groupby = keys.label if groupby is None and keys.label in adata.obs else groupby
     shares = None if groupby is None else _shares(kinds, adata.obs, groupby)
     genes = _top_genes(adata, list(kinds.cat.categories), n_genes, key)
-    coupling = found[keys.coupling][[str(name) for name in kinds.cat.categories]]
+    coupling = coupling[[str(name) for name in kinds.cat.categories]]
     if axes is None:
         axes = _new_axes(len(genes), 6 if shares is None else shares.shape[1], genes, len(coupling))
     first, second = axes

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from mudata import MuData
 
-from sctandem._checks import check_adata, check_modalities, check_slot, listed
+from sctandem._checks import check_adata, check_modalities, check_slot, check_table, check_type, listed
 from sctandem._regulation_keys import ChipexoKeys
 from sctandem.pl._style import ACTIVATING, INK, REPRESSING, SMALL, TEXT, plain
 
@@ -73,12 +73,14 @@ def chipexo_sites(
     else:
         check_adata(data)
         atac, slot = data, "adata"
-    entry = check_slot(atac.uns, key, f"{slot}.uns", f"td.pp.chipexo_sites(..., key_added={key!r})")
-    params = entry[keys.params]
+    check_type(tf, str, "tf", hint="It names one factor.")
+    function = f"td.pp.chipexo_sites(..., key_added={key!r})"
+    entry = check_slot(atac.uns, key, f"{slot}.uns", function)
+    params = check_slot(entry, keys.params, f"{slot}.uns[{key!r}]", function)
     if tf not in params:
         msg = f"{slot}.uns[{key!r}] has no sites of {tf!r}; it has those of {listed(params)}."
         raise KeyError(msg)
-    profile = entry[keys.profile]
+    profile = check_table(entry, keys.profile, f"{slot}.uns[{key!r}]", function)
     if not len(profile) or not (profile[keys.tf] == tf).any():
         msg = f"The sites of {tf!r} were given without tags: there is no profile. Give both: pp.chipexo_sites(data, tags, sites=...)."
         raise ValueError(msg)

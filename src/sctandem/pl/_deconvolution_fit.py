@@ -7,7 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_layer, check_slot, layer_slot, listed
+from sctandem._check_arguments import check_present
+from sctandem._checks import check_adata, check_layer, check_slot, layer_slot, listed, numeric_column, numeric_table
 from sctandem._linear import check_linear
 from sctandem.get._fractions import deconvolve_call, sample_table, sample_values
 from sctandem.get._values import per_10k
@@ -109,14 +110,16 @@ def _expression(adata: AnnData, keys: RSDKeys, layer: str | None) -> _Expression
     """Read the genes that have a factor."""
     call = deconvolve_call(keys.key)
     run = check_slot(adata.uns, keys.key, "adata.uns", call)
-    factor = check_slot(adata.var, keys.platform, "adata.var", call).to_numpy(dtype=float)
-    signature = check_slot(adata.varm, keys.signature, "adata.varm", call)
+    check_slot(adata.var, keys.platform, "adata.var", call)
+    factor = numeric_column(adata.var, keys.platform, "adata.var")
+    signature = numeric_table(adata.varm, keys.signature, "adata.varm", call)
     rna = sample_table(adata, keys.rna, keys.key)
     if list(rna.columns) != list(signature.columns):
         msg = f"adata.obsm[{keys.rna!r}] and adata.varm[{keys.signature!r}] have different types; run `{call}` again."
         raise KeyError(msg)
     layer = run.get(keys.params, {}).get(keys.layer) if layer is None else layer
     matrix = check_layer(adata, layer, "adata")
+    check_present(matrix, layer_slot("adata", layer))
     check_linear(matrix, layer_slot("adata", layer))
     profiles = signature.to_numpy(dtype=float)
     used = np.flatnonzero(np.isfinite(factor) & np.isfinite(profiles).all(axis=1))
@@ -131,7 +134,10 @@ def _expression(adata: AnnData, keys: RSDKeys, layer: str | None) -> _Expression
 
 def _draw_samples(ax: Axes, fit: pd.Series, sample: str | None) -> None:
     """Draw the fit of each sample, lowest on top, with the names of all or of the lowest."""
-    ordered = fit.sort_values(kind="stable")
+    ordered = fit.astype(float).dropna().sort_values(kind="stable")
+    if ordered.empty:
+        msg = f"adata.obs[{str(fit.name)!r}] has no values: no sample was fitted."
+        raise ValueError(msg)
     values, names = ordered.to_numpy(dtype=float), ordered.index.astype(str).to_numpy()
     middle = float(np.median(values))
     far = middle - np.maximum(_FAR * np.median(np.abs(values - middle)), _LEAST)

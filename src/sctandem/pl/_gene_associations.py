@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from sctandem._checks import check_number, check_positive, check_slot
+from sctandem._checks import check_number, check_positive, check_table
 from sctandem._keys import AssociationKeys
 from sctandem.get._gene_associations import gene_associations as read_associations
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, palette
@@ -88,7 +88,8 @@ def gene_associations(
         msg = f"adata.uns[{key!r}] holds no pair: nothing reached the false discovery rate."
         raise ValueError(msg)
     total, table = len(table), _in_turn(table, keys).head(n_pairs)
-    members = check_slot(adata.uns, key, "adata.uns", "td.tl.gene_associations(adata)")[keys.modules]
+    function, needed = "td.tl.gene_associations(adata)", (keys.gene, keys.module)
+    members = check_table(adata.uns[key], keys.modules, f"adata.uns[{key!r}]", function, needed)
     of_gene = dict(zip(members[keys.gene], members[keys.module], strict=True))
     circles = _circles(table, keys, of_gene, list(members[keys.gene]))
     columns, rows = _grid(len(circles))

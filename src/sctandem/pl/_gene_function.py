@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sctandem._checks import check_slot
 from sctandem._chromatin_keys import PEAK_ROLES, GeneFunctionKeys
 from sctandem.get import gene_function as read_roles
 from sctandem.get import gene_windows
@@ -86,7 +87,7 @@ def gene_function(
     if drawn.empty:
         msg = f"gene={gene!r} has {len(table)} peaks, but it or they have too few counts: no effect was estimated."
         raise ValueError(msg)
-    params = mdata.uns[key][keys.params]
+    params = check_slot(mdata.uns[key], keys.params, f"mdata.uns[{key!r}]", "td.tl.gene_function(mdata)")
     if ax is None:
         _, ax = plt.subplots(figsize=(_WIDTH, _HEIGHT), layout="constrained")
     least = params["min_effect"]

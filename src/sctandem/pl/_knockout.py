@@ -77,7 +77,9 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
         raise ValueError(msg)
     genes = list(dict.fromkeys(told[keys.gene].astype(str)))[:n_genes]
     groups = [
-        name for name in mdata.uns[key][keys.table][keys.group].cat.categories if (table[keys.group] == name).any()
+        name
+        for name in mdata.uns[key][keys.table][keys.group].astype("category").cat.categories
+        if (table[keys.group] == name).any()
     ]
     n_columns = min(len(genes), _MAX_PANELS)
     n_rows = -(-len(genes) // n_columns)
@@ -108,7 +110,7 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
     axes[0, 0].set_ylim(len(groups) - 0.4, -0.6)
     figure.suptitle(_title(element, told, keys), fontsize=TEXT, x=0.01, ha="left")
     figure.supxlabel("Predicted log2 fold change", fontsize=TEXT, x=0.01, ha="left")  # the legend stands to the right
-    _legend(figure, shown, mdata.uns[key][keys.params].get("level", 0.9), keys)
+    _legend(figure, shown, mdata.uns[key].get(keys.params, {}).get("level", 0.9), keys)
     return figure
 
 

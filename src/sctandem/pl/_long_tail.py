@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_adata, check_slot
+from sctandem._checks import check_adata, check_slot, check_table
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, SMALL, TEXT, plain
 
@@ -74,12 +74,14 @@ def long_tail(
     """
     check_adata(adata)
     keys = HierarchyKeys(key)
-    found = check_slot(adata.uns, key, "adata.uns", f"td.pp.hierarchical_weights(adata, key_added={key!r})")
-    clusters = found[keys.clusters]
+    function = f"td.pp.hierarchical_weights(adata, key_added={key!r})"
+    found = check_slot(adata.uns, key, "adata.uns", function)
+    clusters = check_table(found, keys.clusters, f"adata.uns[{key!r}]", function)
     divided = None
     if split_key is not None:
         function = f"td.pp.long_tail_split(adata, key_added={split_key!r})"
-        divided = check_slot(adata.uns, split_key, "adata.uns", function)[SplitKeys(split_key).clusters]
+        found = check_slot(adata.uns, split_key, "adata.uns", function)
+        divided = check_table(found, SplitKeys(split_key).clusters, f"adata.uns[{split_key!r}]", function)
     wanted = 1 if divided is None else 2
     if axes is not None and len(axes) != wanted:
         msg = f"axes has {len(axes)} axes; {wanted} {'is' if wanted == 1 else 'are'} needed."

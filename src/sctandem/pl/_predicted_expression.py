@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from sctandem._checks import check_layer, check_modalities, check_slot, holds_counts
 from sctandem._keys import PredictionKeys
-from sctandem.get._select import close_names
+from sctandem.get._select import close_names, gene_names
 from sctandem.get._values import cell_groups, dense, per_10k, sum_of_columns
 from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, colors_of_groups, plain
 
@@ -140,7 +140,7 @@ def predicted_expression(
 def _choose(rna: AnnData, genes: str | Sequence[str] | None, keys: PredictionKeys, name: str) -> list[str]:
     """Return the genes asked for, or those predicted best."""
     if genes is not None:
-        chosen = [genes] if isinstance(genes, str) else list(genes)
+        chosen = gene_names(genes, "genes")
         absent = [gene for gene in chosen if gene not in rna.var_names]
         if absent or not chosen:
             shown = ", ".join(map(repr, absent[:5])) or "no gene at all"

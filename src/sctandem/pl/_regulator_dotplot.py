@@ -8,10 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from mudata import MuData
 
-from sctandem._checks import check_key, check_modalities, check_positive, check_slot, listed
+from sctandem._checks import check_key, check_modalities, check_positive, listed, numeric_table
 from sctandem._keys import MODALITIES
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.get import regulatory_graph as read_edges
+from sctandem.get._select import gene_names
 from sctandem.get._values import as_groups, cell_groups
 from sctandem.pl._regulatory_graph import strongest_factors
 from sctandem.pl._style import INK, SMALL
@@ -87,13 +88,19 @@ def regulator_dotplot(
     if isinstance(data, MuData):
         name = check_modalities(data, modalities, required=MODALITIES[:1])[MODALITIES[0]]
         rna, slot = data.mod[name], f"mdata[{name!r}]"
-    activity = check_slot(rna.obsm, keys.activities, f"{slot}.obsm", "sctandem.tl.regulatory_graph(data, tfs)")
+    activity = numeric_table(rna.obsm, keys.activities, f"{slot}.obsm", "sctandem.tl.regulatory_graph(data, tfs)")
     if isinstance(data, MuData):
         groups = cell_groups(data, groupby, [name])
     else:
         groups = as_groups(check_key(rna.obs, groupby, f"{slot}.obs"), f"{slot}.obs[{groupby!r}]")
+    if groups.isna().all():
+        msg = f"groupby={groupby!r} puts no cell into a group: there is nothing to draw."
+        raise ValueError(msg)
     member = pd.Categorical(groups)
-    names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else [str(name) for name in tfs]
+    names = strongest_factors(edges, keys, int(n_tfs)) if tfs is None else list(dict.fromkeys(gene_names(tfs, "tfs")))
+    if not names:
+        msg = "tfs names no factor: there is nothing to draw."
+        raise ValueError(msg)
     absent = [name for name in names if name not in activity.columns]
     if absent:
         msg = f"tfs: {listed(absent)} have no activity; there are {listed(activity.columns)}."

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import pyplot as plt
 
 from sctandem._adversarial_keys import RobustnessKeys
+from sctandem._checks import check_type
 from sctandem.get import robustness as read_robustness
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from anndata import AnnData
     from matplotlib.figure import Figure
 
@@ -57,6 +57,7 @@ def robustness(adata: AnnData, key: str | Sequence[str] = "robustness") -> Figur
     >>> adata.uns["robustness"] = {"table": pd.DataFrame(row), "clean_accuracy": 0.85, "score": 0.8}
     >>> figure = td.pl.robustness(adata)
     """
+    check_type(key, Sequence, "key", hint="It names one result or several.")
     names = [key] if isinstance(key, str) else list(key)
     tables = {name: read_robustness(adata, key=name) for name in names}
     keys = RobustnessKeys()

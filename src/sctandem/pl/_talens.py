@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import FancyArrow, Rectangle
 
-from sctandem._checks import check_positive, check_slot
+from sctandem._checks import check_positive, check_table
 from sctandem._talen_keys import TalenKeys
 from sctandem.get import talens as read_talens
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, REPRESSING, SMALL, TEXT, plain
@@ -68,9 +68,12 @@ def talens(data: AnnData | MuData, pair: str | None = None, *, context: int = 20
     check_positive(context, "context", whole=True)
     keys = TalenKeys(key)
     table = read_talens(data, key=key)
+    if table.empty:
+        msg = f"uns[{key!r}] has no pairs: there is nothing to draw."
+        raise ValueError(msg)
     chosen = table.iloc[0] if pair is None else read_talens(data, pair, key=key).iloc[0]
-    result = check_slot(data.uns, keys.key, "uns", "sctandem.tl.design_talens(data, targets, fasta)")
-    loci = result[keys.loci]
+    function = "sctandem.tl.design_talens(data, targets, fasta)"
+    loci = check_table(data.uns[key], keys.loci, f"uns[{key!r}]", function)
     target = chosen[keys.target]
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(_WIDTH, 4.4), height_ratios=[1.25, 1.0], layout="constrained")
     _draw_locus(top, loci[loci["target"] == target], table[table[keys.target] == target], chosen, context)

@@ -7,7 +7,16 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from sctandem._checks import check_adata, check_key, check_slot, listed
+from sctandem._checks import (
+    check_adata,
+    check_n_cells,
+    check_slot,
+    check_table,
+    check_type,
+    listed,
+    numeric_column,
+    numeric_table,
+)
 from sctandem._regulation_keys import WaypointKeys
 from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
 
@@ -75,9 +84,12 @@ def waypoints(
     keys = WaypointKeys(key)
     function = f"td.tl.waypoints(adata, root, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)
-    fates = check_slot(adata.obsm, keys.probabilities, "adata.obsm", function)
-    time = check_key(adata.obs, keys.pseudotime, "adata.obs").to_numpy()
+    for name in (keys.edges, keys.waypoints, keys.terminals):
+        check_table(found, name, f"adata.uns[{key!r}]", function)
+    fates = numeric_table(adata.obsm, keys.probabilities, "adata.obsm", function)
+    time = numeric_column(adata.obs, keys.pseudotime, "adata.obs")
     place = _places(adata, basis)
+    check_n_cells(adata.n_obs, 1, "the plot")
     colors = palette(fates.shape[1])
     if axes is None:
         height = max(3.6, 0.35 * fates.shape[1] + 1)
@@ -90,6 +102,7 @@ def waypoints(
 
 def _places(adata: AnnData, basis: str | None) -> np.ndarray:
     """Return where cells are drawn."""
+    check_type(basis or "", str, "basis", hint="It names one entry of obsm.")
     name = basis or next((key for key in _BASES if key in adata.obsm), None)
     if name is None or name not in adata.obsm:
         what = f"no {basis!r}" if basis else f"none of {listed(_BASES)}"
@@ -228,7 +241,7 @@ def _middle_of(side: Sequence[str], height: dict[str, float]) -> float:
 
 def _size(n_cells: int) -> float:
     """Area of a point."""
-    return float(np.clip(20_000 / n_cells, 1.5, 14))
+    return float(np.clip(20_000 / max(1, n_cells), 1.5, 14))
 
 
 def _bare(ax: Axes, title: str) -> None:

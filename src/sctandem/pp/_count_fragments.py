@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -170,6 +171,7 @@ def _barcodes(cells: Any) -> list[str] | None:
         if isinstance(cells, str | bytes | Path):
             msg = f"cells={cells!r} is one text; give a list of barcodes, or an AnnData."
             raise TypeError(msg)
+        check_type(cells, Iterable, "cells", hint="Give a list of barcodes, or an AnnData.")
         names, slot = pd.Index(list(cells), dtype=object), "cells"
     for name in names:
         check_type(name, str, "a barcode of cells")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,7 @@ def _strata(of_cell: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _named(adata: AnnData, genes: Sequence[str]) -> np.ndarray:
     """Find the genes that were named."""
+    check_type(genes, Iterable, "genes", hint="It names the genes to test.")
     names = pd.Index([genes] if isinstance(genes, str) else list(genes)).unique()
     absent = names[~names.isin(adata.var_names)]
     if len(absent):

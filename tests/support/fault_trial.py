@@ -1,0 +1,202 @@
+"""Run one case and judge it: success, or a documented error that the package raised itself, and the input unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import linecache
+import logging
+import pickle
+import signal
+import traceback
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from fault_calls import CALLS
+from fault_mutations import spoil
+from mudata import MuData
+from scipy import sparse
+
+import sctandem as td
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = str(Path(td.__file__).parent)
+LIMIT_SECONDS = 30
+LIMIT_WARNINGS = 20
+#: What the docstrings name; RuntimeError is that of a model that is not trained.
+DOCUMENTED = (
+    ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: its description, and what is wrong with it (`None` for nothing)."""
+
+    case: str
+    problem: str | None
+    detail: str = ""
+
+
+def fingerprint(value: Any) -> str:
+    """Hash an object with all its slots: equal content, equal hash."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    _feed(digest, value)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    digest.update(type(value).__name__.encode())
+    if isinstance(value, MuData):
+        for name, modality in value.mod.items():
+            digest.update(name.encode())
+            _feed(digest, modality)
+    if isinstance(value, AnnData | MuData):
+        if isinstance(value, AnnData):
+            _feed(digest, None if value.isbacked else value.X)
+            _feed(digest, {str(name): value.layers[name] for name in value.layers if name is not None})
+        for part in (value.obs, value.var, *(dict(getattr(value, f)) for f in ("obsm", "varm", "obsp", "varp", "uns"))):
+            _feed(digest, part)
+    elif isinstance(value, pd.DataFrame):
+        _feed(digest, [*value.columns, value.index, *(value.iloc[:, i] for i in range(value.shape[1]))])
+    elif isinstance(value, pd.Series | pd.Index):
+        digest.update(str(value.dtype).encode())
+        _feed(digest, np.asarray(value, dtype=object if value.dtype.kind not in "iufb" else None))
+    elif sparse.issparse(value):
+        digest.update(f"{value.format}{value.shape}".encode())
+        coordinates = value.tocsr(copy=True)
+        coordinates.sort_indices()
+        for part in (coordinates.data, coordinates.indices, coordinates.indptr):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(
+            repr(value.tolist()).encode() if value.dtype.kind == "O" else np.ascontiguousarray(value).tobytes()
+        )
+    elif hasattr(value, "items"):
+        for key, item in value.items():
+            digest.update(str(key).encode())
+            if not str(key).startswith("_scvi"):
+                _feed(digest, item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, Path):
+        digest.update(value.read_bytes() if value.is_file() else b"none")
+    elif isinstance(value, str | bytes | int | float | bool | type(None)):
+        digest.update(repr(value).encode())
+    # models and other objects are not looked into: the functions only read them
+
+
+class TookTooLongError(BaseException):
+    """A case ran past the limit; no `except Exception` on the way may catch it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Stop what works past the limit (time of the processor: the machine may be busy), or waits past ten times as long."""
+
+    def stop(*_: Any) -> None:
+        raise TookTooLongError
+
+    before = [signal.signal(each, stop) for each in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(10 * seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
+        for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
+            signal.signal(each, handler)
+
+
+class _Counter(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.n = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.n += 1
+
+
+def run_case(name: str, number: int, folder: Path) -> Outcome:
+    """Spoil one or two arguments of a valid call, by a seed made of the name and the number, and run it."""
+    call = CALLS[name]
+    rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+    arguments = call.build()
+    described = []
+    # the object is the commonest to be wrong
+    names = list(arguments)
+    weights = np.array([3.0, *[1.0] * (len(names) - 1)])[: len(names)]
+    n_spoiled = min(len(names), 1 + int(rng.random() < 0.2))
+    for argument in rng.choice(names, n_spoiled, replace=False, p=weights / weights.sum()) if names else ():
+        arguments[argument], how = spoil(arguments[argument], rng, folder)
+        described.append(f"{argument}: {how}")
+    case = f"{name}[{number}] " + ", ".join(described)
+    fixed = dict(call.fixed)
+    if name == "data.build_collection":
+        fixed["out"] = folder / "out"
+    package, function = name.split(".")
+    return judge(
+        case,
+        getattr(getattr(td, package), function),
+        arguments | fixed,
+        reads_only=package in {"pl", "get", "genome", "io"},
+    )
+
+
+def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
+    """Call a function and say what is wrong with what it does, if anything."""
+    watched = {
+        key: value for key, value in arguments.items() if not (isinstance(value, Path) and key in {"path", "out"})
+    }
+    before = {key: fingerprint(value) for key, value in watched.items()}
+    counter, logger = _Counter(), logging.getLogger("sctandem")
+    logger.addHandler(counter)
+    error: BaseException | None = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with time_limit(LIMIT_SECONDS):
+                function(**arguments)
+        except TookTooLongError:
+            return Outcome(case, "hangs")
+        except Exception as raised:  # noqa: BLE001 - what it may be is judged below
+            error = raised
+        finally:
+            logger.removeHandler(counter)
+    if len(caught) + counter.n > LIMIT_WARNINGS:
+        return Outcome(case, "flood of warnings", str(caught[0].message) if caught else "of the logger")
+    if error is not None and (problem := error_problem(error)):
+        return Outcome(case, *problem)
+    if error is not None or reads_only:
+        changed = [key for key, value in watched.items() if fingerprint(value) != before[key]]
+        if changed:
+            return Outcome(case, f"changes {', '.join(changed)}", repr(error)[:200])
+    return Outcome(case, None, "success" if error is None else type(error).__name__)
+
+
+def error_problem(error: Exception) -> tuple[str, str] | None:
+    """Say why an error is not one that the package means: of another type, or raised elsewhere, or by accident."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(SOURCE)]
+    where = f"{Path(own[-1].filename).relative_to(SOURCE)}:{own[-1].lineno}" if own else "no frame of the package"
+    detail = f"{where} {type(error).__name__}: {str(error)[:160]!r} at {last.filename[-40:]}:{last.lineno}"
+    if not isinstance(error, DOCUMENTED) or isinstance(error, UnicodeError | pickle.UnpicklingError):
+        return f"error of type {type(error).__name__}", detail
+    if isinstance(error, OSError) and error.filename is not None and "site-packages" not in last.filename:
+        return None  # the system's own, which names the file
+    if not last.filename.startswith(SOURCE):
+        return "error from inside a dependency", detail
+    if not linecache.getline(last.filename, last.lineno).strip().startswith("raise"):
+        return "error by accident", detail
+    return None
