@@ -85,7 +85,7 @@ CALLS: dict[str, Call] = {
         data=make.multiome, fasta=make.genome, k=3, motifs=make.motifs, p_value=5e-5, max_unknown=0.1, costly=True
     ),
     "pp.sequence_features": _call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
-    "tl.anneal": _call(adata=make.cells, use_rep="X_pca", n_clusters=3, min_cells=5, key_added="a", fixed=RNG),
+    "tl.anneal": _call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),
     "tl.capsules": _call(adata=make.cells, model=make.capsule_net, key_added="c", fixed=RNG, costly=True),
     "tl.deconvolve": _call(adata=make.bulk, reference=make.rsd, kind="tpm", key_added="r", fixed=RNG, costly=True),
     "tl.design_talens": _call(
@@ -149,7 +149,7 @@ CALLS: dict[str, Call] = {
         costly=True,
     ),
     "tl.motif_grammar": _call(
-        data=make.multiome, groupby="cell_type", top_share=0.2, max_spacing=50, min_peaks=10, key_added="g", fixed=RNG
+        data=make.multiome, groupby="cell_type", top_share=0.2, max_spacing=50, min_peaks=1, key_added="g", fixed=RNG
     ),
     "tl.peak_gene_links": _call(
         mdata=make.multiome,

@@ -105,7 +105,12 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
     if not Path(path).is_file():
         msg = f"path={str(path)!r} is not a file."
         raise FileNotFoundError(msg)
-    with readable(path, "a file of vectors", tree=True), np.load(path, allow_pickle=False) as content:
+    # opened here, since numpy leaves a damaged file open
+    with (
+        readable(path, "a file of vectors", tree=True),
+        Path(path).open("rb") as file,
+        np.load(file, allow_pickle=False) as content,
+    ):
         arrays = {name: content[name] for name in content.files}
     if not {_NAMES, _VALUES} <= set(arrays):
         msg = f"{str(path)!r} holds {sorted(arrays)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
