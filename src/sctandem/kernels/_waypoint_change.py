@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sctandem.kernels._waypoints import squared_distances
+
 
 def pull(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Give where predicted expression draws what was measured, without regression to the mean.
@@ -41,10 +43,7 @@ def cosines(state: np.ndarray, change: np.ndarray) -> np.ndarray:
     From rows to columns, waypoints x waypoints; 0 where there is no change or no way.
     """
     along = change @ state.T - np.einsum("ij,ij->i", change, state)[:, None]
-    square = np.square(state).sum(axis=1)
-    way = np.maximum(square[:, None] + square - 2 * state @ state.T, 0)
-    np.fill_diagonal(way, 0)
-    length = np.sqrt(way) * np.linalg.norm(change, axis=1)[:, None]
+    length = np.sqrt(squared_distances(state, state)) * np.linalg.norm(change, axis=1)[:, None]
     cosine = np.divide(along, length, out=np.zeros_like(along), where=length > 0)
     return np.clip(cosine, -1, 1)
 

@@ -178,7 +178,7 @@ def waypoint_walk(coordinates: np.ndarray, waypoints: np.ndarray, n_neighbors: i
     """
     points = coordinates[waypoints]
     n, n_cells = len(points), len(coordinates)
-    distance = np.sqrt(np.maximum(_squared(points, points), 0))
+    distance = np.sqrt(np.maximum(squared_distances(points, points), 0))
     order = np.argsort(distance, axis=1, kind="stable")
     k = min(n_neighbors, n - 1)
     near = np.take_along_axis(distance, order, axis=1)[:, : k + 1]
@@ -198,7 +198,7 @@ def waypoint_walk(coordinates: np.ndarray, waypoints: np.ndarray, n_neighbors: i
     return WaypointWalk(affinity, sparse.csr_matrix((weight.ravel(), (rows, index.ravel())), (n_cells, n)))
 
 
-def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Squared distances between the rows of two matrices."""
     found = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
     if a is b:
@@ -208,7 +208,7 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def commute_times(coordinates: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
     """Give the commute times from points to others (or to one another); on a tree they add up along its edges."""
-    return _squared(coordinates, coordinates if others is None else others)
+    return squared_distances(coordinates, coordinates if others is None else others)
 
 
 def waypoint_means(mixture: sparse.csr_matrix, values: np.ndarray | sparse.csr_matrix) -> np.ndarray:

@@ -26,12 +26,15 @@ JOIN = " | "
 
 @dataclass(frozen=True, slots=True)
 class Manifold:
-    """Cells of the waypoints, the walk and commute times between them, the part of its way that each cell has gone (when no ends are known); `root` and `tips` are positions among the waypoints."""
+    """Cells of the waypoints, the walk and commute times between them; `root` and `tips` are positions among the waypoints.
+
+    Squared distances of `tree`, coordinates of all cells, are commute times.
+    """
 
     cells: np.ndarray
     walk: WaypointWalk
     commute: np.ndarray
-    gone: np.ndarray
+    tree: np.ndarray
     root: int
     tips: list[int]
     lengths: np.ndarray

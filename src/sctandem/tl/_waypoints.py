@@ -195,7 +195,7 @@ def waypoints(
         time = progress(found.walk.affinity, region, fates)
         when = np.clip(found.walk.mixture @ time, 0, 1)
     else:
-        when = found.gone
+        when = _gone(found, np.arange(adata.n_obs))
         time = when[found.cells]
     names = list(named) if named else _names(adata, root, found.cells[found.tips])
     keys = WaypointKeys(key_added)
@@ -263,7 +263,7 @@ def _manifold(
         found, lengths = find_terminals(commute, start)
         lengths = lengths / lengths[0]
     walk = waypoint_walk(diffusion.walk, cells, max(round(SHARE * len(cells)), FEWEST))
-    return Manifold(cells, walk, commute, _gone(diffusion.tree, cells, root), start, found, lengths)
+    return Manifold(cells, walk, commute, diffusion.tree, start, found, lengths)
 
 
 def _directed(found: Manifold, now: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, float]:
@@ -273,19 +273,19 @@ def _directed(found: Manifold, now: np.ndarray, ahead: np.ndarray) -> tuple[np.n
 
     affinity = found.walk.affinity
     cosine = cosines(*(waypoint_means(found.walk.mixture, values) for values in (now, ahead)))
-    agreed = agreement(affinity, cosine, found.gone[found.cells])
+    agreed = agreement(affinity, cosine, _gone(found, found.cells))
     logger.info("the predicted change agrees with pseudotime by %.2f (1 everywhere, 0 not at all)", agreed)
     return directed(affinity, cosine, STRENGTH * max(agreed, 0)), agreed
 
 
-def _gone(tree: np.ndarray, waypoints: np.ndarray, root: int) -> np.ndarray:
-    """Give for each cell the part of its way that it has gone."""
+def _gone(found: Manifold, cells: np.ndarray) -> np.ndarray:
+    """Give for some cells the part of its way that each has gone, when no ends are known."""
     from sctandem.kernels._lineages import share_of_the_way
     from sctandem.kernels._waypoints import commute_times
 
-    points, origin = tree[waypoints], tree[[root]]
+    points, origin = found.tree[found.cells], found.tree[found.cells[[found.root]]]
     from_root = commute_times(origin, points)[0]
-    blocks = (tree[start : start + BLOCK] for start in range(0, len(tree), BLOCK))
+    blocks = (found.tree[cells[start : start + BLOCK]] for start in range(0, len(cells), BLOCK))
     return np.concatenate(
         [share_of_the_way(commute_times(b, origin)[:, 0], commute_times(b, points), from_root) for b in blocks]
     )
