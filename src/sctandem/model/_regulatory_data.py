@@ -86,20 +86,28 @@ class Evidence:
         return self.binding is None and self.table is None
 
 
-def parts_of(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> tuple[AnnData, AnnData | None]:
-    """Return expression, and accessibility where there is any."""
+def parts_of(
+    data: AnnData | MuData, modalities: Mapping[str, str] | None
+) -> tuple[AnnData, AnnData | None, dict[str, str]]:
+    """Return expression, accessibility where there is any, and their names by role, which an AnnData has none of."""
     if not isinstance(data, MuData):
         check_adata(data)
-        return data, None
+        return data, None, {}
     named = named_parts(data, modalities)
-    check_same_cells(data, list(named.values()))
-    return data.mod[named[MODALITIES[0]]], data.mod[named[MODALITIES[1]]] if len(named) > 1 else None
+    return data.mod[named[MODALITIES[0]]], data.mod[named[MODALITIES[1]]] if len(named) > 1 else None, named
 
 
 def named_parts(mdata: MuData, modalities: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the names of expression, and of accessibility where it is named or goes by its usual name, by role."""
+    """Return the names of expression, and of accessibility where it is named or goes by its usual name, by role; they have the same cells."""
     both = MODALITIES[1] in {*check_roles(modalities), *getattr(mdata, "mod", ())}
-    return check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
+    named = check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
+    check_same_cells(mdata, list(named.values()))
+    return named
+
+
+def expression_slot(named: Mapping[str, str]) -> str:
+    """Name in messages where the expression is; `named` is that of `parts_of`."""
+    return f"mdata[{named[MODALITIES[0]]!r}]" if named else "adata"
 
 
 def group_codes(groups: pd.Series, cells: pd.Index) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_positive, check_type
+from sctandem._checks import check_positive, check_type, listed
 from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed, torch_seeded
@@ -121,15 +121,9 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         check_set_up(adata, self._setup_adata_manager_store, f"RegulatoryGraph.{_setup_of(adata)}")
         super().__init__(adata)
         rng = self.seed = draw_seed(rng)
-        self._generator = as_generator(self.seed)
         tfs = given.read_names(tfs)
-        rna, atac = given.parts_of(adata, self.modalities)
-        slot = (
-            f"mdata[{(self.modalities or {}).get(MODALITIES[0], MODALITIES[0])!r}]"
-            if hasattr(adata, "mod")
-            else "adata"
-        )
-        values, self.counts = given.expression_of(rna, self.layer, slot)
+        rna, atac, named = given.parts_of(adata, self.modalities)
+        values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named))
         if len(values) < 2:
             msg = f"there are {len(values)} cells; correlations need more."
             raise ValueError(msg)
@@ -150,13 +144,13 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             values, varying, sites, evidence, self.regulators.position, n_states=int(n_states), seed=self.seed
         )
         n = len(self._data.expression)
-        held = self._generator.permutation(n)[: max(1, round(HELD_OUT * n))]
+        held = as_generator(self.seed).permutation(n)[: max(1, round(HELD_OUT * n))]
         self._training = ~np.isin(np.arange(n), held)
         self._pairs: Candidates = read_pairs(self._data, evidence)
         if not len(self._pairs.tf):
             msg = (
-                f"no pair of a regulator and another gene is left: {given.listed(self.prior) if self.prior else 'expression'} joins the "
-                f"{len(self.regulators.names)} regulators ({given.listed(self.regulators.names)}) to themselves or to constant genes only."
+                f"no pair of a regulator and another gene is left: {listed(self.prior) if self.prior else 'expression'} joins the "
+                f"{len(self.regulators.names)} regulators ({listed(self.regulators.names)}) to themselves or to constant genes only."
             )
             raise ValueError(msg)
         self._inputs = graph_inputs(self._data, self._pairs, self._training)
@@ -274,7 +268,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         """
         result = self._trained()
         if self._edges is None:
-            called = call_edges(self._data, self._pairs, result, self._training, self._generator_for(1))
+            called = call_edges(self._data, self._pairs, self._inputs, result, self._generator_for(1))
             names, genes = np.array(self.regulators.names), np.array(self.genes)
             tf, gene = self._pairs.tf, self._pairs.gene
             site = np.full(len(tf), "", dtype=object)

@@ -323,15 +323,14 @@ class Called(NamedTuple):
 
 
 def call_edges(
-    data: GraphData, pairs: Candidates, result: GraphResult, training: np.ndarray, rng: np.random.Generator
+    data: GraphData, pairs: Candidates, inputs: GraphInputs, result: GraphResult, rng: np.random.Generator
 ) -> Called:
     """Turn what the network has learned into edges, and hold them against permuted cells and rewired priors."""
     n = len(data.values)
     with_activity = (data.activity.T @ data.values / n)[pairs.tf, pairs.gene]
     if pairs.prior:
-        inputs = graph_inputs(data, pairs, training)
         blocks = [slice(start, start + _BLOCK) for start in range(0, len(pairs.tf), _BLOCK)]
-        spread = [inputs.passed(result.weights, rows)[:, training].std(axis=1) for rows in blocks]
+        spread = [inputs.passed(result.weights, rows)[:, inputs.training].std(axis=1) for rows in blocks]
         weight = np.concatenate(spread) * pairs.support * np.abs(with_activity)
         weight = weight / max(float(weight.max(initial=0)), 1e-12)
     else:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from scvi import REGISTRY_KEYS
 from scvi.data import fields
 
-from sctandem._checks import check_adata, check_layer, check_same_cells, check_slot_names
+from sctandem._checks import check_adata, check_layer, check_slot_names
 from sctandem._compat import ModelLayout
 from sctandem._keys import MODALITIES
-from sctandem.model._regulatory_data import named_parts
+from sctandem.model._regulatory_data import expression_slot, named_parts
 from sctandem.model._tape_data import ATAC_KEY
 from sctandem.model.base._manager import ModelManager, forget_copied
 
@@ -112,8 +112,7 @@ class RegulatoryGraphSetupMixin:
         """
         check_slot_names({"layer": layer})
         named = named_parts(mdata, modalities)
-        check_same_cells(mdata, list(named.values()))
-        check_layer(mdata.mod[named[MODALITIES[0]]], layer, f"mdata[{named[MODALITIES[0]]!r}]")
+        check_layer(mdata.mod[named[MODALITIES[0]]], layer, expression_slot(named))
         setup_method_args = cls._get_setup_method_args(
             cls=cls, mdata=mdata, layer=layer, modalities=dict(modalities) if modalities else None
         )

@@ -134,14 +134,14 @@ def regulatory_graph(
     ['tf', 'target', 'site', 'weight']
     """
     from sctandem.model import RegulatoryGraph
-    from sctandem.model._regulatory_data import named_parts, parts_of
+    from sctandem.model._regulatory_data import parts_of
 
     check_target(data, key_added, copy=copy)
     keys = RegulatoryGraphKeys(key_added)
-    named = named_parts(data, modalities) if isinstance(data, MuData) else {}
+    rna, atac, named = parts_of(data, modalities)
     name = named.get(MODALITIES[0])
     groups = None if groupby is None else _groups(data, name, groupby)
-    bare = _bare(*parts_of(data, modalities), layer, named=named, uns=data.uns)
+    bare = _bare(rna, atac, layer, named=named, uns=data.uns)
     if isinstance(bare, MuData):
         RegulatoryGraph.setup_mudata(bare, modalities=named)
     else:
@@ -177,7 +177,9 @@ def _bare(
     rna: AnnData, atac: AnnData | None, layer: str | None, *, named: Mapping[str, str], uns: Mapping[str, Any]
 ) -> AnnData | MuData:
     """Return what is read in an object of its own: setting up a model leaves marks. `named` is empty for an AnnData."""
-    slot = f"mdata[{named[MODALITIES[0]]!r}]" if named else "adata"
+    from sctandem.model._regulatory_data import expression_slot
+
+    slot = expression_slot(named)
     values = check_layer(rna, layer, slot)
     check_present(values, layer_slot(slot, layer))
     expression = AnnData(sparse.csr_matrix(as_csr(values)), obs=rna.obs[[]], var=rna.var[[]])
