@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-_EPS = 1e-6
+EPS = 1e-6
+"""Distance from 0 and 1 at which lengths are cut off before their log odds."""
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 """Inverse strengths of the penalty that are tried, the strongest first: each fit starts from the one before."""
 FEWEST = 20
 """Held-out cells below which neither penalty nor weights are chosen."""
-_DEFAULT_PENALTY, _DEFAULT_WEIGHTS = 1e-1, (0.5, 0.5)
-_UNSEEN = -15.0
+_DEFAULT_PENALTY = 1e-1
+DEFAULT_WEIGHTS = (0.5, 0.5)
+"""Of capsules and regression, before any cell told better."""
+UNSEEN = -15.0
 """Logit of a label that no cell had."""
 
 
@@ -78,7 +81,7 @@ def _fit(
     model = LogisticRegression(max_iter=200, tol=1e-3, warm_start=True)
     for penalty in penalties:
         weights = np.zeros((features.shape[1], n_labels), dtype=np.float32)
-        intercepts = np.full(n_labels, _UNSEEN, dtype=np.float32)
+        intercepts = np.full(n_labels, UNSEEN, dtype=np.float32)
         if len(present) == 1:
             intercepts[present] = 0
         else:
@@ -124,9 +127,9 @@ def fit_expert_weights(
     Guo et al., On calibration of modern neural networks, ICML (2017).
     """
     if len(target) < FEWEST:
-        return _DEFAULT_WEIGHTS
+        return DEFAULT_WEIGHTS
     odds = _log_odds(lengths)
-    before = softmax(_DEFAULT_WEIGHTS[0] * odds + _DEFAULT_WEIGHTS[1] * logits, axis=1)
+    before = softmax(DEFAULT_WEIGHTS[0] * odds + DEFAULT_WEIGHTS[1] * logits, axis=1)
 
     def loss(weights: NDArray[np.float64]) -> float:
         logs = log_softmax(weights[0] * odds + weights[1] * logits, axis=1)
@@ -134,7 +137,7 @@ def fit_expert_weights(
             logs[np.arange(len(target)), target].mean() + FEWEST / len(target) * (before * logs).sum(1).mean()
         )
 
-    found = minimize(loss, _DEFAULT_WEIGHTS, method="L-BFGS-B", bounds=[(0, 20), (0, 20)]).x
+    found = minimize(loss, DEFAULT_WEIGHTS, method="L-BFGS-B", bounds=[(0, 20), (0, 20)]).x
     return float(found[0]), float(found[1])
 
 
@@ -164,4 +167,4 @@ def _loss(logits: NDArray[np.float64], target: NDArray[np.integer]) -> float:
 
 def _log_odds(lengths: NDArray[np.floating]) -> NDArray[np.float64]:
     """Give the log odds of lengths, finite at 0 and 1."""
-    return logit(np.clip(lengths, _EPS, 1 - _EPS).astype(np.float64))
+    return logit(np.clip(lengths, EPS, 1 - EPS).astype(np.float64))

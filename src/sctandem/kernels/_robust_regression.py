@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from sctandem.kernels._label_experts import FEWEST, Regression
+from sctandem.kernels._label_experts import FEWEST, UNSEEN, Regression
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def fit_robust_regressions(
 def _fit(boxes: _Boxes, penalties: tuple[float, ...]) -> list[Regression]:
     """Fit with one penalty after the other, each from where the one before ended."""
     flat = np.zeros((boxes.n_features + 1) * boxes.n_labels)
-    flat[-boxes.n_labels :][boxes.unseen] = -15.0
+    flat[-boxes.n_labels :][boxes.unseen] = UNSEEN
     fits = []
     for penalty in penalties:
         flat = minimize(

@@ -24,7 +24,6 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
-    check_n_cells,
     check_slot_names,
     check_type,
     layer_slot,
@@ -42,7 +41,6 @@ from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
-from sctandem.model.base._weights import read_weights
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
@@ -299,10 +297,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
-        weights = read_weights(self.adata, config.sample_weight)
-        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
-        n_cells = round(n_obs * config.train_size)
-        check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
+        weights, n_cells = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
         with torch_seeded(streams[0]):

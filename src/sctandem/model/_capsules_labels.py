@@ -12,7 +12,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
-from sctandem.kernels._label_experts import _EPS, FEWEST, fit_expert_weights, fit_regressions, label_probabilities
+from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
     fit_regions,
@@ -20,7 +20,7 @@ from sctandem.kernels._label_regions import (
     typicality,
 )
 from sctandem.kernels._robust_regression import fit_robust_regressions
-from sctandem.model._capsules_moved import log_boxes, read_moved
+from sctandem.model._capsules_moved import label_logits, log_boxes, read_moved
 from sctandem.model._capsules_read import CapsulesReadMixin
 from sctandem.nn import scipy_to_csr
 from sctandem.nn._threads import torch_on_one_thread
@@ -252,9 +252,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         -------
         Cells x labels; the softmax of them is what `predict` gives for cells that were not trained on.
         """
-        of_capsules, of_regression = (float(weight) for weight in self.calibration_["expert_weights"][0])
-        lengths = found["labels"].clamp(_EPS, 1 - _EPS)
-        return of_capsules * torch.logit(lengths) + of_regression * found["direct"]
+        return label_logits(found, self.calibration_["expert_weights"][0].tolist())
 
     def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Say of which of the cells that are read the counts were trained on, (cells,)."""

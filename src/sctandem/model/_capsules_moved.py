@@ -9,10 +9,14 @@ import torch
 from scipy import sparse
 from scvi import REGISTRY_KEYS
 
-from sctandem.nn._perturbation import TARGET, count_ball, log_bounds, perturb
+from sctandem.kernels._label_experts import DEFAULT_WEIGHTS, EPS
+from sctandem.nn._perturbation import TARGET, log_bounds, perturb
 from sctandem.nn._threads import torch_on_one_thread
+from sctandem.train._adversarial import ball_of, inferred
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sctandem.train import AdversarialConfig
 
 _BATCH_SIZE = 512
@@ -49,6 +53,20 @@ def log_boxes(
     return found[0], found[1]
 
 
+def label_logits(found: dict[str, torch.Tensor], weights: Sequence[float] = DEFAULT_WEIGHTS) -> torch.Tensor:
+    """Give the logits of the labels with gradient, cells x labels; see `label_probabilities`.
+
+    Parameters
+    ----------
+    found
+        What `inference` of the module gave.
+    weights
+        Of capsules and regression.
+    """
+    of_capsules, of_regression = weights
+    return of_capsules * torch.logit(found["labels"].clamp(EPS, 1 - EPS)) + of_regression * found["direct"]
+
+
 @torch_on_one_thread()
 def read_moved(
     model: Any, cells: np.ndarray, labels: np.ndarray, adversary: AdversarialConfig
@@ -77,23 +95,12 @@ def read_moved(
         code = torch.from_numpy(labels[start : start + counts.shape[0]]).to(counts.device)
         start += len(code)
 
-        def read(moved: torch.Tensor, batch: dict[str, torch.Tensor] = batch) -> dict[str, torch.Tensor]:
-            return module.inference(**module._get_inference_input({**batch, REGISTRY_KEYS.X_KEY: moved}))
-
-        def loss(moved: torch.Tensor, code: torch.Tensor = code, read: Any = read) -> torch.Tensor:
-            found = read(moved)
-            logits = 0.5 * torch.logit(found["labels"].clamp(1e-6, 1 - 1e-6)) + 0.5 * found["direct"]
+        def loss(moved: torch.Tensor, code: torch.Tensor = code, batch: dict[str, Any] = batch) -> torch.Tensor:
+            logits = label_logits(inferred(module, batch, moved))
             return torch.nn.functional.cross_entropy(logits, code, reduction="sum")
 
-        ball = count_ball(
-            counts,
-            adversary.radius,
-            max_sd=adversary.max_sd,
-            unexpressed=adversary.unexpressed,
-            depth=batch.get(REGISTRY_KEYS.SIZE_FACTOR_KEY),
-        )
         with torch.no_grad():
-            found = read(perturb(ball, loss, n_steps=adversary.n_steps))
+            found = inferred(module, batch, perturb(ball_of(batch, adversary), loss, n_steps=adversary.n_steps))
         parts.append((found["labels"].cpu().numpy(), found["direct"].cpu().numpy()))
     lengths, logits = zip(*parts, strict=True)
     return np.concatenate(lengths), np.concatenate(logits)

@@ -45,6 +45,14 @@ class _States:
     types: torch.Tensor
     batch: torch.Tensor
 
+    def cells_of(self, types: torch.Tensor) -> torch.Tensor:
+        """Draw a cell of each of these types."""
+        cells = torch.empty(len(types), dtype=torch.int64)
+        for code in types.unique():
+            pool, where = (torch.nonzero(among == code)[:, 0] for among in (self.types, types))
+            cells[where] = pool[torch.randint(len(pool), (len(where),))]
+        return cells
+
     def draw(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw states near those of cells, with their depth, type and batch."""
         z = self.mean[cells] + self.sd[cells] * torch.randn(len(cells), self.mean.shape[1])
@@ -160,18 +168,17 @@ class FittedGenerator:
 
     def _teach(self, critic: CellCritic, optimizer: torch.optim.Optimizer, cells: torch.Tensor) -> None:
         """Show the critic real cells, and made ones of the same types."""
-        real = torch.from_numpy(self.counts[cells.numpy()].toarray())
+        real, types = torch.from_numpy(self.counts[cells.numpy()].toarray()), self.states.types[cells]
         with torch.no_grad():
-            made = self.network(*self.states.draw(self._same_types(cells)))
+            made = self.network(*self.states.draw(self.states.cells_of(types)))
         optimizer.zero_grad(set_to_none=True)
-        types = self.states.types[cells]
         critic.loss(critic.features(real), critic.features(made), types, self.config.penalty).backward()
         optimizer.step()
 
     @torch.no_grad()
     def _told(self, cells: torch.Tensor) -> float:
         """Give the AUC of a random forest that tells held-out cells from made ones of the same types, out of bag."""
-        made = self.network(*self.states.draw(self._same_types(cells)))
+        made = self.network(*self.states.draw(self.states.cells_of(self.states.types[cells])))
         real = torch.from_numpy(self.counts[cells.numpy()].toarray())
         features = torch.cat([CellCritic.features(real), CellCritic.features(made)]).numpy()
         truth = np.repeat([0, 1], len(cells))
@@ -179,16 +186,6 @@ class FittedGenerator:
         return float(
             roc_auc_score(truth, np.nan_to_num(forest.fit(features, truth).oob_decision_function_[:, 1], nan=0.5))
         )
-
-    def _same_types(self, cells: torch.Tensor) -> torch.Tensor:
-        """Draw other cells of the same types."""
-        drawn = cells.clone()
-        types = self.states.types[cells]
-        for code in types.unique():
-            where = torch.nonzero(types == code)[:, 0]
-            pool = torch.nonzero(self.states.types == code)[:, 0]
-            drawn[where] = pool[torch.randint(len(pool), (len(where),))]
-        return drawn
 
     @torch_on_one_thread()
     @torch.no_grad()
@@ -209,12 +206,7 @@ class FittedGenerator:
         self.network.eval()
         parts, origins = [], []
         with torch_seeded(rng):
-            near = torch.empty(len(types), dtype=torch.int64)
-            for code in np.unique(types):
-                pool = torch.nonzero(self.states.types == int(code))[:, 0]
-                where = torch.from_numpy(np.flatnonzero(types == code))
-                near[where] = pool[torch.randint(len(pool), (len(where),))]
-            for cells in near.split(_BATCH_SIZE):
+            for cells in self.states.cells_of(torch.from_numpy(types)).split(_BATCH_SIZE):
                 parts.append(sparse.csr_matrix(self.network(*self.states.draw(cells)).numpy()))
                 origins.append(cells.numpy())
         return sparse.vstack(parts).tocsr(), np.concatenate(origins)

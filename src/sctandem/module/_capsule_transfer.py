@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sctandem.kernels._label_experts import UNSEEN
 from sctandem.module.base._take_over import FeatureMap, Piece, columns_from, copy_module, whole
 from sctandem.nn import SparseLinear
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from sctandem.module._capsules import CapsuleModule
     from sctandem.nn import TypeCapsules
 
-#: Logit of a label that no cell had.
-_UNSEEN = -15.0
 #: Part of the mean pose of a type that is added to the votes for it when its capsule is made.
 TOWARDS = 0.5
 
@@ -99,7 +98,7 @@ class CapsuleTransferMixin:
         self.direct.weight.zero_()
         features.move(self.direct.weight, old.direct.weight)
         absent = torch.as_tensor(features.absent, device=means.device)
-        self.direct.bias.fill_(_UNSEEN)
+        self.direct.bias.fill_(UNSEEN)
         self.direct.bias[: old.n_labels] = old.direct.bias + means[absent] @ old.direct.weight[absent]
         self.direct_offset[: old.n_batch, : old.n_labels] = old.direct_offset
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from scvi.module.base import BaseModuleClass
     from torch import Tensor
 
+    from sctandem.nn import CountBall
+    from sctandem.train._adversarial_config import AdversarialConfig
     from sctandem.train._config import TrainConfig
 
 #: Length of the random step from which `"vat"` takes its gradient, in half widths of the box: at the cell itself it is zero.
@@ -85,11 +88,9 @@ class AdversarialTrainingPlan(CountTrainingPlan):
         -------
         The loss and its parts; its `reconstruction_loss` and `kl_local` are those of the unmoved cells.
         """
+        clean = super().compute_loss(batch)
         if not self.module.training:
-            return super().compute_loss(batch)
-        if "kl_weight" in self.loss_kwargs:
-            self.loss_kwargs["kl_weight"] = self.kl_weight
-        _, _, clean = self.module(batch, loss_kwargs=self.loss_kwargs)
+            return clean
         unit = clean.reconstruction_loss_sum.detach() / clean.n_obs_minibatch
         moved = self._loss_of_moved(batch, unit)
         if moved is None:
@@ -109,17 +110,7 @@ class AdversarialTrainingPlan(CountTrainingPlan):
         module, config = self.module, self.config.adversary
         counts = batch[REGISTRY_KEYS.X_KEY]
         with _as_for_new_cells(module):
-            ball = count_ball(
-                counts,
-                config.radius,
-                max_sd=config.max_sd,
-                unexpressed=config.unexpressed,
-                depth=batch.get(REGISTRY_KEYS.SIZE_FACTOR_KEY),
-            )
-
-            def read(cells: Tensor) -> dict[str, Any]:
-                return module.inference(**module._get_inference_input({**batch, REGISTRY_KEYS.X_KEY: cells}))
-
+            ball, read = ball_of(batch, config), partial(inferred, module, batch)
             if self.config.adversarial == "vat":
                 with torch.no_grad():
                     fixed = read(counts)
@@ -140,6 +131,22 @@ class AdversarialTrainingPlan(CountTrainingPlan):
                 n_steps=config.n_steps if self.config.adversarial == "pgd" else 1,
             )
             return module.attack_loss(batch, read(moved), unit)
+
+
+def ball_of(batch: dict[str, Tensor], config: AdversarialConfig) -> CountBall:
+    """Lay out what the cells of a minibatch may be moved to, as an adversary has it."""
+    return count_ball(
+        batch[REGISTRY_KEYS.X_KEY],
+        config.radius,
+        max_sd=config.max_sd,
+        unexpressed=config.unexpressed,
+        depth=batch.get(REGISTRY_KEYS.SIZE_FACTOR_KEY),
+    )
+
+
+def inferred(module: BaseModuleClass, batch: dict[str, Tensor], counts: Tensor) -> dict[str, Any]:
+    """Give what `inference` of a module says of other counts of the cells of a minibatch."""
+    return module.inference(**module._get_inference_input({**batch, REGISTRY_KEYS.X_KEY: counts}))
 
 
 @contextmanager

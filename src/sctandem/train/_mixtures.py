@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from tqdm.auto import tqdm
 
+from sctandem._progress import wants_progress
 from sctandem._random import torch_seeded
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def train_on_mixtures(
     """
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_epochs * N_BATCHES)
-    shown = (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
+    shown = wants_progress(progress)
     losses: list[float] = []
     module.train()
     try:

@@ -53,7 +53,7 @@ class CountTrainingPlan(TrainingPlan):
 
     Notes
     -----
-    A plan that trains otherwise (adversarially, say) overrides `step` or `compute_loss`.
+    A plan that trains otherwise (adversarially, say) overrides `step`, `compute_loss` or `objective`.
     """
 
     def __init__(self, module: BaseModuleClass, *, config: TrainConfig | None = None) -> None:
@@ -133,6 +133,20 @@ class CountTrainingPlan(TrainingPlan):
             self.loss_kwargs["kl_weight"] = self.kl_weight
         return self.module(batch, loss_kwargs=self.loss_kwargs)[2]
 
+    def objective(self, output: LossOutput) -> Tensor:
+        """Return what a step descends: the loss, to which a plan may add what is not of the cells.
+
+        Parameters
+        ----------
+        output
+            The loss of a batch.
+
+        Returns
+        -------
+        One number, with gradient.
+        """
+        return output.loss
+
     def step(self, batch: dict[str, Tensor]) -> LossOutput:
         """Take one step of the optimizer on a batch.
 
@@ -151,7 +165,7 @@ class CountTrainingPlan(TrainingPlan):
         # first, so that the old gradients are gone when most memory is in use
         self._optimizer.zero_grad(set_to_none=True)
         output = self.compute_loss(batch)
-        output.loss.backward()
+        self.objective(output).backward()
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
         self._optimizer.step()

@@ -131,17 +131,6 @@ class ElasticTrainingPlan(CountTrainingPlan):
         parts = [(weight * (parameter - at).square()).sum() for parameter, at, weight in self.springs]
         return 0.5 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.module.device)
 
-    def step(self, batch: dict[str, Tensor]) -> LossOutput:
-        """Take one step on a batch and the springs."""
-        if self._optimizer is None:
-            msg = "call `begin` before the first step"
-            raise RuntimeError(msg)
-        self._optimizer.zero_grad(set_to_none=True)
-        output = self.compute_loss(batch)
-        (output.loss + self.strength * self.penalty()).backward()
-        if self.config.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
-        self._optimizer.step()
-        self._scheduler.step()
-        self._step += 1
-        return output
+    def objective(self, output: LossOutput) -> Tensor:
+        """Return the loss of a batch and of the springs."""
+        return output.loss + self.strength * self.penalty()

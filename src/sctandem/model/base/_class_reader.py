@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scvi import REGISTRY_KEYS
+
+from sctandem.train._adversarial import inferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,8 +76,7 @@ class ClassReader:
         -------
         Cells x classes.
         """
-        batch = {**batch, REGISTRY_KEYS.X_KEY: counts}
-        found = self.module.inference(**self.module._get_inference_input(batch))
+        found = inferred(self.module, batch, counts)
         if self._centres is None:
             return self.model.class_scores(found)
         apart = self.module.state_of(found)[:, None, :] - self._centres

@@ -34,7 +34,7 @@ class Increment(NamedTuple):
     features: list[str]
     """Names: those of the model, and the new ones of `extra`."""
     extra: sparse.csr_matrix | None
-    """Counts of features that the model does not know; `None` where these are ignored."""
+    """Counts of features that the model does not know; `None` where there are none, or these are ignored."""
     latent: np.ndarray | None
     """Latent states, where they were needed."""
 
@@ -44,7 +44,7 @@ def joined(old: Increment | None, new: Increment, *, rng: np.random.Generator) -
 
     Features that are new are lent to each old cell by the new cell whose latent state is nearest, at the depth of the old one.
     """
-    extra = new.extra if new.extra is not None and new.extra.shape[1] else None
+    extra = new.extra
     own = new.counts if extra is None else sparse.csr_matrix(sparse.hstack([new.counts, extra]))
     if old is None:
         return new._replace(counts=own), 0

@@ -89,6 +89,22 @@ def marks_as_before(data: AnnData | MuData) -> Iterator[None]:
         raise
 
 
+def given_categories(field: dict[str, Any]) -> tuple[str, list[Any]] | None:
+    """Return the column of a registered field and its categories; `None` where it has none, or no column was named.
+
+    Parameters
+    ----------
+    field
+        Its entry in the registry.
+    """
+    layout = ModelLayout()
+    state = field[layout.field_state]
+    column, known = state.get(layout.original_key), state.get(layout.categories)
+    if column is None or known is None or column == field[layout.field_data].get("attr_key"):
+        return None
+    return column, list(known)
+
+
 class ModelManager(AnnDataManager):
     """The manager of scvi-tools, for data that may lack what only training needs.
 
@@ -121,11 +137,9 @@ class ModelManager(AnnDataManager):
     @staticmethod
     def _check_categories(adata: AnnData | MuData, field: Any, saved: dict[str, Any]) -> None:
         """Check that the model knows all categories of a column."""
-        layout = ModelLayout()
-        known = saved[layout.field_state].get(layout.categories)
-        column = saved[layout.field_state].get(layout.original_key)
-        if known is None or column is None or column == saved[layout.field_data].get("attr_key"):
+        if (given := given_categories(saved)) is None:
             return
+        column, known = given
         mod_key = getattr(field, "mod_key", None)
         table = (adata if mod_key is None else adata.mod[mod_key]).obs
         slot = "adata.obs" if mod_key is None else f"adata[{mod_key!r}].obs"

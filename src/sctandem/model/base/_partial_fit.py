@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,12 +17,13 @@ from sctandem.data import as_csr
 from sctandem.kernels._latent_memory import LatentMemory, latent_groups, recall, remember
 from sctandem.model.base._increment import Increment, completed, drawn_counts, group_totals, joined, memory_columns
 from sctandem.model.base._query import read_columns, read_counts, shared_features
-from sctandem.train._replay import FISHER_BATCH, balanced_reservoir, fisher_information
+from sctandem.train._replay import FISHER_BATCH, ElasticTrainingPlan, balanced_reservoir, fisher_information
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from sctandem._random import RNG
+    from sctandem.train import TrainConfig
 
 #: Most old cells from which the weight of each spring is found.
 _SPRING_CELLS = 512
@@ -140,20 +142,17 @@ class PartialFitMixin:
         known = self.adata.var_names
         shared = shared_features(adata, known)
         found = counts[:, adata.var_names.get_indexer(shared)]
-        if len(shared) < len(known):
-            query = type(self).load_query_data(adata, self)
-            latent = query.get_latent_representation()
-            found = completed(self.module, latent, found, known.get_indexer(shared), rng)
-        features = list(known)
+        unknown = adata.var_names[~adata.var_names.isin(known)]
+        added = unknown if new_features == "add" else unknown[:0]
+        latent: Any = None
         extra: Any = None
-        if new_features == "add":
-            names = adata.var_names[~adata.var_names.isin(known)]
-            extra = counts[:, adata.var_names.get_indexer(names)]
-            features += list(names)
-        latent = None
-        if extra is not None and extra.shape[1]:
+        if len(shared) < len(known) or len(added):
             latent = type(self).load_query_data(adata, self).get_latent_representation()
-        return Increment(found, columns, features, extra, latent)
+        if len(shared) < len(known):
+            found = completed(self.module, latent, found, known.get_indexer(shared), rng)
+        if len(added):
+            extra = counts[:, adata.var_names.get_indexer(added)]
+        return Increment(found, columns, [*known, *added], extra, latent)
 
     def _replayed(self, replay: str, n_replay: int, new: Increment, rng: np.random.Generator) -> Increment:
         """Return old cells, chosen or drawn."""
@@ -223,6 +222,13 @@ class PartialFitMixin:
         with torch_seeded(rng):
             found = fisher_information(plan, batches)
         self._springs = (list(found.values()), elastic)
+
+    def _plan_of(self, config: TrainConfig) -> Any:
+        """Train with the springs where there are any."""
+        if self._springs is None:
+            return super()._plan_of(config)  # type: ignore[misc] # of TransferMixin beside it
+        springs, strength = self._springs
+        return partial(ElasticTrainingPlan, springs=springs, strength=strength)
 
     def _learn_on(
         self,

@@ -23,6 +23,7 @@ from sctandem._checks import (
 )
 from sctandem._compat import ModelLayout
 from sctandem.data import as_csr
+from sctandem.model.base._manager import given_categories
 from sctandem.module.base._take_over import FeatureMap
 
 if TYPE_CHECKING:
@@ -51,13 +52,10 @@ def categories(model: BaseModelClass) -> dict[str, Category]:
     layout, found = ModelLayout(), {}
     for key in (REGISTRY_KEYS.BATCH_KEY, REGISTRY_KEYS.LABELS_KEY):
         field = model.registry_[layout.fields].get(key)
-        if field is None:
+        if field is None or (given := given_categories(field)) is None:
             continue
-        state = field[layout.field_state]
-        column, known = state.get(layout.original_key), list(state.get(layout.categories))
-        if column is None or column == field[layout.field_data].get("attr_key"):
-            continue
-        unlabeled = state.get("unlabeled_category")
+        column, known = given
+        unlabeled = field[layout.field_state].get("unlabeled_category")
         found[key] = Category(column, known if unlabeled is None else known[:-1], unlabeled)
     return found
 

@@ -49,6 +49,14 @@ class TrainMixin:
         """Choose the class of the plan by the settings."""
         return self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
 
+    def _training_cells(self, config: TrainConfig) -> tuple[np.ndarray | None, int]:
+        """Return the weights of the cells, or `None`, and how many are trained on; check that these are enough."""
+        weights = read_weights(self.adata, config.sample_weight)
+        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
+        n_cells = round(n_obs * config.train_size)
+        check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
+        return weights, n_cells
+
     def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
         max_epochs: int | None = None,
@@ -134,10 +142,7 @@ class TrainMixin:
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        weights = read_weights(self.adata, config.sample_weight)
-        n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
-        n_cells = round(n_obs * config.train_size)
-        check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
+        weights, n_cells = self._training_cells(config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from sctandem._checks import check_option, check_type, listed
 from sctandem._compat import ModelLayout
+from sctandem.model.base._manager import given_categories
 from sctandem.model.base._mapping import MappingMixin
 from sctandem.model.base._query import (
     bare_object,
@@ -23,7 +24,6 @@ from sctandem.model.base._query import (
 )
 from sctandem.module.base._take_over import chosen_pieces
 from sctandem.train._frozen import FrozenTrainingPlan
-from sctandem.train._replay import ElasticTrainingPlan
 
 if TYPE_CHECKING:
     import os
@@ -148,8 +148,6 @@ class TransferMixin(MappingMixin):
 
     def _plan_of(self, config: TrainConfig) -> Any:
         """Train what a query may train, and otherwise everything."""
-        if (springs := getattr(self, "_springs", None)) is not None:
-            return partial(ElasticTrainingPlan, springs=springs[0], strength=springs[1])
         if not self.query_:
             return super()._plan_of(config)  # type: ignore[misc] # of TrainMixin beside it
         if config.is_adversarial:  # moved cells would train all of the reference
@@ -173,12 +171,7 @@ def stand_in(registry: dict[str, Any]) -> AnnData:
     layout = ModelLayout()
     fields, args = registry[layout.fields], registry[layout.setup_args]
     features = [str(name) for name in fields["X"][layout.field_state][layout.column_names]]
-    columns = {}
-    for field in fields.values():
-        state = field[layout.field_state]
-        column, known = state.get(layout.original_key), state.get(layout.categories)
-        if column is not None and known is not None and column != field[layout.field_data].get("attr_key"):
-            columns[column] = list(known)
+    columns = dict(filter(None, map(given_categories, fields.values())))
     n_cells = 3 * max([1, *(len(known) for known in columns.values())])  # scvi-tools warns of fewer than 3 of a kind
     table = pd.DataFrame(index=[f"none{i}" for i in range(n_cells)])
     for column, known in columns.items():
