@@ -11,7 +11,8 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from benchmarks._labelled_sets import BATCH, BY_NAME, FOLDER, LABEL, path, read
+from benchmarks._labelled_sets import BATCH, FOLDER, LABEL, read
+from benchmarks._real_data import real_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def kang(name: str) -> Pair:
 
 def kang_path(name: str) -> Path:
     """Give the file of a query."""
-    return path(BY_NAME["zheng"]).parents[1] / FOLDER / KANG[name]
+    return real_file(f"{FOLDER}/{KANG[name]}")
 
 
 def mixology() -> Iterator[Pair]:
