@@ -94,12 +94,12 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     found = {(row["set"], row["name"]): row for row in rows}
-    row = found.get(("1,000,000", "hierarchical_weights"))
+    target, row = "1,000,000 x 50 within 2 minutes", found.get(("1,000,000", "hierarchical_weights"))
     if row is None:
-        return [{"target": "1,000,000 x 50 within 2 minutes", "measured": "", "met": "not measured"}]
+        return [{"target": target, "measured": "", "met": "not measured"}]
     return [
         {
-            "target": "1,000,000 x 50 within 2 minutes",
+            "target": target,
             "measured": f"{row['processor']:.0f} processor seconds on one thread, {row['wall']:.0f} s on a machine that others used",
             "met": "yes" if row["wall"] <= 120 else "in processor seconds" if row["processor"] <= 120 else "no",
         }
