@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
@@ -94,6 +94,17 @@ def mixology() -> Iterator[Pair]:
 def mixology_cells() -> AnnData:
     """Give the cell lines with labels and batches."""
     return _bare(read("mixology"))
+
+
+def trained_net(cells: AnnData, seed: int) -> Any:
+    """Train CapsuleNet at its defaults on a copy of cells with labels and batches."""
+    from sctandem.model import CapsuleNet
+
+    cells = cells.copy()
+    CapsuleNet.setup_anndata(cells, labels_key=LABEL, batch_key=BATCH)
+    model = CapsuleNet(cells, rng=seed)
+    model.train(rng=seed, progress=False, accelerator="cpu")
+    return model
 
 
 def _bare(adata: AnnData) -> AnnData:

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks import _transfer_peers
 from benchmarks._label_scores import calibration_error
 from benchmarks._label_tasks import FEWEST_CELLS
-from benchmarks._labelled_sets import BATCH, BY_NAME, LABEL, path
-from benchmarks._transfer_data import KANG, Pair, kang, kang_path, mixology
+from benchmarks._labelled_sets import BY_NAME, LABEL, path
+from benchmarks._transfer_data import KANG, Pair, kang, kang_path, mixology, trained_net
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,16 +57,12 @@ _KEPT: dict[tuple[str, int], tuple[Any, float]] = {}
 
 def _trained(pair: Pair, seed: int) -> tuple[Any, float]:
     """Train CapsuleNet on a reference, once for all queries; give also the seconds that it took."""
-    from sctandem.model import CapsuleNet
-
     key = pair.reference_name, seed
     if key not in _KEPT:
         reference = pair.reference
-        reference = reference[:, np.asarray((reference.X > 0).sum(0)).ravel() >= FEWEST_CELLS].copy()
+        reference = reference[:, np.asarray((reference.X > 0).sum(0)).ravel() >= FEWEST_CELLS]
         start = time.perf_counter()
-        CapsuleNet.setup_anndata(reference, labels_key=LABEL, batch_key=BATCH)
-        model = CapsuleNet(reference, rng=seed)
-        model.train(rng=seed, progress=False, accelerator="cpu")
+        model = trained_net(reference, seed)
         _KEPT.clear()
         _KEPT[key] = model, round(time.perf_counter() - start, 1)
     return _KEPT[key]

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from benchmarks._labelled_sets import BATCH, BY_NAME, LABEL, path
-from benchmarks._transfer_data import mixology_cells
+from benchmarks._transfer_data import mixology_cells, trained_net
 from benchmarks._transfer_peers import variable
 
 if TYPE_CHECKING:
@@ -99,17 +99,6 @@ def _split(name: str, parts: list[AnnData], rng: np.random.Generator) -> Stream:
 STREAMS = {"simulated": simulated, "cell lines": cell_lines}
 
 
-def started(cells: AnnData, seed: int) -> Any:
-    """Train on the first cells."""
-    from sctandem.model import CapsuleNet
-
-    cells = cells.copy()
-    CapsuleNet.setup_anndata(cells, labels_key=LABEL, batch_key=BATCH)
-    model = CapsuleNet(cells, rng=seed)
-    model.train(rng=seed, progress=False, accelerator="cpu")
-    return model
-
-
 def predicted(model: Any, cells: AnnData) -> np.ndarray:
     """Label held-out cells of batches that the model knows."""
     bare = cells.copy()
@@ -127,9 +116,9 @@ def went(stream: Stream, way: str, seed: int) -> dict[str, Any]:
     if way == "joint":
         import anndata
 
-        model = started(anndata.concat(stream.shown), seed)
+        model = trained_net(anndata.concat(stream.shown), seed)
     else:
-        model = started(stream.shown[0], seed)
+        model = trained_net(stream.shown[0], seed)
         first.append(_accuracy(model, stream.held_out[0]))
         for part in stream.shown[1:]:
             model.partial_fit(
