@@ -10,18 +10,18 @@ of which they are one in a thousand. Technical genes (ribosomal, mitochondrial, 
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
 from scipy import sparse
+
+from benchmarks._real_data import real_file as file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,19 +114,6 @@ def technical(genes: pd.Index) -> np.ndarray:
 def published(types: list[str]) -> dict[str, float]:
     """Give the published messenger RNA of a cell of each type."""
     return {name: CONTENTS[CONTENT_OF.get(name, name)] for name in types}
-
-
-def file(name: str) -> Path:
-    """Give a file of the folder with the real data."""
-    folder = os.environ.get("SCTANDEM_DATA")
-    if not folder:
-        msg = f"set SCTANDEM_DATA to the folder that holds {name}"
-        raise ValueError(msg)
-    found = Path(folder) / name
-    if not found.exists():
-        msg = f"the benchmark needs {found}"
-        raise FileNotFoundError(msg)
-    return found
 
 
 @lru_cache(maxsize=4)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
 
+from benchmarks._real_data import real_file
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
 FOLDER = "rna"
@@ -57,15 +59,7 @@ BY_NAME = {entry.name: entry for entry in SETS}
 
 def path(entry: LabelledSet) -> Path:
     """Give the file of a set."""
-    folder = os.environ.get("SCTANDEM_DATA")
-    if not folder:
-        msg = f"set SCTANDEM_DATA to the folder that holds {FOLDER}/{entry.file}"
-        raise ValueError(msg)
-    found = Path(folder) / FOLDER / entry.file
-    if not found.exists():
-        msg = f"the benchmark needs {found}"
-        raise FileNotFoundError(msg)
-    return found
+    return real_file(f"{FOLDER}/{entry.file}")
 
 
 def read(name: str) -> AnnData:

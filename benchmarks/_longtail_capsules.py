@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._longtail_data import files
-from benchmarks._longtail_labels import measure_classifiers, table, targets
+from benchmarks._longtail_labels import measure_classifiers, table, targets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["CAPTION", "SEEDS", "TITLE", "data", "measure", "table", "targets"]
+
+CLASSIFIERS = ("CapsuleNet",)
 
 TITLE = "Labels from a long tail: CapsuleNet"
 CAPTION = "As for regression and network, of which the first draw is taken: one seed, so that small differences are chance; CapsuleNet at its defaults."
@@ -22,4 +24,8 @@ def data() -> list[Path]:
 
 
 def measure(seed: int) -> list[dict[str, Any]]:
-    return measure_classifiers(seed, ("CapsuleNet",))
+    return measure_classifiers(seed, CLASSIFIERS)
+
+
+def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return targets_of(CLASSIFIERS, rows)

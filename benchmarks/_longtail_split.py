@@ -133,10 +133,13 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    target = "every cluster of at least 3 cells in each part; a random split misses some"
+    if not rows:
+        return [{"target": target, "measured": "", "met": "not measured"}]
     missed = {m: [row["missed"] for row in rows if row["name"] == m] for m in (OWN, RANDOM)}
     return [
         {
-            "target": "every cluster of at least 3 cells in each part; a random split misses some",
+            "target": target,
             "measured": f"{max(missed[OWN])} missed in {len(missed[OWN])} splits; random: {np.mean(missed[RANDOM]):.1f} a split",
             "met": "yes" if max(missed[OWN]) == 0 and max(missed[RANDOM]) > 0 else "no",
         }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
+
+from benchmarks._real_data import real_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Real sets, the column with the types, and how many of the twelve files are made of each.
 SETS = {"zheng_pbmc_facs10": 8, "kang_harmony_ctrl1000_stim1000": 4}
@@ -20,11 +24,7 @@ SHARE, AGAIN = 0.8, 0.02
 
 def files() -> list[Path]:
     """Give the real files."""
-    folder = os.environ.get("SCTANDEM_DATA")
-    if not folder:
-        msg = "set SCTANDEM_DATA to the folder with the real data"
-        raise SystemExit(msg)
-    return [Path(folder) / "rna" / f"{name}.h5ad" for name in SETS]
+    return [real_file(f"rna/{name}.h5ad") for name in SETS]
 
 
 def make(folder: Path, n_cells: int, n_genes: int, seed: int) -> list[Path]:

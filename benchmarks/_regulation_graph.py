@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 import sctandem as td
+from benchmarks._measure import peak_memory_mb
 from benchmarks._regulation_unsupervised import LEVEL, set_up, simulation
 from sctandem.model import RegulatoryGraph
 from sctandem.model._regulatory_data import expression_of
@@ -116,7 +116,7 @@ def cost(n_cells: int = 10_000, n_genes: int = 3000, n_peaks: int = 15_000, n_tf
         td.tl.regulatory_graph(given, tfs, prior=prior, rng=0)
         seconds = time.perf_counter() - start
         name = "cost, expression" if prior is None else "cost, prior"
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        memory = peak_memory_mb() / 1e3
         rows.append({"seed": 0, "name": name, "kind": name, "seconds": seconds, "gigabytes": memory})
     return rows
 

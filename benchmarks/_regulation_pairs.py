@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks._regulation_unsupervised import FOLDER
+from benchmarks._regulation_unsupervised import grn_file, pair_matrix
 
 #: How negatives are drawn, and whether the genes of the test are others than those of the training.
 SETTINGS = {
@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
 
 def _read(name: str) -> pd.DataFrame:
-    return pd.read_csv(FOLDER / f"{name}.csv.gz", index_col=0, low_memory=False)
+    return pd.read_csv(grn_file(name), index_col=0, low_memory=False)
 
 
 @cache
@@ -77,15 +77,11 @@ def cells() -> Cells:
     place = genes.get_indexer(tfs)
 
     def matrix(tf: pd.Series, target: pd.Series) -> np.ndarray:
-        known = np.zeros((len(tfs), len(genes)), dtype=np.float32)
-        row, column = tfs.get_indexer(tf), genes.get_indexer(target)
-        good = (row >= 0) & (column >= 0)
-        known[row[good], column[good]] = 1
-        return known
+        return pair_matrix(tfs, genes, tf, target).astype(np.float32)
 
     edges, string, network = (_read(name) for name in (FILES[1], FILES[3], FILES[4]))
-    collectri = pd.read_csv(FOLDER / f"{FILES[5]}.csv.gz")
-    dorothea, trrust = _read(FILES[6]).reset_index(), pd.read_csv(FOLDER / f"{FILES[7]}.csv.gz")
+    collectri = pd.read_csv(grn_file(FILES[5]))
+    dorothea, trrust = _read(FILES[6]).reset_index(), pd.read_csv(grn_file(FILES[7]))
     dorothea = dorothea[~dorothea["is_evidence_chipSeq"].astype(bool)]  # the truth is ChIP-seq
     z = standardise(x)
     found = association(z, standard_ranks(x), place)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from benchmarks import _regulation_pairs as known
-from benchmarks._regulation_unsupervised import FOLDER
+from benchmarks._regulation_unsupervised import grn_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,4 +235,4 @@ def _gain(rows: list[dict[str, Any]], setting: str, target: str, own: str, same:
 
 def data() -> list[Path]:
     """The files of BEELINE and of the priors."""
-    return [FOLDER / f"{name}.csv.gz" for name in known.FILES]
+    return [grn_file(name) for name in known.FILES]

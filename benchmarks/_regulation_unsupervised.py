@@ -101,7 +101,8 @@ class Task:
         return tf, self.adata.var_names.get_indexer(edges["target"].astype(str))
 
 
-def _grn(name: str) -> Path:
+def grn_file(name: str) -> Path:
+    """Give a file of networks and their expression."""
     return FOLDER / f"{name}.csv.gz"
 
 
@@ -109,8 +110,8 @@ def dream4() -> Task:
     """DREAM4, size 100."""
     from anndata import AnnData
 
-    values = pd.read_csv(_grn("dream4_expression"), index_col=0).T
-    gold = pd.read_csv(_grn("dream4_gold_standard"), index_col=0).loc[values.columns, values.columns]
+    values = pd.read_csv(grn_file("dream4_expression"), index_col=0).T
+    gold = pd.read_csv(grn_file("dream4_gold_standard"), index_col=0).loc[values.columns, values.columns]
     return Task("dream4", AnnData(values.astype("float32")), list(values.columns), gold.to_numpy() > 0)
 
 
@@ -118,15 +119,16 @@ def dendritic() -> Task:
     """BEELINE mDC with ChIP-seq of 20 factors."""
     from anndata import AnnData
 
-    values = pd.read_csv(_grn("beeline_mDC_500_expression_lognorm"), index_col=0).T
-    edges = pd.read_csv(_grn("beeline_mDC_500_ChIP_BL--network"), index_col=0)
+    values = pd.read_csv(grn_file("beeline_mDC_500_expression_lognorm"), index_col=0).T
+    edges = pd.read_csv(grn_file("beeline_mDC_500_ChIP_BL--network"), index_col=0)
     tfs = [gene for gene in values.columns if gene in set(edges["Gene1"])]
     return Task(
-        "mDC", AnnData(values.astype("float32")), tfs, _truth(tfs, values.columns, edges["Gene1"], edges["Gene2"])
+        "mDC", AnnData(values.astype("float32")), tfs, pair_matrix(tfs, values.columns, edges["Gene1"], edges["Gene2"])
     )
 
 
-def _truth(tfs: list[str], genes: pd.Index, tf: pd.Series, target: pd.Series) -> np.ndarray:
+def pair_matrix(tfs: list[str] | pd.Index, genes: pd.Index, tf: pd.Series, target: pd.Series) -> np.ndarray:
+    """Put pairs into a matrix, regulators x genes; those of other regulators or genes are left out."""
     truth = np.zeros((len(tfs), len(genes)), dtype=bool)
     row, column = pd.Index(tfs).get_indexer(tf), pd.Index(genes).get_indexer(target)
     good = (row >= 0) & (column >= 0)
@@ -143,7 +145,7 @@ def simulation(seed: int, *, n_cells: int = 2000, n_genes: int = 400, n_peaks: i
     td.pp.gene_windows(mdata)
     known, edges = mdata.uns["truth"]["tfs"], mdata.uns["truth"]["edges"]
     tfs = list(known["gene"].astype(str))
-    truth = _truth(tfs, mdata["rna"].var_names, edges["tf"].map(known["gene"]), edges["gene"])
+    truth = pair_matrix(tfs, mdata["rna"].var_names, edges["tf"].map(known["gene"]), edges["gene"])
     signs = np.zeros(truth.shape)
     tf = pd.Index(tfs).get_indexer(edges["tf"].map(known["gene"]))
     np.add.at(signs, (tf, mdata["rna"].var_names.get_indexer(edges["gene"])), edges["sign"])
@@ -177,14 +179,18 @@ def of_task(task: Task, seed: int, *, slow: bool = True) -> list[dict[str, Any]]
     for method, score in methods.items():
         start = time.perf_counter()
         strength = score()
-        row = {"seed": seed, "name": f"{task.name}: {method}", "task": task.name, "method": method, "prior": False}
-        rows.append(row | task.scores(strength) | {"seconds": time.perf_counter() - start})
+        seconds = time.perf_counter() - start
+        rows.append(_row(task, seed, method, prior=False) | task.scores(strength) | {"seconds": seconds})
     rows.append(_own(task, seed, PLAIN, prior=None))
     if task.mdata is not None:
         rows.append(_own(task, seed, OWN, prior="auto"))
         rows.append(_own(task, seed, "sctandem, prior, graph left out", prior="auto", n_layers=0))
         rows.append(_prior_alone(task, seed))
     return rows
+
+
+def _row(task: Task, seed: int, method: str, *, prior: bool) -> dict[str, Any]:
+    return {"seed": seed, "name": f"{task.name}: {method}", "task": task.name, "method": method, "prior": prior}
 
 
 def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int = 2) -> dict[str, Any]:
@@ -196,13 +202,7 @@ def _own(task: Task, seed: int, method: str, *, prior: str | None, n_layers: int
     edges = model.get_edges()
     seconds = time.perf_counter() - start
     skill = model.get_skill()["r2"].mean()
-    row = {
-        "seed": seed,
-        "name": f"{task.name}: {method}",
-        "task": task.name,
-        "method": method,
-        "prior": prior is not None,
-    }
+    row = _row(task, seed, method, prior=prior is not None)
     return row | task.scores(task.of_edges(edges)) | task.calls(edges) | {"seconds": seconds, "r2": float(skill)}
 
 
@@ -218,8 +218,7 @@ def _prior_alone(task: Task, seed: int) -> dict[str, Any]:
     found = find_regulators(dict(task.motifs), rna.var_names, np.ones(rna.n_vars, dtype=bool))
     prior = gather_evidence(task.mdata, task.mdata["atac"], genes=rna.var_names, regulators=found, prior="auto")
     strength = (prior.binding.T @ prior.near).toarray()
-    row = {"seed": seed, "name": f"{task.name}: prior alone", "task": task.name, "method": "prior alone", "prior": True}
-    return row | task.scores(strength) | {"seconds": 0.0}
+    return _row(task, seed, "prior alone", prior=True) | task.scores(strength) | {"seconds": 0.0}
 
 
 def _means(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -303,4 +302,4 @@ def data() -> list[Path]:
         "beeline_mDC_500_expression_lognorm",
         "beeline_mDC_500_ChIP_BL--network",
     )
-    return [_grn(name) for name in names]
+    return [grn_file(name) for name in names]

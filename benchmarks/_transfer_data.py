@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from benchmarks._labelled_sets import BATCH, BY_NAME, FOLDER, LABEL, path, read
+from benchmarks._labelled_sets import BATCH, FOLDER, LABEL, read
+from benchmarks._real_data import real_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def kang(name: str) -> Pair:
 
 def kang_path(name: str) -> Path:
     """Give the file of a query."""
-    return path(BY_NAME["zheng"]).parents[1] / FOLDER / KANG[name]
+    return real_file(f"{FOLDER}/{KANG[name]}")
 
 
 def mixology() -> Iterator[Pair]:
@@ -93,6 +94,17 @@ def mixology() -> Iterator[Pair]:
 def mixology_cells() -> AnnData:
     """Give the cell lines with labels and batches."""
     return _bare(read("mixology"))
+
+
+def trained_net(cells: AnnData, seed: int) -> Any:
+    """Train CapsuleNet at its defaults on a copy of cells with labels and batches."""
+    from sctandem.model import CapsuleNet
+
+    cells = cells.copy()
+    CapsuleNet.setup_anndata(cells, labels_key=LABEL, batch_key=BATCH)
+    model = CapsuleNet(cells, rng=seed)
+    model.train(rng=seed, progress=False, accelerator="cpu")
+    return model
 
 
 def _bare(adata: AnnData) -> AnnData:

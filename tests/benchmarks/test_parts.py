@@ -6,12 +6,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from benchmarks import _results, gene_activity, regulation, talen
+from benchmarks import _results, adversarial, gene_activity, longtail, regulation, talen, transfer
 from benchmarks._parts import Parts
 
 PARTS = [
     (benchmark.BENCHMARK, part)
-    for benchmark in (gene_activity, regulation, talen)
+    for benchmark in (adversarial, gene_activity, longtail, regulation, talen, transfer)
     for part in benchmark.BENCHMARK.parts
 ]
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fault_objects as make
 import pandas as pd
 
 import sctandem as td
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+#: Stands for a path that a case writes to.
+OUT = object()
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,10 @@ class Call:
         """Make the arguments anew."""
         return {name: value() if callable(value) else value for name, value in self.arguments.items()}
 
+    def build_fixed(self, folder: Path) -> dict[str, Any]:
+        """Make the fixed arguments, of which `OUT` lies in a folder."""
+        return {name: folder / "out" if value is OUT else value for name, value in self.fixed.items()}
+
 
 def _call(*, fixed: dict[str, Any] | None = None, costly: bool = False, **arguments: Any) -> Call:
     return Call(arguments, fixed or {}, costly)
@@ -44,6 +56,12 @@ def _peak() -> str:
 
 def _small_peaks() -> Any:
     return pd.DataFrame(index=["chr1:10-200", "chr1:300-900", "chr2:5-1500"])
+
+
+def public(name: str) -> Callable[..., Any]:
+    """Find a function by `package.function`."""
+    package, function = name.split(".")
+    return getattr(getattr(td, package), function)
 
 
 RNG = {"rng": 0}
@@ -264,7 +282,7 @@ CALLS: dict[str, Call] = {
     "io.read_chipexo": _call(path=make.reads_file, mapping_quality=10, duplicates="keep"),
     "io.read_multiome": _call(path=lambda: make.h5ad_file("rna"), atac_path=lambda: make.h5ad_file("atac")),
     "io.read_vectors": _call(path=make.vectors_file),
-    "io.write_vectors": _call(vectors=make.vectors_table, path=lambda: make.folder() / "written.npz"),
+    "io.write_vectors": _call(vectors=make.vectors_table, path=lambda: make.absent("written.npz")),
     "genome.call_chipexo_sites": _call(tags=make.tags_table, footprint=30, fdr=0.05, tolerance=6, border_width=9),
     "genome.gene_loci": _call(genes=make.transcripts, by="name"),
     "genome.gene_tss": _call(genes=make.transcripts, by="name"),
@@ -290,7 +308,7 @@ CALLS: dict[str, Call] = {
     "genome.window_pairs": _call(
         tss=lambda: td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
     ),
-    "genome.write_talens": _call(table=make.talen_table, path=lambda: make.folder() / "order.fasta"),
+    "genome.write_talens": _call(table=make.talen_table, path=lambda: make.absent("order.fasta")),
     "datasets.SimulationDesign": _call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
     "datasets.SimulationNoise": _call(counts_per_gene=0.8, dispersion=4.0, doublets=0.04, ambient=0.05),
     "datasets.list_datasets": _call(),
@@ -298,7 +316,9 @@ CALLS: dict[str, Call] = {
     "data.Collection": _call(path=make.collection_folder),
     "data.Source": _call(path=make.source_file, layer="counts", name="a", obs={"tissue": "blood"}),
     "data.as_csr": _call(matrix=lambda: make.cells().X),
-    "data.build_collection": _call(sources=make.source_file, organism="human", genes="union", costly=True),
+    "data.build_collection": _call(
+        sources=make.source_file, organism="human", genes="union", fixed={"out": OUT}, costly=True
+    ),
     "data.highly_variable_genes": _call(collection=make.collection, n_top=5, target_sum=1e4),
     "data.open_collection": _call(path=make.collection_folder),
     "data.principal_components": _call(collection=make.collection, n_components=3, target_sum=1e4),

@@ -30,12 +30,7 @@ def _bytes(change: Callable[[bytes, np.random.Generator], bytes], name: str | No
         new = folder / (name or path.name)
         new.write_bytes(change(path.read_bytes() if path.exists() else b"text\n", rng))
         for index in path.parent.glob(path.name + ".*"):
-            shutil.copy(
-                index,
-                folder / new.name.replace(path.name, "") / index.name
-                if name is None
-                else folder / (name + index.suffix),
-            )
+            shutil.copy(index, folder / (new.name + index.name.removeprefix(path.name)))
         return new
 
     return spoiler

@@ -28,23 +28,15 @@ ODD_NAMES = ["a/b", "a b", "é中文", "", "nan", "1", "x" * 300, "'\"", "a,b", 
 
 def _values(adata: AnnData, rng: np.random.Generator, value: float) -> AnnData:
     """Put a value in a few places of X and of all layers."""
-    for slot in ("X", *[name for name in adata.layers if name is not None]):
-        matrix = adata.X if slot == "X" else adata.layers[slot]
-        if matrix is None:
-            continue
+
+    def put(matrix: Any) -> Any:
         matrix = matrix.astype(np.float32)
         place = matrix.data if sparse.issparse(matrix) else matrix.reshape(-1)
         if place.size:
             place[rng.integers(place.size, size=3)] = value
-        _put(adata, slot, matrix)
-    return adata
+        return matrix
 
-
-def _put(adata: AnnData, slot: str, matrix: Any) -> None:
-    if slot == "X":
-        adata.X = matrix
-    else:
-        adata.layers[slot] = matrix
+    return _convert(adata, put)
 
 
 def _convert(adata: AnnData, change: Callable[[Any], Any]) -> AnnData:
@@ -73,39 +65,21 @@ def _drop_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
 
 def _spoil_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
     """Put something of another kind in one slot."""
-    mapping = getattr(adata, str(rng.choice(["obsm", "varm", "uns"])))
+    slot = str(rng.choice(["obsm", "varm", "uns"]))
+    mapping = getattr(adata, slot)
     names = [name for name in mapping if not str(name).startswith("_scvi")]
     if not names:
         return adata
     name = str(rng.choice(names))
-    if mapping is not adata.uns and not hasattr(adata.uns, "x"):
-        n = len(mapping[name]) if not sparse.issparse(mapping[name]) else mapping[name].shape[0]
-        choices = [
-            np.full((n, 2), np.nan),
-            np.zeros((n, 1)),
-            pd.DataFrame({"a": ["x"] * n}, index=_index(adata, mapping)),
-        ]
-        mapping[name] = choices[rng.integers(3)]
+    choices: list[Any]
+    if slot == "uns":
+        choices = [3, "text", {}, {"params": {}}, pd.DataFrame(), {"table": 3}, {"table": pd.DataFrame({"a": []})}]
     else:
-        choices: list[Any] = [
-            3,
-            "text",
-            {},
-            {"params": {}},
-            pd.DataFrame(),
-            {"table": 3},
-            {"table": pd.DataFrame({"a": []})},
-        ]
-        mapping[name] = choices[rng.integers(len(choices))]
+        index = adata.obs_names if slot == "obsm" else adata.var_names
+        n = len(index)
+        choices = [np.full((n, 2), np.nan), np.zeros((n, 1)), pd.DataFrame({"a": ["x"] * n}, index=index)]
+    mapping[name] = choices[rng.integers(len(choices))]
     return adata
-
-
-def _index(adata: AnnData, mapping: Any) -> pd.Index:
-    return (
-        adata.obs_names
-        if mapping is adata.obsm or len(adata.obsm) and set(mapping) == set(adata.obsm)
-        else adata.var_names
-    )
 
 
 def _spoil_table(adata: AnnData, rng: np.random.Generator) -> AnnData:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from fault_calls import CALLS
+from fault_calls import CALLS, public
 from fault_mutations import spoil
 from mudata import MuData
 from scipy import sparse
@@ -142,16 +142,8 @@ def run_case(name: str, number: int, folder: Path) -> Outcome:
         arguments[argument], how = spoil(arguments[argument], rng, folder)
         described.append(f"{argument}: {how}")
     case = f"{name}[{number}] " + ", ".join(described)
-    fixed = dict(call.fixed)
-    if name == "data.build_collection":
-        fixed["out"] = folder / "out"
-    package, function = name.split(".")
-    return judge(
-        case,
-        getattr(getattr(td, package), function),
-        arguments | fixed,
-        reads_only=package in {"pl", "get", "genome", "io"},
-    )
+    reads_only = name.split(".", 1)[0] in {"pl", "get", "genome", "io"}
+    return judge(case, public(name), arguments | call.build_fixed(folder), reads_only=reads_only)
 
 
 def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
@@ -187,8 +179,8 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
 
 def error_problem(error: Exception) -> tuple[str, str] | None:
     """Say why an error is not one that the package means: of another type, or raised elsewhere, or by accident."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(SOURCE)]
+    frames = traceback.extract_tb(error.__traceback__)
+    last, own = frames[-1], [frame for frame in frames if frame.filename.startswith(SOURCE)]
     where = f"{Path(own[-1].filename).relative_to(SOURCE)}:{own[-1].lineno}" if own else "no frame of the package"
     detail = f"{where} {type(error).__name__}: {str(error)[:160]!r} at {last.filename[-40:]}:{last.lineno}"
     if not isinstance(error, DOCUMENTED) or isinstance(error, UnicodeError | pickle.UnpicklingError):
