@@ -18,7 +18,7 @@ from sctandem._checks import (
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
 from sctandem._tail_keys import HierarchyKeys
-from sctandem.pp._tables import numbered
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,6 +243,6 @@ def _write(
     }
     adata.uns[keys.key] = {
         keys.params: params,
-        keys.tree: numbered(nodes),
-        keys.clusters: numbered(clusters),
+        keys.tree: text_rows(pd.DataFrame(nodes)),
+        keys.clusters: text_rows(pd.DataFrame(clusters)),
     }

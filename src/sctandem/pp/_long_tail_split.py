@@ -12,7 +12,7 @@ from sctandem._checks import check_adata, check_key, check_positive, check_targe
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
-from sctandem.pp._tables import numbered
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,24 +212,21 @@ def _tables(
     for name, values in found.items():
         divergence[name] = [values[pair] for pair in pairs]
         divergence[keys.at_random(name)] = [np.mean([one[name][pair] for one in drawn]) for pair in pairs]
-    return {
-        keys.parts: numbered(
-            {
-                keys.part: list(PARTS),
-                keys.n_cells: n_cells,
-                keys.share: n_cells / n_cells.sum(),
-                keys.n_clusters: (counts > 0).sum(1),
-                keys.n_missing: lacks.sum(1),
-                keys.missing: ["; ".join(names[i] for i in np.flatnonzero(row)) for row in lacks],
-                keys.n_missing_random: [missed_at_random(size[size >= len(PARTS)], int(n)) for n in n_cells],
-            }
-        ),
-        keys.clusters: numbered(
-            {keys.cluster: [names[i] for i in order], keys.n_cells: size[order]}
-            | {part: row[order] for part, row in zip(PARTS, counts, strict=True)}
-        ),
-        keys.divergence: numbered(divergence),
+    tables: dict[str, dict[str, Any]] = {
+        keys.parts: {
+            keys.part: list(PARTS),
+            keys.n_cells: n_cells,
+            keys.share: n_cells / n_cells.sum(),
+            keys.n_clusters: (counts > 0).sum(1),
+            keys.n_missing: lacks.sum(1),
+            keys.missing: ["; ".join(names[i] for i in np.flatnonzero(row)) for row in lacks],
+            keys.n_missing_random: [missed_at_random(size[size >= len(PARTS)], int(n)) for n in n_cells],
+        },
+        keys.clusters: {keys.cluster: [names[i] for i in order], keys.n_cells: size[order]}
+        | {part: row[order] for part, row in zip(PARTS, counts, strict=True)},
+        keys.divergence: divergence,
     }
+    return {name: text_rows(pd.DataFrame(columns)) for name, columns in tables.items()}
 
 
 def _divergence(points: np.ndarray, codes: np.ndarray, parts: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,8 +24,8 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import PEAK_PLACES, PEAK_ROLES, GeneFunctionKeys
 from sctandem._keys import GeneWindowKeys
 from sctandem._open_chromatin import cell_column, cell_numbers, check_no_genes, read_counts
+from sctandem._text_rows import text_rows
 from sctandem.genome._place import annotation, has_places, match_measured
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
