@@ -28,6 +28,7 @@ from sctandem._check_arguments import (
     select_cells,
 )
 from sctandem._check_slots import (
+    check_complete,
     check_frame,
     check_key,
     check_layer,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "article",
     "check_adata",
+    "check_complete",
     "check_counts",
     "check_data",
     "check_frame",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
+    check_complete,
     check_key,
     check_number,
     check_option,
@@ -177,10 +178,8 @@ def _labels(adata: AnnData, labels: str | None) -> pd.Series | None:
     if labels is None:
         return None
     check_type(labels, str, "labels")
-    column = check_key(adata.obs, labels, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{labels!r}] is missing for {int(column.isna().sum())} cells; every cell needs a label, or give labels=None."
-        raise ValueError(msg)
+    hint = "every cell needs a label, or give labels=None"
+    column = check_complete(check_key(adata.obs, labels, "adata.obs"), f"adata.obs[{labels!r}]", hint)
     return column.astype(str).astype("category")
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_adata, check_key, check_positive, check_target, check_type, listed, working_copy
+from sctandem._checks import (
+    check_adata,
+    check_complete,
+    check_key,
+    check_positive,
+    check_target,
+    check_type,
+    listed,
+    working_copy,
+)
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
@@ -160,10 +169,8 @@ def _column(adata: AnnData, key: Any, name: str) -> pd.Series:
     if key not in adata.obs and key == HierarchyKeys().cluster:
         msg = f"adata.obs has no {key!r}; run `td.pp.hierarchical_weights(adata)` first, or name a column: {listed(adata.obs.columns)}."
         raise KeyError(msg)
-    column = check_key(adata.obs, key, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{key!r}] is missing for {int(column.isna().sum())} cells; fill it in, or leave them out."
-        raise ValueError(msg)
+    hint = "fill it in, or leave them out"
+    column = check_complete(check_key(adata.obs, key, "adata.obs"), f"adata.obs[{key!r}]", hint)
     return column.astype(str).astype("category")
 
 
