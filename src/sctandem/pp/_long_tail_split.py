@@ -209,8 +209,8 @@ def _tables(
     size, n_cells = counts.sum(0), counts.sum(1)
     lacks = (counts == 0) & (size >= len(PARTS))
     order = np.argsort(-size, kind="stable")
-    drawn = [_divergence(points, codes, rng.permutation(parts)) for _ in range(_N_RANDOM)]
-    found = _divergence(points, codes, parts)
+    divisions = [parts, *(rng.permutation(parts) for _ in range(_N_RANDOM))]
+    found, *drawn = _divergences(points, codes, divisions)
     pairs = list(combinations(range(len(PARTS)), 2))
     divergence: dict[str, Any] = {
         keys.first: [PARTS[a] for a, _ in pairs],
@@ -236,14 +236,25 @@ def _tables(
     return {name: text_rows(pd.DataFrame(columns)) for name, columns in tables.items()}
 
 
-def _divergence(points: np.ndarray, codes: np.ndarray, parts: np.ndarray) -> dict[str, np.ndarray]:
-    """Give how far parts are apart, parts x parts."""
-    from sctandem.kernels._cluster_distances import kullback_leibler, mahalanobis, mann_whitney
+def _divergences(points: np.ndarray, codes: np.ndarray, divisions: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Give how far the parts of each division are apart, parts x parts."""
+    from sctandem.kernels._cluster_distances import (
+        kullback_leibler,
+        mean_distance,
+        rank_bins,
+        rank_difference,
+        whitening,
+    )
     from sctandem.kernels._tail_split import composition_divergence
 
-    return {
-        SplitKeys().composition: composition_divergence(_counts(parts, codes)),
-        "mahalanobis": mahalanobis(points, parts, np.zeros_like(parts)),
-        "mann_whitney": mann_whitney(points, parts),
-        "kullback_leibler": kullback_leibler(points, parts),
-    }
+    # the same for all divisions
+    bins, to_white = rank_bins(points), whitening(points, np.zeros_like(codes))
+    return [
+        {
+            SplitKeys().composition: composition_divergence(_counts(parts, codes)),
+            "mahalanobis": mean_distance(points, parts, to_white),
+            "mann_whitney": rank_difference(bins, parts),
+            "kullback_leibler": kullback_leibler(points, parts),
+        }
+        for parts in divisions
+    ]
