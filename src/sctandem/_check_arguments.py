@@ -12,7 +12,7 @@ from anndata import AnnData
 from mudata import MuData
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -166,6 +166,18 @@ def check_type(value: Any, expected: Any, name: str, *, hint: str = "") -> None:
         kinds = " or ".join(article(kind.__name__) for kind in get_args(expected) or (expected,))
         msg = f"{name} must be {kinds}, got {type(value).__name__}: {shown(value)}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
+
+
+def check_texts(values: Iterable[Any], name: str, *, hint: str = "") -> None:
+    """Check that several values are all text; `name` says what each of them is.
+
+    Raises
+    ------
+    TypeError
+        Names the first that is none.
+    """
+    odd = next((value for value in values if not isinstance(value, str)), "")
+    check_type(odd, str, name, hint=hint)
 
 
 def check_slot_names(arguments: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Errors of files that are damaged or of another kind, said with the name of the file."""
+"""Errors of files that are not there, damaged or of another kind, said with the name of the file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import gzip
 import zipfile
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sctandem._check_arguments import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +19,24 @@ if TYPE_CHECKING:
 _DAMAGED = (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error)
 #: What HDF5 and anndata raise besides, where the tree of a file is not what it should be.
 _NO_TREE = (AttributeError, IndexError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError)
+
+
+def existing_file(path: Any, name: str) -> Path:
+    """Return an argument that is the path of a file, which is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is not there.
+    TypeError
+        When the argument is no path.
+    """
+    check_path(path, name)
+    file = Path(path)
+    if not file.is_file():
+        msg = f"{name}={str(path)!r} is not a file."
+        raise FileNotFoundError(msg)
+    return file
 
 
 @contextmanager

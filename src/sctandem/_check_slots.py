@@ -43,6 +43,20 @@ def check_key(table: pd.DataFrame, key: str, slot: str) -> pd.Series:
     return table[key]
 
 
+def check_complete(column: pd.Series, slot: str, hint: str = "every cell needs one") -> pd.Series:
+    """Check that a column has a value for every cell, and return it.
+
+    Raises
+    ------
+    ValueError
+        Says how many have none, and `hint`: what to do.
+    """
+    if column.isna().any():
+        msg = f"{slot} is missing for {int(column.isna().sum())} cells; {hint}."
+        raise ValueError(msg)
+    return column
+
+
 def check_layer(adata: AnnData, layer: str | None, slot: str) -> Any:
     """Return ``X`` or a layer.
 

@@ -22,11 +22,13 @@ from sctandem._check_arguments import (
     check_roles,
     check_slot_names,
     check_target,
+    check_texts,
     check_type,
     listed,
     select_cells,
 )
 from sctandem._check_slots import (
+    check_complete,
     check_frame,
     check_key,
     check_layer,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "article",
     "check_adata",
+    "check_complete",
     "check_counts",
     "check_data",
     "check_frame",
@@ -65,6 +68,7 @@ __all__ = [
     "check_slot_names",
     "check_table",
     "check_target",
+    "check_texts",
     "check_type",
     "check_unique",
     "holds_counts",

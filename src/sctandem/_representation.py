@@ -17,6 +17,38 @@ _NARROWEST, _WIDEST = 1e-7, 1e15
 
 
 def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: int = 2) -> np.ndarray:
+    """Return a representation for functions that work in single precision.
+
+    Parameters
+    ----------
+    adata, use_rep, purpose, fewest
+        As for `dense_representation`.
+
+    Returns
+    -------
+    As there, and varying within what single precision can square and add up.
+
+    Raises
+    ------
+    KeyError, TypeError
+        As there.
+    ValueError
+        As there, and when it varies by too little or too much.
+    """
+    points = dense_representation(adata, use_rep, purpose, fewest=fewest)
+    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
+    if not _NARROWEST <= widest <= _WIDEST:
+        msg = (
+            f"adata.obsm[{use_rep!r}] varies by {widest:.3g} between cells at most, which single precision cannot square and "
+            f"add up; scale it to between {_NARROWEST:g} and {_WIDEST:g}."
+        )
+        raise ValueError(msg)
+    return points
+
+
+def dense_representation(
+    adata: AnnData, use_rep: str, purpose: str, *, fewest: int = 2, without: str = "nothing to cluster"
+) -> np.ndarray:
     """Return a representation.
 
     Parameters
@@ -29,10 +61,12 @@ def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: 
         What the cells are for, in messages.
     fewest
         Cells that this needs.
+    without
+        What there is where cells do not vary, in messages.
 
     Returns
     -------
-    Cells x dimensions, dense, finite, and varying within what single precision can square and add up.
+    Cells x dimensions, dense, finite, and not all the same.
 
     Raises
     ------
@@ -64,13 +98,6 @@ def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: 
         msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
         raise ValueError(msg)
     if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
-        msg = f"{slot} does not vary between cells: there is nothing to cluster."
-        raise ValueError(msg)
-    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
-    if not _NARROWEST <= widest <= _WIDEST:
-        msg = (
-            f"{slot} varies by {widest:.3g} between cells at most, which single precision cannot square and add up; scale it "
-            f"to between {_NARROWEST:g} and {_WIDEST:g}."
-        )
+        msg = f"{slot} does not vary between cells: there is {without}."
         raise ValueError(msg)
     return points

@@ -99,6 +99,8 @@ def test_what_is_wrong(adata):
         td.pl.annealing(adata, key="other")
     with pytest.raises(ValueError, match="axes has 2 axes; three are needed"):
         td.pl.annealing(adata, axes=plt.subplots(1, 2)[1])
+    with pytest.raises(ValueError, match="axes has 1 axes; three are needed"):
+        td.pl.annealing(adata, axes=plt.subplots()[1])
     with pytest.raises(TypeError, match="must be an AnnData"):
         td.pl.annealing(adata.obs)
     plt.close("all")

@@ -53,6 +53,9 @@ def test_given_axes(adata):
     assert td.pl.long_tail(adata, split_key="split", axes=axes) is axes[0].figure
     with pytest.raises(ValueError, match="axes has 2 axes; 1 is needed"):
         td.pl.long_tail(adata, axes=axes)
+    _, ax = plt.subplots()
+    assert td.pl.long_tail(adata, axes=ax) is ax.figure
+    assert ax.collections
     plt.close("all")
 
 

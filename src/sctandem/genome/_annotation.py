@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import gzip
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sctandem._check_files import readable
-from sctandem._checks import check_path
+from sctandem._check_files import existing_file, readable
 from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import TextIO
 
 _COLUMNS = ["chrom", "start", "end", "name", "gene_id", "strand", "tss"]
@@ -77,11 +76,7 @@ def read_genes(genes: str | Path | pd.DataFrame) -> pd.DataFrame:
     if isinstance(genes, pd.DataFrame):
         table, source = _from_table(genes), "the table of genes"
     else:
-        check_path(genes, "genes")
-        path = Path(genes)
-        if not path.is_file():
-            msg = f"genes={str(genes)!r} is not a file."
-            raise FileNotFoundError(msg)
+        path = existing_file(genes, "genes")
         source = str(path)
         suffixes = [suffix.lower() for suffix in path.suffixes]
         table = _read_gtf(path) if {".gtf", ".gff", ".gff3"} & set(suffixes) else _read_bed(path)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sctandem._checks import check_type
+from sctandem._checks import check_texts, check_type
 
 _MITOCHONDRION = ("M", "MT")
 
@@ -39,8 +39,7 @@ def match_chromosomes(names: Iterable[str], reference: Iterable[str]) -> dict[st
     for name, given in (("names", names), ("reference", reference)):
         check_type(given, Iterable, name, hint="It holds the names of chromosomes.")
     names, reference = list(names), list(reference)
-    odd = next((name for name in (*names, *reference) if not isinstance(name, str)), "")
-    check_type(odd, str, "the name of a chromosome")
+    check_texts((*names, *reference), "the name of a chromosome")
     names, known = list(dict.fromkeys(names)), set(reference)
     present = set(names)
     matched: dict[str, str] = {}

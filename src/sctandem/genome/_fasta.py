@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sctandem._checks import check_path
+from sctandem._check_files import existing_file
 from sctandem.genome._chromosomes import match_chromosomes
 from sctandem.genome._sequence_stream import not_fasta
 
@@ -77,11 +77,7 @@ def read_sequences(where: pd.DataFrame, fasta: str | Path) -> PeakSequences:
         When the file is no FASTA, or cut off, when a peak lies on a chromosome that it does not hold or reaches beyond
         its end; names the peak.
     """
-    check_path(fasta, "fasta")
-    path = Path(fasta)
-    if not path.is_file():
-        msg = f"fasta={str(fasta)!r} is not a file."
-        raise FileNotFoundError(msg)
+    path = existing_file(fasta, "fasta")
     start, end = where["start"].to_numpy(), where["end"].to_numpy()
     offsets = np.concatenate([[0], np.cumsum(end - start)]).astype(np.int64)
     with _opened(path) as genome:

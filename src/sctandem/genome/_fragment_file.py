@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sctandem._check_files import existing_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -53,9 +55,7 @@ class FragmentFile:
         """
         import pysam
 
-        if not path.is_file():
-            msg = f"fragments={str(path)!r} is not a file."
-            raise FileNotFoundError(msg)
+        existing_file(path, "fragments")
         _check_compression(path)
         index = next((p for end in (".tbi", ".csi") if (p := path.with_name(path.name + end)).is_file()), None)
         if index is None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sctandem._checks import check_frame, check_type
+from sctandem._checks import check_frame, check_texts, check_type
 from sctandem.genome._coordinates import as_text
 
 _VERSION = r"^(ENS[A-Z]*\d+)\.\d+(?:_PAR_Y)?$"
@@ -60,13 +60,13 @@ def match_genes(genes: pd.DataFrame, measured: Mapping[str, pd.Series | pd.Index
     """
     check_frame(genes, ("name", "gene_id"), "genes")
     check_type(measured, Mapping, "measured", hint="It leads from the name of a column to the names in it.")
+    for by in ("name", "gene_id"):
+        check_texts(genes[by], f"a value of genes[{by!r}]", hint="td.genome.read_genes reads such a table.")
     best: GeneMatch | None = None
     for to, names in measured.items():
         check_type(names, pd.Series | pd.Index, f"measured[{to!r}]")
         keys = pd.Index(strip_version(names).to_numpy(object))
         for by in ("name", "gene_id"):
-            odd = next((value for value in genes[by] if not isinstance(value, str)), "")
-            check_type(odd, str, f"a value of genes[{by!r}]", hint="td.genome.read_genes reads such a table.")
             stripped = strip_version(genes[by])
             n_matched = int((keys.isin(stripped) & (keys != "")).sum())
             if best is None or n_matched > best.n_matched:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sctandem._check_files import existing_file
 from sctandem._checks import listed
 from sctandem.genome._annotation import open_text
 from sctandem.genome._coordinates import find_columns, peak_coordinates
@@ -82,9 +83,7 @@ def _intervals(where: pd.DataFrame) -> list[str]:
 
 def _read_bed(path: Path) -> pd.DataFrame:
     """Read the first columns of a BED file; lines of comments, `track` and `browser` are left out."""
-    if not path.is_file():
-        msg = f"regions={str(path)!r} is not a file."
-        raise FileNotFoundError(msg)
+    existing_file(path, "regions")
     rows = []
     with open_text(path) as lines:
         for number, line in enumerate(lines, 1):

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sctandem._checks import check_path
+from sctandem._check_files import existing_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import IO
 
 _BLOCK = 1 << 23
@@ -92,11 +92,7 @@ def stretches(fasta: str | Path, *, before: int, after: int, size: int) -> Itera
     ValueError
         When it is no FASTA file, holds no sequence, a name repeats, or a sequence has letters that stand for no base.
     """
-    check_path(fasta, "fasta")
-    path = Path(fasta)
-    if not path.is_file():
-        msg = f"fasta={str(fasta)!r} is not a file."
-        raise FileNotFoundError(msg)
+    path = existing_file(fasta, "fasta")
     with path.open("rb") as handle:
         zipped = handle.read(2) == b"\x1f\x8b"
     seen: set[str] = set()

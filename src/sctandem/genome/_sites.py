@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_path
+from sctandem._check_files import existing_file
 from sctandem.genome._annotation import open_text
 from sctandem.genome._coordinates import peak_coordinates
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NARROW = 10
 """Columns of a narrowPeak file."""
@@ -46,11 +49,7 @@ def read_sites(sites: str | Path | pd.DataFrame) -> pd.DataFrame:
     """
     if isinstance(sites, pd.DataFrame):
         return _from_table(sites)
-    check_path(sites, "sites")
-    path = Path(sites)
-    if not path.is_file():
-        msg = f"sites={str(sites)!r} is not a file."
-        raise FileNotFoundError(msg)
+    path = existing_file(sites, "sites")
     rows = _fields(path)
     if len(rows[0]) < 3:
         msg = f"{path} has {len(rows[0])} tab-separated columns; 3 are needed (chrom, start, end)."

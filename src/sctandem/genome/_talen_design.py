@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_path
+from sctandem._check_files import existing_file
 from sctandem.genome._coordinates import as_text, find_columns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sctandem.genome._locus_bases import LocusBases
 
 #: Repeats for A, C, G and T; G is bound by NN, which binds A as well, or by NH, which is specific and weaker.
@@ -166,11 +167,7 @@ def read_variants(variants: str | Path | pd.DataFrame) -> pd.DataFrame:
             raise ValueError(msg)
         table = variants[list(columns.values())].set_axis(list(columns), axis=1)
         return _checked(table, "the table of variants")
-    check_path(variants, "avoid")
-    path = Path(variants)
-    if not path.is_file():
-        msg = f"avoid={str(variants)!r} is not a file."
-        raise FileNotFoundError(msg)
+    path = existing_file(variants, "avoid")
     with path.open("rb") as handle:
         zipped = handle.read(2) == b"\x1f\x8b"
     rows, vcf = [], False

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_frame, check_number, check_option, check_type
+from sctandem._checks import check_frame, check_number, check_option, check_texts
 
 _PLACE = ["chrom", "start", "end", "tss", "strand"]
 _LOCUS_GAP = 500_000
@@ -49,8 +49,7 @@ def gene_loci(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     check_option(by, ("name", "gene_id"), "by")
     check_frame(genes, (by, "chrom", "start", "end", "strand", "tss"), "genes", whole=("start", "end", "tss"))
     for column in (by, "chrom"):
-        odd = next((value for value in genes[column] if not isinstance(value, str)), "")
-        check_type(odd, str, f"a value of genes[{column!r}]", hint="td.genome.read_genes reads such a table.")
+        check_texts(genes[column], f"a value of genes[{column!r}]", hint="td.genome.read_genes reads such a table.")
     rows = genes[[by, "chrom", "start", "end", "strand", "tss"]].rename(columns={by: "gene"})
     rows = rows[rows["gene"] != ""].reset_index(drop=True)
     rows["row"] = np.arange(len(rows))

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_frame, check_path, check_type, listed
+from sctandem._checks import check_frame, check_path, check_texts, check_type, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,7 @@ def write_talens(table: pd.DataFrame, path: str | Path) -> None:
         raise ValueError(msg)
     check_frame(table, (), "the table of TALENs")
     for column in _NEEDED:
-        odd = next((value for value in table[column] if not isinstance(value, str)), "")
-        check_type(odd, str, f"a value of table[{column!r}]", hint="td.get.talens(data) returns a table of text.")
+        check_texts(table[column], f"a value of table[{column!r}]", hint="td.get.talens(data) returns a table of text.")
     if not table["pair"].is_unique:
         repeated = table["pair"][table["pair"].duplicated()].unique()
         msg = f"The pairs {listed(repeated, 3)} are there more than once; orders need names of their own."

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sctandem._checks import check_mudata, check_slot, check_table, check_type
+from sctandem._checks import check_mudata, check_slot, check_table, check_texts, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,7 @@ def gene_names(gene: str | Sequence[str], name: str = "gene") -> list[str]:
     """Return the names of one gene or of several as a list; raise a TypeError for what is neither, such as a q-value in its place."""
     check_type(gene, Iterable, name, hint="It names one gene or several.")
     genes = [gene] if isinstance(gene, str) else list(gene)
-    for each in genes:
-        check_type(each, str, f"one of {name}", hint="It names one gene or several.")
+    check_texts(genes, f"one of {name}", hint="It names one gene or several.")
     return genes
 
 

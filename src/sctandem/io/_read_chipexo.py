@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sctandem._check_files import readable
+from sctandem._check_files import existing_file, readable
 from sctandem._checks import check_number, check_option, check_path, listed
 from sctandem.genome._annotation import open_text
 from sctandem.genome._tags import tidy_tags
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +93,9 @@ def read_chipexo(
     check_path(path, "path")
     check_option(duplicates, DUPLICATES, "duplicates")
     check_number(mapping_quality, "mapping_quality", whole=True)
-    file = _existing(path, "path")
+    file = existing_file(path, "path")
     if minus is not None:
-        check_path(minus, "minus")
-        other = _existing(minus, "minus")
+        other = existing_file(minus, "minus")
         if other.samefile(file):
             msg = (
                 f"path and minus are the same file, {str(minus)!r}: give the bedGraph files of the + and the - strand."
@@ -108,14 +109,6 @@ def read_chipexo(
         msg = f"{file} is one bedGraph file: give that of the - strand as well, minus=<file>."
         raise ValueError(msg)
     return _collapsed(_bed(file), duplicates)
-
-
-def _existing(path: str | Path, name: str) -> Path:
-    file = Path(path)
-    if not file.is_file():
-        msg = f"{name}={str(path)!r} is not a file."
-        raise FileNotFoundError(msg)
-    return file
 
 
 def _collapsed(tags: pd.DataFrame, duplicates: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sctandem._check_files import readable
+from sctandem._check_files import existing_file, readable
 from sctandem._checks import check_path, check_type
 
 _NAMES, _VALUES = "names", "vectors"
@@ -101,14 +101,11 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
     ...     td.io.read_vectors(Path(folder, "genes.npz")).shape
     (2, 2)
     """
-    check_path(path, "path")
-    if not Path(path).is_file():
-        msg = f"path={str(path)!r} is not a file."
-        raise FileNotFoundError(msg)
+    where = existing_file(path, "path")
     # opened here, since numpy leaves a damaged file open
     with (
         readable(path, "a file of vectors", tree=True),
-        Path(path).open("rb") as file,
+        where.open("rb") as file,
         np.load(file, allow_pickle=False) as content,
     ):
         arrays = {name: content[name] for name in content.files}

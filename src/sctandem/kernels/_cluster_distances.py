@@ -65,7 +65,28 @@ def mahalanobis(
     -------
     Groups x groups.
     """
-    return squareform(pdist(group_means(points, groups) @ whitening(points, within)))
+    return mean_distance(points, groups, whitening(points, within))
+
+
+def mean_distance(
+    points: NDArray[np.floating], groups: NDArray[np.integer], to_white: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give what `mahalanobis` does, of points whose `whitening` is known.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+    groups
+        Group of each, 0, 1, ...
+    to_white
+        Dimensions x dimensions.
+
+    Returns
+    -------
+    Groups x groups.
+    """
+    return squareform(pdist(group_means(points, groups) @ to_white))
 
 
 def mann_whitney(points: NDArray[np.floating], groups: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -83,19 +104,54 @@ def mann_whitney(points: NDArray[np.floating], groups: NDArray[np.integer]) -> N
     Groups x groups, in [0, 1]: the root mean square over dimensions of :math:`2 U / (n_1 n_2) - 1`, the probability that a point of one group lies
     above one of the other less the reverse. Ranks are taken in 128 bins of equal counts, points in one bin being ties: exact with up to as many values.
     """
+    return rank_difference(rank_bins(points), groups)
+
+
+def rank_bins(points: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Sort points into up to 128 bins of equal counts, by each dimension for itself.
+
+    Parameters
+    ----------
+    points
+        Points x dimensions.
+
+    Returns
+    -------
+    Bin of each point, points x dimensions, rising with the value; of no dimension is the last bin empty.
+    """
+    bins = np.empty(points.shape, dtype=np.uint8, order="F")
+    some = points[:: max(1, len(points) // _SAMPLE)]
+    for i, (column, few) in enumerate(zip(points.T, some.T, strict=True)):
+        values = np.unique(few)
+        edges = values[1:] if len(values) <= N_BINS else np.unique(np.quantile(few, np.arange(1, N_BINS) / N_BINS))
+        bins[:, i] = np.searchsorted(edges, column, side="right")
+    return bins
+
+
+def rank_difference(bins: NDArray[np.uint8], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Give what `mann_whitney` does, of points whose `rank_bins` are known.
+
+    Parameters
+    ----------
+    bins
+        Bin of each point, points x dimensions.
+    groups
+        Group of each point, 0, 1, ...
+
+    Returns
+    -------
+    Groups x groups, in [0, 1].
+    """
     n = int(groups.max()) + 1
     size = np.bincount(groups, minlength=n)[:, None]
     total = np.zeros((n, n))
-    some = points[:: max(1, len(points) // _SAMPLE)]
-    for column, few in zip(points.T, some.T, strict=True):
-        values = np.unique(few)
-        edges = values[1:] if len(values) <= N_BINS else np.unique(np.quantile(few, np.arange(1, N_BINS) / N_BINS))
-        bins = np.searchsorted(edges, column, side="right")
-        shares = np.bincount(groups * (len(edges) + 1) + bins, minlength=n * (len(edges) + 1)).reshape(n, -1) / size
+    for column in bins.T:
+        n_bins = int(column.max()) + 1
+        shares = np.bincount(groups * n_bins + column, minlength=n * n_bins).reshape(n, -1) / size
         below = shares.cumsum(1) - shares / 2
         above = shares @ below.T
         total += (above - above.T) ** 2
-    return np.sqrt(total / points.shape[1])
+    return np.sqrt(total / bins.shape[1])
 
 
 def kullback_leibler(points: NDArray[np.floating], groups: NDArray[np.integer]) -> NDArray[np.float64]:

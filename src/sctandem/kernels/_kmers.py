@@ -89,8 +89,8 @@ def _words(codes, offsets, k, gaps, number, n_names, indptr, indices, data):
     for peak in range(len(offsets) - 1):
         bases = codes[offsets[peak] : offsets[peak + 1]]
         n_seen = 0
-        _halves(bases, left, first)
-        _halves(bases, right, second)
+        codes_of_words(bases, left, first)
+        codes_of_words(bases, right, second)
         for g in range(len(gaps)):
             shift = left + gaps[g]
             for i in range(len(bases) - k - gaps[g] + 1):
@@ -123,8 +123,8 @@ def _words(codes, offsets, k, gaps, number, n_names, indptr, indices, data):
 
 
 @cached_njit(nogil=True)
-def _halves(bases, width, out):
-    """Write the code of the `width` letters from each position on, -1 where one of them is unknown."""
+def codes_of_words(bases, width, out):
+    """Write the code of the word of `width` letters from each position on, -1 where one of them is unknown."""
     code, known, top = 0, 0, 4**width
     for i in range(len(bases)):
         if width == 0:

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
 from sctandem._compat import cached_njit
-from sctandem.kernels._kmers import UNKNOWN, canonical_words
+from sctandem.kernels._kmers import canonical_words, codes_of_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,17 +135,11 @@ def _count_pairs(codes, offsets, k, window, number, counts):
         n = stop - start - k + 1
         if n <= 0:
             continue
-        words = np.full(n, -1, dtype=np.int64)
+        words = np.empty(n, dtype=np.int64)
+        codes_of_words(codes[start:stop], k, words)
         for i in range(n):
-            code = 0
-            for j in range(k):
-                base = codes[start + i + j]
-                if base >= UNKNOWN:
-                    code = -1
-                    break
-                code = code * 4 + base
-            if code >= 0:
-                words[i] = number[code]
+            if words[i] >= 0:
+                words[i] = number[words[i]]
         for i in range(n):
             if words[i] < 0:
                 continue

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from sctandem._checks import check_adata, check_key, check_slot, check_table
 from sctandem._keys import AnnealKeys
 from sctandem.get._values import group_colors
-from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, palette, plain
+from sctandem.pl._style import INK, NEUTRAL, SMALL, TEXT, given_axes, palette, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +70,7 @@ def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | Non
     >>> figure = td.pl.annealing(adata)
     """
     check_adata(adata)
-    if axes is not None and len(axes) != 3:
-        msg = f"axes has {len(axes)} axes; three are needed, for the tree, the phases and the memberships."
-        raise ValueError(msg)
+    axes = given_axes(axes, 3, "three are needed, for the tree, the phases and the memberships")
     keys = AnnealKeys(key)
     function = f"td.tl.anneal(adata, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)

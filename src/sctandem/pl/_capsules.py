@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sctandem._checks import check_adata, check_key, check_positive, check_slot, listed, numeric_table
 from sctandem._keys import UNKNOWN, CapsuleKeys
 from sctandem.get._capsule_genes import capsule_genes
-from sctandem.pl._style import INK, SMALL, TEXT, plain
+from sctandem.pl._style import INK, SMALL, TEXT, given_axes, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,9 +86,7 @@ def capsules(
     """
     check_adata(adata)
     check_positive(n_genes, "n_genes", whole=True)
-    if axes is not None and len(axes) != 2:
-        msg = f"axes has {len(axes)} axes; two are needed, for the groups and for the coupling."
-        raise ValueError(msg)
+    axes = given_axes(axes, 2, "two are needed, for the groups and for the coupling")
     keys = CapsuleKeys(key)
     function = f"sctandem.tl.capsules(adata, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)

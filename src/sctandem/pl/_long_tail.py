@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 
 from sctandem._checks import check_adata, check_slot, check_table
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
-from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, SMALL, TEXT, plain
+from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, SMALL, TEXT, given_axes, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +83,7 @@ def long_tail(
         found = check_slot(adata.uns, split_key, "adata.uns", function)
         divided = check_table(found, SplitKeys(split_key).clusters, f"adata.uns[{split_key!r}]", function)
     wanted = 1 if divided is None else 2
-    if axes is not None and len(axes) != wanted:
-        msg = f"axes has {len(axes)} axes; {wanted} {'is' if wanted == 1 else 'are'} needed."
-        raise ValueError(msg)
+    axes = given_axes(axes, wanted, f"{wanted} {'is' if wanted == 1 else 'are'} needed")
     if axes is None:
         tables = [table for table in (clusters, divided) if table is not None]
         widths = [max(_WIDTH, _NAME * min(len(table), _MOST_NAMED)) for table in tables]

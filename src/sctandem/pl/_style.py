@@ -57,6 +57,23 @@ def palette(n: int) -> list[str]:
     return [to_hex(color) for color in colormaps["turbo"](np.linspace(0.03, 0.97, n))]
 
 
+def given_axes(axes: Axes | Sequence[Axes] | None, n: int, needed: str) -> list[Axes] | None:
+    """Return the axes that a caller gives to draw to, one by itself among them; `None` where none are given.
+
+    Raises
+    ------
+    ValueError
+        When there are not `n`; `needed` says what for.
+    """
+    if axes is None:
+        return None
+    found = list(np.asarray(axes, dtype=object).ravel())  # one by itself has no length
+    if len(found) != n:
+        msg = f"axes has {len(found)} axes; {needed}."
+        raise ValueError(msg)
+    return found
+
+
 def plain(ax: Axes, *, keep: Sequence[str] = ("left", "bottom")) -> None:
     """Take the frame off the sides that carry no axis and the grid of the user's settings off all, and set the size of the tick labels."""
     ax.grid(visible=False)  # scanpy's set_figure_params turns it on

@@ -18,7 +18,7 @@ from sctandem._checks import (
     numeric_table,
 )
 from sctandem._regulation_keys import WaypointKeys
-from sctandem.pl._style import INK, SMALL, TEXT, palette, plain
+from sctandem.pl._style import INK, SMALL, TEXT, given_axes, palette, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +78,7 @@ def waypoints(
     >>> figure = td.pl.waypoints(adata)
     """
     check_adata(adata)
-    if axes is not None and (n := np.asarray(axes, dtype=object).size) != 3:  # one by itself has no length
-        msg = f"axes has {n} axes; three are needed, for pseudotime, lineages and the tree."
-        raise ValueError(msg)
+    axes = given_axes(axes, 3, "three are needed, for pseudotime, lineages and the tree")
     keys = WaypointKeys(key)
     function = f"td.tl.waypoints(adata, root, key_added={key!r})"
     found = check_slot(adata.uns, keys.key, "adata.uns", function)

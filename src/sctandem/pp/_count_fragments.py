@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from mudata import MuData
 
-from sctandem._checks import check_option, check_path, check_type, listed
+from sctandem._checks import check_option, check_path, check_texts, check_type, listed
 from sctandem._chromatin_keys import FragmentKeys
 from sctandem.genome import match_chromosomes
 from sctandem.genome._fragment_file import FragmentFile
@@ -173,8 +173,7 @@ def _barcodes(cells: Any) -> list[str] | None:
             raise TypeError(msg)
         check_type(cells, Iterable, "cells", hint="Give a list of barcodes, or an AnnData.")
         names, slot = pd.Index(list(cells), dtype=object), "cells"
-    for name in names:
-        check_type(name, str, "a barcode of cells")
+    check_texts(names, "a barcode of cells")
     if not len(names):
         msg = f"{slot} names no cells; cells=None takes every barcode of the file."
         raise ValueError(msg)

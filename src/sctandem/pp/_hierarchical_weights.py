@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
+    check_complete,
     check_key,
     check_number,
     check_option,
@@ -18,7 +19,7 @@ from sctandem._checks import (
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
 from sctandem._tail_keys import HierarchyKeys
-from sctandem.pp._tables import numbered
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,10 +178,8 @@ def _labels(adata: AnnData, labels: str | None) -> pd.Series | None:
     if labels is None:
         return None
     check_type(labels, str, "labels")
-    column = check_key(adata.obs, labels, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{labels!r}] is missing for {int(column.isna().sum())} cells; every cell needs a label, or give labels=None."
-        raise ValueError(msg)
+    hint = "every cell needs a label, or give labels=None"
+    column = check_complete(check_key(adata.obs, labels, "adata.obs"), f"adata.obs[{labels!r}]", hint)
     return column.astype(str).astype("category")
 
 
@@ -243,6 +242,6 @@ def _write(
     }
     adata.uns[keys.key] = {
         keys.params: params,
-        keys.tree: numbered(nodes),
-        keys.clusters: numbered(clusters),
+        keys.tree: text_rows(pd.DataFrame(nodes)),
+        keys.clusters: text_rows(pd.DataFrame(clusters)),
     }

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_adata, check_key, check_positive, check_target, check_type, listed, working_copy
+from sctandem._checks import (
+    check_adata,
+    check_complete,
+    check_key,
+    check_positive,
+    check_target,
+    check_type,
+    listed,
+    working_copy,
+)
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
-from sctandem.pp._tables import numbered
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,10 +169,8 @@ def _column(adata: AnnData, key: Any, name: str) -> pd.Series:
     if key not in adata.obs and key == HierarchyKeys().cluster:
         msg = f"adata.obs has no {key!r}; run `td.pp.hierarchical_weights(adata)` first, or name a column: {listed(adata.obs.columns)}."
         raise KeyError(msg)
-    column = check_key(adata.obs, key, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{key!r}] is missing for {int(column.isna().sum())} cells; fill it in, or leave them out."
-        raise ValueError(msg)
+    hint = "fill it in, or leave them out"
+    column = check_complete(check_key(adata.obs, key, "adata.obs"), f"adata.obs[{key!r}]", hint)
     return column.astype(str).astype("category")
 
 
@@ -202,8 +209,8 @@ def _tables(
     size, n_cells = counts.sum(0), counts.sum(1)
     lacks = (counts == 0) & (size >= len(PARTS))
     order = np.argsort(-size, kind="stable")
-    drawn = [_divergence(points, codes, rng.permutation(parts)) for _ in range(_N_RANDOM)]
-    found = _divergence(points, codes, parts)
+    divisions = [parts, *(rng.permutation(parts) for _ in range(_N_RANDOM))]
+    found, *drawn = _divergences(points, codes, divisions)
     pairs = list(combinations(range(len(PARTS)), 2))
     divergence: dict[str, Any] = {
         keys.first: [PARTS[a] for a, _ in pairs],
@@ -212,34 +219,42 @@ def _tables(
     for name, values in found.items():
         divergence[name] = [values[pair] for pair in pairs]
         divergence[keys.at_random(name)] = [np.mean([one[name][pair] for one in drawn]) for pair in pairs]
-    return {
-        keys.parts: numbered(
-            {
-                keys.part: list(PARTS),
-                keys.n_cells: n_cells,
-                keys.share: n_cells / n_cells.sum(),
-                keys.n_clusters: (counts > 0).sum(1),
-                keys.n_missing: lacks.sum(1),
-                keys.missing: ["; ".join(names[i] for i in np.flatnonzero(row)) for row in lacks],
-                keys.n_missing_random: [missed_at_random(size[size >= len(PARTS)], int(n)) for n in n_cells],
-            }
-        ),
-        keys.clusters: numbered(
-            {keys.cluster: [names[i] for i in order], keys.n_cells: size[order]}
-            | {part: row[order] for part, row in zip(PARTS, counts, strict=True)}
-        ),
-        keys.divergence: numbered(divergence),
+    tables: dict[str, dict[str, Any]] = {
+        keys.parts: {
+            keys.part: list(PARTS),
+            keys.n_cells: n_cells,
+            keys.share: n_cells / n_cells.sum(),
+            keys.n_clusters: (counts > 0).sum(1),
+            keys.n_missing: lacks.sum(1),
+            keys.missing: ["; ".join(names[i] for i in np.flatnonzero(row)) for row in lacks],
+            keys.n_missing_random: [missed_at_random(size[size >= len(PARTS)], int(n)) for n in n_cells],
+        },
+        keys.clusters: {keys.cluster: [names[i] for i in order], keys.n_cells: size[order]}
+        | {part: row[order] for part, row in zip(PARTS, counts, strict=True)},
+        keys.divergence: divergence,
     }
+    return {name: text_rows(pd.DataFrame(columns)) for name, columns in tables.items()}
 
 
-def _divergence(points: np.ndarray, codes: np.ndarray, parts: np.ndarray) -> dict[str, np.ndarray]:
-    """Give how far parts are apart, parts x parts."""
-    from sctandem.kernels._cluster_distances import kullback_leibler, mahalanobis, mann_whitney
+def _divergences(points: np.ndarray, codes: np.ndarray, divisions: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Give how far the parts of each division are apart, parts x parts."""
+    from sctandem.kernels._cluster_distances import (
+        kullback_leibler,
+        mean_distance,
+        rank_bins,
+        rank_difference,
+        whitening,
+    )
     from sctandem.kernels._tail_split import composition_divergence
 
-    return {
-        SplitKeys().composition: composition_divergence(_counts(parts, codes)),
-        "mahalanobis": mahalanobis(points, parts, np.zeros_like(parts)),
-        "mann_whitney": mann_whitney(points, parts),
-        "kullback_leibler": kullback_leibler(points, parts),
-    }
+    # the same for all divisions
+    bins, to_white = rank_bins(points), whitening(points, np.zeros_like(codes))
+    return [
+        {
+            SplitKeys().composition: composition_divergence(_counts(parts, codes)),
+            "mahalanobis": mean_distance(points, parts, to_white),
+            "mann_whitney": rank_difference(bins, parts),
+            "kullback_leibler": kullback_leibler(points, parts),
+        }
+        for parts in divisions
+    ]

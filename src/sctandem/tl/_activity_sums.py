@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
 from sctandem._chromatin_keys import GeneActivityKeys
+from sctandem._text_rows import text_rows
 from sctandem.kernels._activity_sums import GeneSums, effective_number, gene_sums
 from sctandem.kernels._gene_activity import (
     ARCHR_CEILING,
@@ -25,7 +26,6 @@ from sctandem.kernels._gene_activity import (
     owners,
     places,
 )
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

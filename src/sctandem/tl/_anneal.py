@@ -15,7 +15,7 @@ from sctandem._checks import (
 from sctandem._keys import AnnealKeys
 from sctandem._random import draw_seed
 from sctandem._representation import check_representation
-from sctandem.tl._text_rows import text_rows
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

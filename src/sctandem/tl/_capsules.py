@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sctandem._checks import (
     check_adata,
+    check_complete,
     check_counts,
     check_key,
     check_layer,
@@ -255,10 +256,7 @@ def _bare(
 
 def _batches(adata: AnnData, key: str) -> pd.Series:
     """Return the batch of each cell."""
-    column = check_key(adata.obs, key, "adata.obs")
-    if column.isna().any():
-        msg = f"adata.obs[{key!r}] is missing for {int(column.isna().sum())} cells; every cell needs a batch."
-        raise ValueError(msg)
+    column = check_complete(check_key(adata.obs, key, "adata.obs"), f"adata.obs[{key!r}]", "every cell needs a batch")
     return column.cat.remove_unused_categories() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from sctandem._text_rows import text_rows
 from sctandem.kernels._shrink import shrink_effects
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -146,9 +146,9 @@ def drivers(
         msg = f"key_added={key_added!r} would overwrite the deconvolution of this name in adata.uns: give the drivers another name."
         raise ValueError(msg)
     # imported here: nothing else of the package needs them
+    from sctandem._text_rows import text_rows
     from sctandem.tl._driver_inputs import MIN_GENES, find_comparisons, genes_seen, read_composition, read_values
     from sctandem.tl._driver_tables import compare
-    from sctandem.tl._text_rows import text_rows
 
     keys = DriverKeys(key_added)
     composition = read_composition(adata, deconvolution)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from sctandem._checks import check_adata, check_number, check_target, working_copy
 from sctandem._keys import AssociationKeys
-from sctandem.tl._text_rows import text_rows
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

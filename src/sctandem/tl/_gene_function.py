@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
+    check_complete,
     check_modalities,
     check_n_cells,
     check_number,
@@ -24,8 +25,8 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import PEAK_PLACES, PEAK_ROLES, GeneFunctionKeys
 from sctandem._keys import GeneWindowKeys
 from sctandem._open_chromatin import cell_column, cell_numbers, check_no_genes, read_counts
+from sctandem._text_rows import text_rows
 from sctandem.genome._place import annotation, has_places, match_measured
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -262,9 +263,7 @@ def _read(
     batch = None
     if batch_key is not None:
         column = cell_column(mdata, named["rna"], batch_key)[seen]
-        if column.isna().any():
-            msg = f"batch_key={batch_key!r} is missing for {int(column.isna().sum())} cells; give these a batch, or leave them out."
-            raise ValueError(msg)
+        check_complete(column, f"batch_key={batch_key!r}", "give these a batch, or leave them out")
         batch = pd.get_dummies(column.astype(str), dtype=np.float64).to_numpy()[:, 1:]
     pairs = windows[slots.pairs]
     gene = rna.var_names.get_indexer(pairs[slots.gene].astype(str))

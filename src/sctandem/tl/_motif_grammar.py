@@ -22,10 +22,10 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys, MotifKeys
 from sctandem._open_chromatin import cell_column, open_chromatin, read_counts
 from sctandem._random import draw_seed
+from sctandem._text_rows import text_rows
 from sctandem.genome import peak_coordinates
 from sctandem.tl._grammar_groups import peak_groups, strata_codes, with_background
 from sctandem.tl._spectrum import CALLS, gc_content
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,10 +23,10 @@ from sctandem._checks import (
 )
 from sctandem._keys import PROGRAMME_VERDICTS, PredictionKeys, ProgrammeKeys
 from sctandem._random import as_generator, draw_seed
+from sctandem._text_rows import text_rows
 from sctandem.kernels import pearson
 from sctandem.kernels._gene_sets import expression_bins, gene_set_scores, matched_sets, membership
 from sctandem.tl._cell_cycle import CELL_CYCLE
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

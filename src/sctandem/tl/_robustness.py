@@ -19,7 +19,7 @@ from sctandem._checks import (
     working_copy,
 )
 from sctandem._random import draw_seed
-from sctandem.tl._text_rows import text_rows
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

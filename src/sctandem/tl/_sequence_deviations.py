@@ -19,8 +19,8 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import DEVIATION_KEYS, DeviationKeys, MotifKeys, WordKeys
 from sctandem._open_chromatin import open_chromatin, read_counts
 from sctandem._progress import progress_bar
+from sctandem._text_rows import text_rows
 from sctandem.tl._spectrum import CALLS, gc_content
-from sctandem.tl._text_rows import text_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,6 +13,7 @@ from sctandem._adversarial_keys import MadeCellsKeys
 from sctandem._blocks import as_csr
 from sctandem._checks import (
     check_adata,
+    check_complete,
     check_counts,
     check_key,
     check_layer,
@@ -116,10 +117,7 @@ def simulate(
     obs = pd.DataFrame(index=adata.obs_names)
     for name in (cell_type, batch_key):
         if name is not None:
-            column = check_key(adata.obs, name, "adata.obs")
-            if column.isna().any():
-                msg = f"adata.obs[{name!r}] is missing for {int(column.isna().sum())} cells; every cell needs one."
-                raise ValueError(msg)
+            column = check_complete(check_key(adata.obs, name, "adata.obs"), f"adata.obs[{name!r}]")
             obs[name] = column.astype(str).to_numpy()
     types = pd.Categorical(obs[cell_type] if cell_type is not None else np.zeros(adata.n_obs, dtype=int))
     seed = draw_seed(rng)

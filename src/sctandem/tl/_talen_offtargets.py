@@ -132,6 +132,7 @@ def talen_offtargets(
     openness = None
     if atac is not None:
         openness = open_shares(check_layer(atac, None, slot), cell_labels(data, atac, groupby))
+    open_in, unknown = [] if openness is None else list(openness), unknown_places(annotation, exons)
     tables, summaries = [], []
     for _, pair in pairs.iterrows():
         arrays = (str(pair[keys.left_rvds]), str(pair[keys.right_rvds]))
@@ -153,8 +154,6 @@ def talen_offtargets(
         order = np.lexsort((places["relative_score"], ~places[keys.on_target]))
         places = places.iloc[order].reset_index(drop=True)
         places.insert(0, keys.pair, pair[keys.pair])
-        open_in = [] if openness is None else list(openness)
-        unknown = unknown_places(annotation, exons)
         summaries.append(safety_table(places, pair[keys.pair], n_found, open_in, unknown=unknown))
         tables.append(places)
     written: dict[str, Any] = {

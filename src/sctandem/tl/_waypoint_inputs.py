@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sctandem._blocks import as_dense
-from sctandem._checks import check_key, check_layer, check_n_cells, check_type, check_unique, listed
+from sctandem._checks import check_key, check_layer, check_type, check_unique, listed
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem._representation import dense_representation
 from sctandem.tl._waypoint_tables import JOIN
 
 if TYPE_CHECKING:
@@ -24,24 +25,7 @@ GRAPH = RegulatoryGraphKeys()
 
 def representation(adata: AnnData, use_rep: str) -> np.ndarray:
     """Return the representation, checked, in double precision."""
-    check_type(use_rep, str, "use_rep")
-    slot = f"adata.obsm[{use_rep!r}]"
-    if use_rep not in adata.obsm:
-        msg = f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca'."
-        raise KeyError(msg)
-    points = adata.obsm[use_rep]
-    points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
-    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
-        msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but a {type(points).__name__}; reduce it first."
-        raise ValueError(msg)
-    check_n_cells(len(points), FEWEST, "waypoints")
-    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if len(bad):
-        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
-        raise ValueError(msg)
-    if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
-        msg = f"{slot} does not vary between cells: there is no way from one to another."
-        raise ValueError(msg)
+    points = dense_representation(adata, use_rep, "waypoints", fewest=FEWEST, without="no way from one to another")
     return points.astype(np.float64)
 
 

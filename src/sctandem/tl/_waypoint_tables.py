@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from sctandem.tl._text_rows import text_rows
+from sctandem._text_rows import text_rows
 
 if TYPE_CHECKING:
     from sctandem._regulation_keys import WaypointKeys
