@@ -16,6 +16,7 @@ from sctandem.data._plan import Settings
 from sctandem.data._sources import find_sources
 from sctandem.data._streamed import cut_batches
 from sctandem.model.base import CountVAEModel
+from sctandem.model.base._increment import group_totals
 
 N_CELLS, N_GENES = 3000, 40
 
@@ -173,6 +174,26 @@ def test_capsules_and_deepde_take_a_collection_and_are_saved_without_it(collecti
     states = td.model.DeepDE(collection, rng=0)
     states.train(2, rng=0)
     assert states.get_latent_representation(indices=[0]).shape[0] == 1
+
+
+def test_a_model_of_a_collection_is_saved_in_bounded_memory(collection, tmp_path, monkeypatch):
+    """What is kept of its cells is what all of them in memory give, and they are not read into it at once."""
+    whole, group = collection.to_adata().X.toarray().astype(float), np.random.default_rng(0).integers(3, size=N_CELLS)
+    CountVAEModel.setup_collection(collection, batch_key="cell_type")
+    model = CountVAEModel(collection, rng=0)
+    model.train(1, rng=0)
+    monkeypatch.setattr("sctandem._blocks._BLOCK", 32 * N_GENES)  # 256 cells
+    take = _streamed.StreamedCounts.take
+    most = []
+    monkeypatch.setattr(_streamed.StreamedCounts, "take", lambda s, cells: (most.append(len(cells)), take(s, cells))[1])
+    model.save(tmp_path / "model")
+    assert 0 < max(most) <= 512
+    sizes, depths = (np.asarray(model.memory_[name]) for name in ("sizes", "depths"))
+    np.testing.assert_allclose(sizes @ depths[:, 0] / N_CELLS, np.log(whole.sum(1)).mean(), rtol=1e-6)
+    latent, batch = model.get_latent_representation(), model._memory_batches()
+    found, expected = group_totals(model.module, collection.counts, latent, batch, group)
+    np.testing.assert_array_equal(found, [whole[group == number].sum(0) for number in range(3)])
+    np.testing.assert_allclose(expected.sum(1), found.sum(1), rtol=1e-5)  # shares add up to 1
 
 
 def test_set_up_with_what_is_no_collection_is_refused(collection):

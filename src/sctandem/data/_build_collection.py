@@ -164,7 +164,7 @@ def build(
             plan = make_plan(sources, settings, broken, skip_broken=skip_broken, tick=tick)
         if out.exists():
             return _finished(out, work, plan)
-        if journal and journal["digest"] != plan.digest():
+        if journal and journal["digest"] != plan.digest:
             msg = (
                 f"The unfinished build in {work} was of other sources or settings, or a source has changed since: delete that "
                 "folder to begin anew."
@@ -172,7 +172,7 @@ def build(
             raise ValueError(msg)
         work.mkdir(parents=True, exist_ok=True)
         with _alone(work):
-            journal = {"digest": plan.digest(), "seed": seed, "broken": broken}
+            journal = {"digest": plan.digest, "seed": seed, "broken": broken}
             _write_journal(work, journal)
             try:
                 with progress_bar(sum(s.n_cells for s in plan.sources), "Reading", unit="cell") as tick:
@@ -220,7 +220,7 @@ def _finish(plan: Plan, work: Path, out: Path, seed: int, sources: list[Source])
         "n_entries": int(sum(shard["n_entries"] for shard in shards)),
         "columns": list(plan.settings.columns),
         "seed": seed,
-        "digest": plan.digest(),
+        "digest": plan.digest,
         "identity": identity(files),
         "shards": shards,
         "files": files,
@@ -277,7 +277,7 @@ def _source_table(
 
 def _finished(out: Path, work: Path, plan: Plan) -> Collection:
     """Open what was finished before, if it is what is asked for."""
-    if read_manifest(out)["digest"] != plan.digest():
+    if read_manifest(out)["digest"] != plan.digest:
         msg = f"{out} already exists, and was built of other sources or settings: name another folder, or delete it."
         raise FileExistsError(msg)
     shutil.rmtree(work, ignore_errors=True)

@@ -19,8 +19,6 @@ FORMAT = 1
 MANIFEST = "collection.json"
 #: The group of the shards.
 CELLS = "cells.zarr"
-REPORTS = ("genes", "mapping", "words", "duplicates", "sources")
-_PIECE = 1 << 20
 
 
 def report_path(folder: Path, name: str) -> Path:
@@ -41,12 +39,9 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def sha256(path: Path) -> str:
-    """Return the hash of a file, read in pieces."""
-    digest = hashlib.sha256()
+    """Return the hash of a file."""
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksums(folder: Path, tick: Callable[[int], None]) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ class Plan:
     words: pd.DataFrame
     n_buckets: int
 
-    @property
+    @cached_property
     def categories(self) -> dict[str, list[str]]:
         """Words of each declared column, sorted."""
         return {
@@ -142,8 +143,9 @@ class Plan:
             for column in self.settings.columns
         }
 
+    @cached_property
     def digest(self) -> str:
-        """Return the hash of all that decides what is written, but for the seed."""
+        """The hash of all that decides what is written, but for the seed."""
         settings = self.settings
         what: list[Any] = [settings.organism, settings.block_entries, settings.block_cells, self.n_buckets]
         what += [list(self.var.index), list(self.var["symbol"]), self.categories]
@@ -206,7 +208,7 @@ def make_plan(
         raise SourceError(msg)
     table = _table(found, settings.gene_names)
     keys = {plan.name: canonical_genes(list(plan.genes["name"]), table) for plan in found}
-    axis = _axis(found, keys, settings, table)
+    axis = pd.Index(_axis(found, keys, settings, table))  # hashed once for all sources
     reports = []
     for plan in found:
         is_gene = plan.genes["is_gene"].to_numpy()

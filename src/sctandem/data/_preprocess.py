@@ -142,9 +142,10 @@ def project(
     if len(places) != len(components.means):
         msg = f"components are of {len(components.means)} genes, and {len(places)} are named by genes: give the same ones."
         raise ValueError(msg)
+    origin = components.means @ components.loadings
     for counts, totals in _parts(collection, "Places of cells"):
         values = normalised(counts, totals, target_sum)[:, places].log1p()
-        parts.append((values @ components.loadings - components.means @ components.loadings).astype(np.float32))
+        parts.append((values @ components.loadings - origin).astype(np.float32))
     return np.concatenate(parts)
 
 

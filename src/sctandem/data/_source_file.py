@@ -123,10 +123,6 @@ class SourceFile:
             return pd.Series(found)
         return None
 
-    def columns(self) -> list[str]:
-        """Return the names of the columns of the metadata."""
-        return sorted({name for group in (self.obs, self.outer_obs) for name in _column_names(group)})
-
 
 @contextmanager
 def open_file(source: Source) -> Iterator[SourceFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def find_sources(sources: Any) -> list[Source]:
             if not inside:
                 msg = f"sources names the folder {str(path)!r}, in which there is no {', '.join(SUFFIXES)}."
                 raise FileNotFoundError(msg)
-            found += [Source(file, source.layer, source.modality, None, source.obs) for file in inside]
+            found += [replace(source, path=file, name=None) for file in inside]
         else:
             found.append(source)
     if not found:
@@ -144,7 +144,7 @@ def _named(sources: Sequence[Source]) -> list[Source]:
         )
         raise ValueError(msg)
     return [
-        Source(Path(source.path), source.layer, source.modality, name, dict(source.obs))
+        replace(source, path=Path(source.path), name=name, obs=dict(source.obs))
         for source, name in zip(sources, names, strict=True)
     ]
 

@@ -103,11 +103,7 @@ class StreamedCounts(CSRDataset):
         if not len(cells):
             return self.read(0, 0)
         if np.array_equal(cells, np.arange(cells[0], cells[0] + len(cells))):
-            parts = [
-                self.read(a, min(a + BLOCK, int(cells[-1]) + 1))
-                for a in range(int(cells[0]), int(cells[-1]) + 1, BLOCK)
-            ]
-            return sparse.vstack(parts, format="csr")
+            return self.read(int(cells[0]), int(cells[-1]) + 1)
         order = np.argsort(cells, kind="stable")
         ranked, parts = cells[order], []
         bounds = np.flatnonzero(np.r_[True, np.diff(ranked // BLOCK) > 0])
@@ -121,7 +117,10 @@ class StreamedCounts(CSRDataset):
         rows, columns = index if isinstance(index, tuple) else (index, slice(None))
         if isinstance(rows, (int, np.integer)):
             rows = slice(int(rows), int(rows) + 1 or None)
-        found = self.take(np.arange(self.shape[0])[np.asarray(rows).ravel() if not isinstance(rows, slice) else rows])
+        if isinstance(rows, slice):  # not through a list of all cells: blocks of a large collection come this way
+            found = self.take(np.arange(*rows.indices(self.shape[0])))
+        else:
+            found = self.take(np.arange(self.shape[0])[np.asarray(rows).ravel()])
         if isinstance(columns, slice) and columns == slice(None):
             return found
         return found[:, np.asarray(columns).ravel() if not isinstance(columns, slice) else columns]

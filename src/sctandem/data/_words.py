@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from sctandem._checks import check_type, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 #: The columns of a collection, and the names under which sources have them, where `obs` is not given.
 DEFAULT_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -100,9 +101,7 @@ def columns_to_find(obs: Any) -> dict[str, tuple[str, ...]]:
     """
     if obs is None:
         return dict(DEFAULT_COLUMNS)
-    from collections.abc import Mapping as AnyMapping
-
-    check_type(obs, AnyMapping, "obs", hint="It names columns and where sources have them.")
+    check_type(obs, Mapping, "obs", hint="It names columns and where sources have them.")
     found = {}
     for name, given in obs.items():
         places = (given,) if isinstance(given, str) else tuple(given)

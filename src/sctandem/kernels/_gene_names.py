@@ -161,7 +161,7 @@ def mapping_report(names: Sequence[str], keys: Sequence[str], how: Sequence[str]
     -------
     Genes x `name`, `gene` (on the axis; empty for none), `how`, and `summed`: how many genes of the source were added up there.
     """
-    inside = np.isin(np.asarray(keys, dtype=object).astype(str), np.asarray(list(axis), dtype=object).astype(str))
+    inside = positions_on_axis(keys, axis) >= 0
     times = pd.Series(list(keys)).map(pd.Series(list(keys)).value_counts()).to_numpy()
     return pd.DataFrame(
         {

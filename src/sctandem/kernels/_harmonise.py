@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,7 @@ def harmonise(counts: sparse.csr_matrix, positions: np.ndarray, bits: np.ndarray
     out_ptr = np.zeros(n_cells + 1, dtype=np.int64)
     places, values = np.empty(counts.nnz, dtype=np.int32), np.empty(counts.nnz, dtype=np.int64)
     hashes, sums = np.zeros((n_cells, len(least)), dtype=np.uint64), np.zeros((n_cells, 2))
-    fault, where = _kernel()(
+    fault, where = _harmonise_rows(
         indptr,
         counts.indices.astype(np.int32, copy=False),
         counts.data.astype(np.float64, copy=False),
@@ -197,16 +197,6 @@ def later_duplicates(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return later[back], first[back]
 
 
-_compiled: list[Any] = []
-
-
-def _kernel() -> Any:
-    """Return the compiled loop."""
-    if not _compiled:
-        _compiled.append(cached_njit(nogil=True)(_harmonise_rows))
-    return _compiled[0]
-
-
 def _bit_places() -> np.ndarray:
     """Give the place of the one bit of a word by the top six bits of its product with a de Bruijn number."""
     places = np.zeros(64, dtype=np.int32)
@@ -215,6 +205,7 @@ def _bit_places() -> np.ndarray:
     return places
 
 
+@cached_njit(nogil=True)
 def _harmonise_rows(
     indptr, indices, data, positions, bits, least, out_ptr, out_indices, out_values, hashes, sums, places
 ):  # type: ignore[no-untyped-def]

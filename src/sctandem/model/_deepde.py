@@ -26,6 +26,7 @@ from sctandem._checks import (
     select_cells,
 )
 from sctandem._random import as_generator, torch_seeded
+from sctandem.data._streamed import held_counts
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, PartialFitMixin, TrainMixin, TransferMixin, WarmStartMixin
 from sctandem.model.base._collection import CollectionMixin, collection_setup
@@ -90,15 +91,16 @@ class DeepDE(
                 msg = f"config.likelihood={config.likelihood!r}, but DeepDE has a negative binomial likelihood: 'nb'."
                 raise ValueError(msg)
         super().__init__(adata)
+        counts = held_counts(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(
                 self.summary_stats.n_vars,
                 n_samples=self.summary_stats.get("n_batch", 1),
                 n_cells=self.summary_stats.n_cells,
                 config=config,
-                shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
+                shares=gene_shares(counts),
             )
-        self.module.mean_logs.copy_(mean_logs(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
+        self.module.mean_logs.copy_(mean_logs(counts))
         self._model_summary_string = f"DeepDE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 

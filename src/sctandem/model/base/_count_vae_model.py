@@ -91,14 +91,15 @@ class CountVAEModel(
 
     def __init__(self, adata: AnnData, *, config: CountVAEConfig | None = None, rng: RNG = None) -> None:
         super().__init__(adata)
+        counts = held_counts(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
         with nullcontext() if rng is None else torch_seeded(rng):
             self.module = self._module_cls(
                 self.summary_stats.n_vars,
                 n_batch=self.summary_stats.get("n_batch", 1),
                 config=config,
-                shares=gene_shares(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)),
+                shares=gene_shares(counts),
             )
-        self.module.mean_logs.copy_(mean_logs(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
+        self.module.mean_logs.copy_(mean_logs(counts))
         self._model_summary_string = f"CountVAE with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 

@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 from scvi import REGISTRY_KEYS
 
+from sctandem._blocks import matrix_blocks
 from sctandem._compat import ModelLayout
 from sctandem.model.base._query import categories
 from sctandem.nn._threads import torch_on_one_thread
@@ -142,16 +143,18 @@ def drawn_counts(
 @torch_on_one_thread()
 @torch.inference_mode()
 def group_totals(
-    module: Any, counts: sparse.csr_matrix, latent: np.ndarray, batch: np.ndarray, group: np.ndarray
+    module: Any, counts: Any, latent: np.ndarray, batch: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum the counts of each group, and those that the decoder expects of it, groups x features."""
     module.eval()
     n_groups, depth = int(group.max()) + 1, np.asarray(counts.sum(1)).ravel()
     member = sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), (n_groups, len(group)))
-    expected = np.zeros((n_groups, module.n_genes))
+    found, expected = np.zeros((n_groups, module.n_genes)), np.zeros((n_groups, module.n_genes))
+    for rows, block in matrix_blocks(counts):  # a collection does not fit into memory
+        found += (member[:, rows] @ block).toarray()
     for rows, shares in _decoded(module, latent, batch):
         expected += member[:, rows] @ (shares * depth[rows, None])
-    return np.asarray((member @ counts).todense()), expected
+    return found, expected
 
 
 def _decoded(module: Any, latent: np.ndarray, batch: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -13,7 +13,7 @@ from scvi import REGISTRY_KEYS
 from sctandem._checks import check_number, check_option, check_positive
 from sctandem._compat import become
 from sctandem._random import spawn, torch_seeded
-from sctandem.data import as_csr
+from sctandem.data._streamed import held_counts
 from sctandem.kernels._latent_memory import LatentMemory, latent_groups, recall, remember
 from sctandem.model.base._increment import Increment, completed, drawn_counts, group_totals, joined, memory_columns
 from sctandem.model.base._query import read_columns, read_counts, shared_features
@@ -172,13 +172,13 @@ class PartialFitMixin:
         latent = self.get_latent_representation()
         group, _ = latent_groups(latent, self._memory_labels(), self._memory_batches(), rng)
         kept = balanced_reservoir(group, n_replay, rng)
-        counts = self._held_counts()[kept]
+        counts = sparse.csr_matrix(self._held_counts()[kept])
         columns = read_columns(self.adata[kept], self, learn_labels=True)
         return Increment(counts, columns, list(self.adata.var_names), None, latent[kept])
 
-    def _held_counts(self) -> sparse.csr_matrix:
-        """Return the counts that the model holds, in memory."""
-        return sparse.csr_matrix(as_csr(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)))
+    def _held_counts(self) -> Any:
+        """Return the counts that the model holds: those of a collection where they lie, others as CSR in memory."""
+        return held_counts(self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY))
 
     def _check_cells_held(self) -> None:
         """Check that the model holds cells; one that was loaded without its data does not."""
