@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scvi.module.base import BaseModuleClass
     from torch import Tensor
 
-    from sctandem.nn import CountBall
+    from sctandem.nn._perturbation import CountBall
     from sctandem.train._adversarial_config import AdversarialConfig
     from sctandem.train._config import TrainConfig
 
