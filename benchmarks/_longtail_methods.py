@@ -20,6 +20,8 @@ PLAIN, CLASS_BALANCED, INVERSE, ADJUSTED, HCM = (
     "HCM",
 )
 HCM_LOSS, BALANCED = "HCM, as loss", "HCM, without the root"
+#: The logarithm of the weights goes where logit adjustment has that of the shares: into the logits of the loss.
+SHIFTED, SHIFTED_BALANCED = "HCM, in the logits of the loss", "HCM, in the logits of the loss, without the root"
 #: Of the effective number of samples (Cui 2019); steps of the network and its rate.
 BETA, N_STEPS, RATE, BATCH, HIDDEN = 0.999, 600, 1e-3, 128, 64
 
@@ -32,12 +34,11 @@ def cell_weights(data: Tailed, method: str, seed: int) -> np.ndarray:
         found = (1 - BETA) / (1 - BETA**size)
     elif method == INVERSE:
         found = 1 / size
-    elif method in {HCM, HCM_LOSS, BALANCED}:
+    elif method in {HCM, HCM_LOSS, BALANCED, SHIFTED, SHIFTED_BALANCED}:
         import sctandem as td
 
-        done = td.pp.hierarchical_weights(
-            data.train, labels=LABEL, n_clusters=len(data.types) if method == BALANCED else None, rng=seed, copy=True
-        )
+        n_clusters = len(data.types) if method in {BALANCED, SHIFTED_BALANCED} else None
+        done = td.pp.hierarchical_weights(data.train, labels=LABEL, n_clusters=n_clusters, rng=seed, copy=True)
         found = done.obs["hcm_weight"].to_numpy()
     else:
         found = np.ones(len(size))
@@ -76,7 +77,7 @@ def regression(data: Tailed, method: str, seed: int) -> np.ndarray:
 
 
 def network(data: Tailed, method: str, seed: int) -> np.ndarray:
-    """Learn with one hidden layer of 64 units and dropout; logit adjustment within the loss. HCM draws the minibatches, or weighs the loss."""
+    """Learn with one hidden layer of 64 units and dropout; logit adjustment within the loss. HCM draws the minibatches, weighs the loss, or shifts its logits."""
     import torch
     from torch import nn
 
@@ -88,7 +89,12 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
     classes, codes = np.unique(data.train.obs[LABEL].astype(str), return_inverse=True)
     target = torch.from_numpy(codes)
     weights = cell_weights(data, method, seed)
-    tilt = torch.from_numpy(log_prior(data, classes)).float() if method == ADJUSTED else torch.zeros(len(classes))
+    tilt = np.zeros(len(classes))
+    if method == ADJUSTED:
+        tilt = log_prior(data, classes)
+    elif method in {SHIFTED, SHIFTED_BALANCED}:
+        tilt, weights = -shift(data, weights, classes), np.ones(len(codes))
+    added = torch.from_numpy(tilt).float()
     model = nn.Sequential(
         nn.Linear(inputs.shape[1], HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(HIDDEN, len(classes))
     )
@@ -98,7 +104,7 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
         order = systematic_draw(weights, rng.random()) if method in {HCM, BALANCED} else np.arange(len(codes))
         order = rng.permutation(order)
         for batch in np.array_split(order, -(-len(order) // BATCH)):
-            loss = nn.functional.cross_entropy(model(inputs[batch]) + tilt, target[batch], reduction="none")
+            loss = nn.functional.cross_entropy(model(inputs[batch]) + added, target[batch], reduction="none")
             if method not in {HCM, BALANCED}:
                 loss = loss * torch.from_numpy(weights[batch]).float()
             optimizer.zero_grad()
@@ -141,6 +147,9 @@ def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:
 
 CLASSIFIERS = {
     "logistic regression": (regression, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, BALANCED)),
-    "network": (network, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
+    "network": (
+        network,
+        (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED, SHIFTED, SHIFTED_BALANCED),
+    ),
     "CapsuleNet": (capsules, (PLAIN, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
 }
