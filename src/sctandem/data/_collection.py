@@ -130,7 +130,9 @@ class Collection:
         """An AnnData whose metadata are in memory and whose `X` stays on disk; what the models are set up with."""
         from anndata import AnnData
 
-        obs = self.obs.set_axis(pd.Index(list(map(str, range(self.n_obs))), dtype=object), axis=0)
+        # a frame over the same columns: of a million cells a copy would be felt
+        obs = self.obs.copy(deep=False)
+        obs.index = pd.Index(list(map(str, range(self.n_obs))), dtype=object)
         return AnnData(self.counts, obs=obs, var=self.genes.rename_axis(None))
 
     def to_adata(self, query: str | ArrayLike | None = None, *, genes: Sequence[str] | None = None) -> AnnData:
