@@ -11,6 +11,7 @@ from scipy import sparse
 from typed_cells import simulate
 
 from sctandem.model import CapsuleNet
+from sctandem.model._capsules_transfer import as_composed
 from sctandem.module import CapsuleConfig
 
 LEARNS = ("CountVAEModel", "CapsuleNet", "DeepDE")
@@ -184,12 +185,37 @@ def accuracy(model, cells):
     return float((found.astype(str).to_numpy() == cells.obs["label"].to_numpy()).mean())
 
 
-def started(shown):
+def started(shown, max_epochs=20):
     cells = shown.copy()
     CapsuleNet.setup_anndata(cells, labels_key="label", batch_key="batch")
     model = CapsuleNet(cells, config=CapsuleConfig(n_hidden=32, n_programmes=8, d_pose=10), rng=0)
-    model.train(20, rng=0, progress=False)
+    model.train(max_epochs, rng=0, progress=False)
     return model
+
+
+def test_weights_give_labels_the_shares_that_they_have_elsewhere():
+    code = np.array([0, 0, 0, 1, -1, 2, 2])
+    found = as_composed(code, np.array([30, 5, 1]))
+    np.testing.assert_allclose([found[code == k].sum() for k in range(3)], [30, 5, 1])
+    assert found[4] == 1
+
+
+@pytest.mark.parametrize("replay", ["cells", "generated"])
+def test_labels_are_as_probable_as_among_all_cells_that_were_ever_seen(stream, tmp_path, replay):
+    """A reservoir has as many cells of each label; a model that saw all cells would know which are common."""
+    shown, held_out = stream
+    model = started(shown[0], 2)
+    seen = shown[0].obs["label"].value_counts()
+    for part in (shown[1], held_out[0]):  # new labels, then more of the first ones
+        model.partial_fit(part, replay=replay, n_replay=80, **QUICK)
+        seen = seen.add(part.obs["label"].value_counts(), fill_value=0)
+        np.testing.assert_array_equal(model.calibration_["seen"], seen[model.label_names])
+        held = model.adata.obs["label"].value_counts()[model.label_names]
+        shift = np.asarray(model.calibration_["label_shift"])
+        np.testing.assert_allclose(np.diff(shift), np.diff(np.log(seen[model.label_names] / held)), atol=1e-9)
+        assert np.abs(np.diff(shift)).max() > 0.5
+    model.save(tmp_path / "model", save_anndata=True)
+    np.testing.assert_array_equal(CapsuleNet.load(tmp_path / "model").calibration_["seen"], seen[model.label_names])
 
 
 @pytest.mark.slow
