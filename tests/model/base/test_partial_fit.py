@@ -59,6 +59,21 @@ def test_memory_does_not_grow_with_the_increments(model):
     assert kept == kept[:1] * 4
 
 
+def test_other_models_of_the_same_object_are_not_touched(case):
+    data = case.data()
+    case.set_up(data)
+    one, other = case.make(data), case.make(data)
+    for model in (one, other):
+        model.train(2, rng=0, progress=False)
+    stored = len(case.cls._setup_adata_manager_store)
+    before = case.output(other)
+    for number in (1, 2, 3):
+        one.partial_fit(increment(number), n_replay=40, **QUICK)
+    assert len(case.cls._setup_adata_manager_store) == stored + 1  # of the cells that the one holds now
+    np.testing.assert_array_equal(case.output(other), before)
+    case.make(data).train(1, rng=0, progress=False)
+
+
 def test_generated_cells_stand_in_for_old_ones(model):
     old = set(model.adata.obs_names)
     model.partial_fit(increment(1), replay="generated", n_replay=40, **QUICK)

@@ -37,6 +37,8 @@ class PartialFitMixin:
 
     #: What is kept of the cells in place of them; see `LatentMemory`. Empty until the model is saved or has learned on.
     memory_: dict[str, Any] = {}  # replaced, never changed
+    #: Whether the object that the model holds was put together here.
+    _made_its_cells = False
     #: Springs on the weights while learning on.
     _springs: tuple[Any, float] | None = None
 
@@ -129,7 +131,8 @@ class PartialFitMixin:
         updated.module.learned_all()
         if replay == "generated":  # of what comes from drawn cells no raw cell is needed later either
             updated.memory_ = updated._remember()
-        become(self, updated)
+        updated._made_its_cells = True
+        become(self, updated, forget=self._made_its_cells)
 
     def _increment_epochs(self, n_cells: int) -> int:
         """Return the passes that an increment takes by default."""
