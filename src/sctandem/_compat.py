@@ -285,7 +285,7 @@ def forget_data(model: Any, data: AnnData | MuData) -> None:
         managers.pop(mark, None)
 
 
-def become(model: Any, other: Any, *, forget: bool) -> None:
+def become(model: Any, other: Any) -> None:
     """Let a model be another one of its class.
 
     Parameters
@@ -294,11 +294,7 @@ def become(model: Any, other: Any, *, forget: bool) -> None:
         A model of scvi-tools; what refers to it sees the other one from now on.
     other
         The other one, which is not used any more by itself.
-    forget
-        Whether the class is to forget the data that the model had: not where the user set them up, and may make other models on them.
     """
-    if forget:
-        forget_data(model, model.adata)
     type(model)._per_instance_manager_store.pop(model.id, None)
     vars(model).clear()
     vars(model).update(vars(other))
