@@ -2,8 +2,9 @@
 
 Targets of a part without rows are printed too, as not measured: `targets` takes an empty list.
 
-Rows are kept in `benchmarks/results/<name>.json` as soon as they are measured; those that are there are not measured again without
-`--again`. `--take` adds the rows of another such file.
+The rows of a seed are kept in `benchmarks/results/<name>.json` as soon as it is measured; a seed that is there is not measured again without
+`--again`. A part whose rows take long each has `measure_rest(seed, done)` in the place of `measure`, which leaves out the pairs of `set` and `name`
+that are done: its rows are kept one by one. `--take` adds the rows of another such file.
 """
 
 from __future__ import annotations
@@ -45,13 +46,21 @@ class Parts:
         for part in options.part:
             module = self._module(part)
             for seed in options.seeds or module.SEEDS:
-                if not options.again and any(row["seed"] == seed for row in self._measured().get(part, [])):
-                    continue
-                rows = [row | _results.stamp() for row in module.measure(seed)]
-                self._keep(part, *rows)
-                for row in rows:
-                    print(time.strftime("%H:%M:%S"), part, row, flush=True)
+                there = [] if options.again else [r for r in self._measured().get(part, []) if r["seed"] == seed]
+                if hasattr(module, "measure_rest"):
+                    done = {(row.get("set", ""), row.get("name", "")) for row in there}
+                    for row in module.measure_rest(seed, done):
+                        self._found(part, row)
+                elif not there:
+                    self._found(part, *module.measure(seed))
         self._write()
+
+    def _found(self, part: str, *rows: dict[str, Any]) -> None:
+        """Keep new rows, and say so."""
+        stamped = [row | _results.stamp() for row in rows]
+        self._keep(part, *stamped)
+        for row in stamped:
+            print(time.strftime("%H:%M:%S"), part, row, flush=True)
 
     def _options(self, argv: list[str]) -> argparse.Namespace:
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks {self.name}", description=self.text)

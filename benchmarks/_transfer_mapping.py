@@ -22,7 +22,7 @@ CAPTION = (
     "*kang*: ten sorted blood populations (Zheng 2017) and 954 control cells of eight donors (Kang 2018), which share 8,949 of 16,791 genes; *kang_large*: 12,261 such "
     "cells of which 1,285 genes are known. Labels are compared under names that both have (four populations are CD4 T); dendritic cells "
     "and megakaryocytes, which the reference lacks, are left out of the accuracy. *mixology*: each of five batches onto the other four, all cells together. CapsuleNet takes all genes that five cells of the reference "
-    "have, scANVI with scArches the 2,000 that vary in the reference, as is usual (with those that the query lacks set to 0), and both simple baselines genes that reference and query share. *score* is the "
+    "have, scANVI with scArches the 2,000 that vary in the reference, as is usual (with those that the query lacks set to 0), *shared genes* the 2,000 that vary of those that the query has (of which it must be known before training), and both simple baselines genes that reference and query share. *score* is the "
     "AUROC of the mapping score for the cells of types that the reference lacks. How a new batch is placed was chosen with the accuracy on *kang* in view (soft labels, the decoder, least squares with 0, ¼, ½ and 1 of the shift), so that this set is none that was held aside."
 )
 SEEDS = (0,)
@@ -30,8 +30,11 @@ METHODS: dict[str, Callable[[Pair, int], dict[str, Any]]] = {
     "kNN on PCA": _transfer_peers.neighbours,
     "logistic regression": _transfer_peers.logistic_regression,
     "scANVI + scArches": _transfer_peers.scanvi_scarches,
+    "scANVI + scArches, shared genes": _transfer_peers.scanvi_scarches_shared,
 }
 OWN = "tl.map_query"
+#: Sets on which the accuracy is held against that of scANVI with scArches.
+JUDGED = ("kang", "mixology")
 BOUND, N_TIMED = 60.0, 10_000
 
 
@@ -63,7 +66,6 @@ def _trained(pair: Pair, seed: int) -> tuple[Any, float]:
         reference = reference[:, np.asarray((reference.X > 0).sum(0)).ravel() >= FEWEST_CELLS]
         start = time.perf_counter()
         model = trained_net(reference, seed)
-        _KEPT.clear()
         _KEPT[key] = model, round(time.perf_counter() - start, 1)
     return _KEPT[key]
 
@@ -103,11 +105,14 @@ def tasks() -> Iterator[tuple[str, list[Pair]]]:
     yield "mixology", list(mixology())
 
 
-def measure(seed: int) -> Iterator[dict[str, Any]]:
-    """Map every query by every method."""
-    for name, pairs in tasks():
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Map every query by every method, but for the sets and methods that are done; first those of the targets."""
+    sets = dict(tasks())
+    for names in (JUDGED, [name for name in sets if name not in JUDGED]):
         for method in (OWN, *METHODS):
-            yield {"set": name, "name": method, "seed": seed} | scored(pairs, method, seed)
+            for name in names:
+                if (name, method) not in done:
+                    yield {"set": name, "name": method, "seed": seed} | scored(sets[name], method, seed)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,20 +140,21 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare the accuracy with that of scANVI + scArches, and the time with its bound."""
+    """Compare the accuracy with that of scANVI + scArches, either way, and the time with its bound."""
     out = []
     found = {(row["set"], row["name"]): row for row in rows}
-    for name in ("kang", "mixology"):
-        own, peer = found.get((name, OWN)), found.get((name, "scANVI + scArches"))
-        met = None if own is None or peer is None else own["accuracy"] >= peer["accuracy"]
-        out.append(
-            {
-                "target": f"{name}: accuracy of tl.map_query",
-                "asked": "at least scANVI + scArches" + ("" if peer is None else f", {peer['accuracy']:.3f}"),
-                "found": "" if own is None else f"{own['accuracy']:.3f}",
-                "met": "not measured" if met is None else "yes" if met else "no",
-            }
-        )
+    for name in JUDGED:
+        for method in (name for name in METHODS if name.startswith("scANVI")):
+            own, peer = found.get((name, OWN)), found.get((name, method))
+            met = None if own is None or peer is None else own["accuracy"] >= peer["accuracy"]
+            out.append(
+                {
+                    "target": f"{name}: accuracy of tl.map_query",
+                    "asked": f"at least {method}" + ("" if peer is None else f", {peer['accuracy']:.3f}"),
+                    "found": "" if own is None else f"{own['accuracy']:.3f}",
+                    "met": "not measured" if met is None else "yes" if met else "no",
+                }
+            )
     large = found.get(("kang_large", OWN))
     per = None if large is None else large["seconds_query"] * N_TIMED / large["cells"]
     out.append(

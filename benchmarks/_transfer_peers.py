@@ -17,16 +17,52 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 N_NEIGHBOURS = 15
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+
+#: Models by the name of the reference, the seed and the genes, with the seconds that they took.
+_TRAINED: dict[tuple[str, int, tuple[str, ...]], tuple[Any, float]] = {}
 
 
 def scanvi_scarches(pair: Pair, seed: int) -> dict[str, Any]:
-    """Train scVI and scANVI on the reference and map the query by scArches, all as their documentation does.
+    """Map by scANVI and scArches as their documentation does; genes that the query lacks are set to 0 by scvi-tools."""
+    return _scarches(pair, variable(pair.reference), pair.query.copy(), seed)
 
-    The 2,000 variable genes are those of the reference; genes that the query lacks are set to 0 by scvi-tools.
-    """
+
+def scanvi_scarches_shared(pair: Pair, seed: int) -> dict[str, Any]:
+    """The same with the variable genes of those that the query has, so that none is set to 0: who trains it knows the query."""
+    reference = variable(_shared(pair.reference, pair.query))
+    return _scarches(pair, reference, pair.query[:, reference.var_names].copy(), seed)
+
+
+def _scarches(pair: Pair, reference: AnnData, query: AnnData, seed: int) -> dict[str, Any]:
+    """Train on the reference, once for all queries that take the same genes of it, and map the query."""
     import scvi
 
-    reference, query = variable(pair.reference), pair.query.copy()
+    key = pair.reference_name, seed, tuple(reference.var_names)
+    if key not in _TRAINED:
+        _TRAINED[key] = _trained_scanvi(reference, seed)
+    labelled, seconds = _TRAINED[key]
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scvi.settings.seed = seed
+        query.obs[LABEL] = UNKNOWN
+        scvi.model.SCANVI.prepare_query_anndata(query, labelled)
+        mapped = scvi.model.SCANVI.load_query_data(query, labelled)
+        mapped.train(max_epochs=100, plan_kwargs={"weight_decay": 0.0}, check_val_every_n_epoch=10, **QUIET)
+        soft = mapped.predict(soft=True)
+    values = soft.to_numpy()
+    return {
+        "predicted": soft.columns.to_numpy().astype(str)[values.argmax(1)],
+        "confidence": values.max(1),
+        "seconds": {"reference": seconds, "query": round(time.perf_counter() - start, 1)},
+    }
+
+
+def _trained_scanvi(reference: AnnData, seed: int) -> tuple[Any, float]:
+    """Train scVI and scANVI on a reference; give also the seconds that it took."""
+    import scvi
+
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,23 +77,10 @@ def scanvi_scarches(pair: Pair, seed: int) -> dict[str, Any]:
             use_layer_norm="both",
             use_batch_norm="none",
         )
-        options = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-        base.train(**options)
+        base.train(**QUIET)
         labelled = scvi.model.SCANVI.from_scvi_model(base, UNKNOWN, labels_key=LABEL)
-        labelled.train(n_samples_per_label=100, **options)
-        trained = time.perf_counter()
-        query.obs[LABEL] = UNKNOWN
-        scvi.model.SCANVI.prepare_query_anndata(query, labelled)
-        mapped = scvi.model.SCANVI.load_query_data(query, labelled)
-        mapped.train(max_epochs=100, plan_kwargs={"weight_decay": 0.0}, check_val_every_n_epoch=10, **options)
-        soft = mapped.predict(soft=True)
-    seconds = {"reference": round(trained - start, 1), "query": round(time.perf_counter() - trained, 1)}
-    values = soft.to_numpy()
-    return {
-        "predicted": soft.columns.to_numpy().astype(str)[values.argmax(1)],
-        "confidence": values.max(1),
-        "seconds": seconds,
-    }
+        labelled.train(n_samples_per_label=100, **QUIET)
+    return labelled, round(time.perf_counter() - start, 1)
 
 
 def neighbours(pair: Pair, seed: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from benchmarks._transfer_data import mixology_cells, trained_net
 from benchmarks._transfer_peers import variable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TITLE = "Streams of five increments"
@@ -22,7 +23,9 @@ CAPTION = (
     "Five increments, of which a model sees each once: the batches of the cell lines (three or five lines in a batch), and simulated cells (NB counts, "
     "1,000 genes, twelve types of which two or three are new in each increment and the older ones rare, a batch effect an increment). A third of the cells of each increment is held out. "
     "*first* is the accuracy on the held-out cells of the first increment, after it and at the end; *macro F1* is that of all held-out cells at the "
-    "end. Genes are chosen on the first increment. *joint* trains on all increments at once. *MB* is what the model and its cells take at the end and after the second increment."
+    "end. Genes are chosen on the first increment. *joint* trains on all increments at once. *MB* is what the model and its cells take at the end and after the second increment. "
+    "That labels are as probable as among all cells ever seen was chosen on simulated streams of other seeds, 40 to 45 (mean macro F1 0.986; as in the reservoir 0.982; joint training 0.985). "
+    "On 41 to 45 neither a regression that starts from the one before (0.985 with it, 0.985 without) nor one on generated cells beside the reservoir (0.982, in place of the shift) added anything."
 )
 SEEDS = (0, 1, 2)
 UNKNOWN = "unknown"
@@ -153,9 +156,12 @@ def _size(model: Any) -> float:
     return round((weights + counts.data.nbytes + counts.indices.nbytes + counts.indptr.nbytes) / 1e6, 3)
 
 
-def measure(seed: int) -> list[dict[str, Any]]:
-    """Go through both streams in all ways."""
-    return [went(make(seed), way, seed) for make in STREAMS.values() for way in ("joint", *WAYS)]
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Go through both streams in all ways, but for those that are done."""
+    for name, make in STREAMS.items():
+        for way in ("joint", *WAYS):
+            if (name, way) not in done:
+                yield went(make(seed), way, seed)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -29,6 +29,11 @@ def shown(value: Any) -> str:
     return " ".join(f"{value!r:.160}".split())[:80]
 
 
+def object_name(data: AnnData | MuData) -> str:
+    """Name an object in messages."""
+    return "mdata" if isinstance(data, MuData) else "adata"
+
+
 def article(noun: str) -> str:
     """Put the indefinite article before a name."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"

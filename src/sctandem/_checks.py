@@ -25,6 +25,7 @@ from sctandem._check_arguments import (
     check_texts,
     check_type,
     listed,
+    object_name,
     select_cells,
 )
 from sctandem._check_slots import (
@@ -77,6 +78,7 @@ __all__ = [
     "nonempty",
     "numeric_column",
     "numeric_table",
+    "object_name",
     "select_cells",
     "working_copy",
 ]

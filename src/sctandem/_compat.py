@@ -286,7 +286,7 @@ def forget_data(model: Any, data: AnnData | MuData) -> None:
 
 
 def become(model: Any, other: Any) -> None:
-    """Let a model be another one of its class, and forget the data that it had.
+    """Let a model be another one of its class.
 
     Parameters
     ----------
@@ -295,7 +295,6 @@ def become(model: Any, other: Any) -> None:
     other
         The other one, which is not used any more by itself.
     """
-    forget_data(model, model.adata)
     type(model)._per_instance_manager_store.pop(model.id, None)
     vars(model).clear()
     vars(model).update(vars(other))

@@ -7,21 +7,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_adata, check_n_cells, check_type, listed
+from sctandem._checks import check_adata, check_data, check_n_cells, check_type, listed, object_name
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 _NARROWEST, _WIDEST = 1e-7, 1e15
 """Extent of a representation within which results do not depend on its units."""
+_WRITES = {
+    "adata": "`sc.pp.pca(adata)` writes 'X_pca', `td.tl.capsules(adata)` 'X_capsules'.",
+    "mdata": "A representation of all modalities together is needed there; to take that of one: mdata.obsm[{0!r}] = mdata['rna'].obsm[{0!r}].",
+}
+"""What writes a representation to an object."""
 
 
-def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: int = 2) -> np.ndarray:
+def check_representation(
+    data: AnnData | MuData, use_rep: str, purpose: str, *, fewest: int = 2, joint: bool = False
+) -> np.ndarray:
     """Return a representation for functions that work in single precision.
 
     Parameters
     ----------
-    adata, use_rep, purpose, fewest
+    data, use_rep, purpose, fewest, joint
         As for `dense_representation`.
 
     Returns
@@ -35,11 +43,11 @@ def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: 
     ValueError
         As there, and when it varies by too little or too much.
     """
-    points = dense_representation(adata, use_rep, purpose, fewest=fewest)
+    points = dense_representation(data, use_rep, purpose, fewest=fewest, joint=joint)
     widest = float(np.ptp(points.astype(np.float64), axis=0).max())
     if not _NARROWEST <= widest <= _WIDEST:
         msg = (
-            f"adata.obsm[{use_rep!r}] varies by {widest:.3g} between cells at most, which single precision cannot square and "
+            f"{object_name(data)}.obsm[{use_rep!r}] varies by {widest:.3g} between cells at most, which single precision cannot square and "
             f"add up; scale it to between {_NARROWEST:g} and {_WIDEST:g}."
         )
         raise ValueError(msg)
@@ -47,13 +55,19 @@ def check_representation(adata: AnnData, use_rep: str, purpose: str, *, fewest: 
 
 
 def dense_representation(
-    adata: AnnData, use_rep: str, purpose: str, *, fewest: int = 2, without: str = "nothing to cluster"
+    data: AnnData | MuData,
+    use_rep: str,
+    purpose: str,
+    *,
+    fewest: int = 2,
+    without: str = "nothing to cluster",
+    joint: bool = False,
 ) -> np.ndarray:
     """Return a representation.
 
     Parameters
     ----------
-    adata
+    data
         The object.
     use_rep
         Key of ``obsm``.
@@ -63,6 +77,8 @@ def dense_representation(
         Cells that this needs.
     without
         What there is where cells do not vary, in messages.
+    joint
+        Whether a MuData will do, of which the representation is that of all modalities together.
 
     Returns
     -------
@@ -75,18 +91,17 @@ def dense_representation(
     ValueError
         When it is not a matrix of finite numbers that vary, or there are too few cells.
     TypeError
-        When `adata` is not an AnnData, or the key not text.
+        When `data` is not an AnnData (nor a MuData, where that will do), or the key not text.
     """
-    check_adata(adata)
+    (check_data if joint else check_adata)(data)
     check_type(use_rep, str, "use_rep")
-    slot = f"adata.obsm[{use_rep!r}]"
-    if use_rep not in adata.obsm:
-        msg = (
-            f"adata.obsm has no {use_rep!r}; it has {listed(adata.obsm)}. `sc.pp.pca(adata)` writes 'X_pca', "
-            "`td.tl.capsules(adata)` 'X_capsules'."
-        )
+    name = object_name(data)
+    slot = f"{name}.obsm[{use_rep!r}]"
+    if use_rep not in data.obsm:
+        own = listed(key for key in data.obsm if key not in getattr(data, "mod", {}))
+        msg = f"{name}.obsm has no {use_rep!r}; it has {own}. {_WRITES[name].format(use_rep)}"
         raise KeyError(msg)
-    points = adata.obsm[use_rep]
+    points = data.obsm[use_rep]
     points = points.to_numpy() if isinstance(points, pd.DataFrame) else points
     if not isinstance(points, np.ndarray) or points.ndim != 2 or points.dtype.kind not in "fiu":
         what = f"{type(points).__name__} of {points.dtype}" if hasattr(points, "dtype") else type(points).__name__
@@ -95,7 +110,7 @@ def dense_representation(
     check_n_cells(len(points), fewest, purpose)
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
-        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {adata.obs_names[bad[0]]!r}; leave them out."
+        msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {data.obs_names[bad[0]]!r}; leave them out."
         raise ValueError(msg)
     if points.shape[1] == 0 or not np.ptp(points, axis=0).any():
         msg = f"{slot} does not vary between cells: there is {without}."

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import anndata
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from mudata import MuData
 from sklearn.metrics import adjusted_rand_score
 
 import sctandem as td
@@ -179,3 +181,52 @@ def test_bad_splits(options, error, match):
         td.pp.long_tail_split(adata, **options)
     pd.testing.assert_frame_equal(adata.obs, before)
     assert not adata.uns
+
+
+def multiome() -> MuData:
+    """The same cells, with a representation of two modalities together, of which each alone has half."""
+    adata = cells()
+    points = adata.obsm["X_pca"]
+    counts = np.ones((adata.n_obs, 3), dtype=np.float32)
+    halves = {
+        name: AnnData(counts, adata.obs[[]], pd.DataFrame(index=[f"{name}{i}" for i in range(3)]))
+        for name in ("rna", "atac")
+    }
+    halves["rna"].obsm["X_pca"], halves["atac"].obsm["X_pca"] = points[:, :2], points[:, 2:]
+    mdata = MuData(halves)
+    mdata.obs = adata.obs.copy()
+    mdata.obsm["X_joint"] = points
+    return mdata
+
+
+def test_a_mudata_is_weighed_and_split_by_what_its_modalities_have_together(weighed, tmp_path):
+    mdata = multiome()
+    td.pp.hierarchical_weights(mdata, "X_joint", rng=0)
+    pd.testing.assert_series_equal(mdata.obs["hcm_weight"], weighed.obs["hcm_weight"])
+    pd.testing.assert_series_equal(mdata.obs["hcm_cluster"], weighed.obs["hcm_cluster"])
+    mdata.td.pp.long_tail_split(use_rep="X_joint", rng=0)
+    alone = td.pp.long_tail_split(weighed, rng=0, copy=True)
+    pd.testing.assert_series_equal(mdata.obs["split"], alone.obs["split"])
+    assert [axes.get_ylabel() for axes in mdata.td.pl.long_tail(split_key="split").axes][0] == "Share (%)"
+    mdata.write_h5mu(tmp_path / "a.h5mu")
+    again = mudata.read_h5mu(tmp_path / "a.h5mu")
+    pd.testing.assert_frame_equal(again.uns["hcm"]["clusters"], mdata.uns["hcm"]["clusters"])
+    assert not any("hcm" in name or "split" in name for part in mdata.mod.values() for name in part.obs)
+
+
+def test_errors_on_a_mudata_name_its_slots():
+    mdata = multiome()
+    with pytest.raises(KeyError, match=r"mdata.obsm has no 'X_pca'; it has 'X_joint'.*mdata\['rna'\].obsm\['X_pca'\]"):
+        td.pp.hierarchical_weights(mdata)
+    with pytest.raises(KeyError, match="mdata.obs has no column 'kind'"):
+        td.pp.hierarchical_weights(mdata, "X_joint", "kind")
+    with pytest.raises(KeyError, match=r"mdata.obs has no 'hcm_cluster'; run `td.pp.hierarchical_weights\(mdata\)`"):
+        td.pp.long_tail_split(mdata, use_rep="X_joint")
+    with pytest.raises(KeyError, match=r"mdata.uns has no 'hcm'"):
+        td.pl.long_tail(mdata)
+    with pytest.raises(TypeError, match="AnnData"):
+        td.tl.anneal(mdata, "X_joint")
+    copied = td.pp.hierarchical_weights(mdata, "X_joint", rng=0, copy=True)
+    assert "hcm_weight" in copied.obs
+    assert "hcm_weight" not in mdata.obs
+    assert not mdata.uns

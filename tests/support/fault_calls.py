@@ -81,7 +81,7 @@ CALLS: dict[str, Call] = {
         mdata=make.multiome, genes=make.genes_table, upstream=50_000, downstream=1000, key_added="w"
     ),
     "pp.hierarchical_weights": _call(
-        adata=make.cells,
+        data=make.cells,
         use_rep="X_pca",
         labels="type",
         form="inverse",
@@ -91,7 +91,7 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
     ),
     "pp.long_tail_split": _call(
-        adata=make.cells,
+        data=make.cells,
         cluster_key="type",
         donor_key="donor",
         sizes=(0.6, 0.2, 0.2),
@@ -241,7 +241,7 @@ CALLS: dict[str, Call] = {
     "pl.gene_associations": _call(adata=make.cells, n_pairs=20, n_names=10, key="gene_associations"),
     "pl.gene_function": _call(mdata=make.multiome, gene="G0005", key="gene_function", windows_key="gene_windows"),
     "pl.knockout": _call(mdata=make.multiome, n_genes=4, key="knockout"),
-    "pl.long_tail": _call(adata=make.cells, key="hcm", split_key="split"),
+    "pl.long_tail": _call(data=make.cells, key="hcm", split_key="split"),
     "pl.motif_grammar": _call(data=make.multiome, n_motifs=4, fdr=1.0, key="motif_grammar"),
     "pl.motif_variability": _call(data=make.multiome, features="motifs", n_names=2, fdr=0.5),
     "pl.peak_gene_links": _call(

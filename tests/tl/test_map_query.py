@@ -61,6 +61,27 @@ def test_cells_of_a_new_type_do_not_fit_and_are_unknown(mapped):
     assert unknown[new].mean() > 0.3
 
 
+def test_a_reference_that_lacks_a_type_says_so_by_its_scores_and_one_that_has_it_does_not(cells, model):
+    # theislab/scarches#70: how complete has a reference to be? The scores answer for the query at hand
+    query = cells[1].copy()
+    new = (query.obs.pop("label") == "type 3").to_numpy()
+    td.tl.map_query(query, model, rng=0)
+    lacking = query.obs["mapped_score"].to_numpy()[new]
+    import anndata
+
+    some = np.flatnonzero(new)[::2]
+    donor = cells[1][some].copy()
+    donor.obs["batch"] = "reference"
+    whole = anndata.concat([cells[0], donor], join="inner")
+    CapsuleNet.setup_anndata(whole, labels_key="label", batch_key="batch")
+    complete = CapsuleNet(whole, rng=0)
+    complete.train(rng=0, progress=False)
+    td.tl.map_query(query, complete, rng=0)
+    others = np.setdiff1d(np.flatnonzero(new), some)
+    assert np.median(query.obs["mapped_score"].to_numpy()[others]) > 3 * np.median(lacking)
+    assert (query.obs["mapped"].astype(str).to_numpy()[others] == "type 3").mean() > 0.8
+
+
 def test_slots_survive_a_file(mapped, tmp_path):
     query, _ = mapped
     assert query.obsm["X_mapped"].dtype == np.float32

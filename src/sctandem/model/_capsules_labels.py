@@ -91,6 +91,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
             "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
+            "seen": np.bincount(target, minlength=n_labels),
         }
 
     def _keep_centres(self) -> None:

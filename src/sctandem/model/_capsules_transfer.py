@@ -89,6 +89,7 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
     ) -> None:
         """Train on old and new cells: one epoch on the counts alone, then with types and labels."""
         options: dict[str, Any] = {"accelerator": accelerator, "progress": progress, "rng": int(rng.integers(2**31))}
+        seen = self._seen_labels(old)
         before = self._read("presence", None, None, None).argmax(1)
         self._targets = {}
         TrainMixin.train(self, 1, **options)
@@ -99,7 +100,16 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
             self._extend_types(poses, aligned, old, before, rng)
         TrainMixin.train(self, max_epochs, **options)
         with torch_seeded(rng):
-            self._calibrate(rng)
+            self._calibrate(rng, as_composed(self._label_codes(), seen) if self.label_names else None)
+        if self.label_names:
+            self.calibration_["seen"] = seen
+
+    def _seen_labels(self, old: np.ndarray) -> np.ndarray:
+        """Count the cells of each label that were learned from since the model was made, these among them."""
+        code, n_labels = self._label_codes() if self.label_names else np.full(len(old), -1), len(self.label_names)
+        held, new = (np.bincount(code[part & (code >= 0)], minlength=n_labels) for part in (old, ~old))
+        before = np.asarray(self.calibration_.get("seen", held))  # files of before have none
+        return np.pad(before, (0, n_labels - len(before))) + new
 
     def _start_unseen_labels(self, poses: np.ndarray) -> None:
         """Let the capsules of labels that are new start at the poses of their cells."""
@@ -130,6 +140,24 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
             self.module.grow_types(group_means(poses[new], fresh))
             number[new] = n_types + fresh
         self._targets[CAPSULE_KEY] = self._for_all_cells(number[:, None], fill=-1)
+
+
+def as_composed(code: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Weigh cells so that labels have the shares that they have elsewhere.
+
+    Parameters
+    ----------
+    code
+        Label of each cell, -1 for none.
+    size
+        How many cells have each label elsewhere.
+
+    Returns
+    -------
+    Weight of each cell; 1 without a label.
+    """
+    at_hand = np.bincount(code[code >= 0], minlength=len(size))
+    return np.where(code >= 0, (size / np.maximum(at_hand, 1))[code], 1.0)
 
 
 def known_types(group: np.ndarray, type_before: np.ndarray, old: np.ndarray) -> np.ndarray:

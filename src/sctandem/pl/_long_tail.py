@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_adata, check_slot, check_table
+from sctandem._checks import check_data, check_slot, check_table, object_name
 from sctandem._tail_keys import PARTS, HierarchyKeys, SplitKeys
 from sctandem.pl._style import ACTIVATING, INK, NEUTRAL, SMALL, TEXT, given_axes, plain
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from mudata import MuData
 
 _HEIGHT, _WIDTH = 3.2, 4.2
 """Inches of the axes."""
@@ -28,7 +29,7 @@ _PART_COLORS = dict(zip(PARTS, ("#8C8C8C", "#E69F00", "#009E73"), strict=True))
 
 
 def long_tail(
-    adata: AnnData, *, key: str = "hcm", split_key: str | None = None, axes: Sequence[Axes] | None = None
+    data: AnnData | MuData, *, key: str = "hcm", split_key: str | None = None, axes: Sequence[Axes] | None = None
 ) -> Figure:
     """Draw ranked clusters with their shares of cells and of weight, and how a split divides them.
 
@@ -36,7 +37,7 @@ def long_tail(
 
     Parameters
     ----------
-    adata
+    data
         The object.
     key
         The `key_added` of :func:`sctandem.pp.hierarchical_weights`.
@@ -58,7 +59,7 @@ def long_tail(
     ValueError
         When the number of axes is wrong.
     TypeError
-        When `adata` is not an AnnData.
+        When `data` is not an AnnData or a MuData.
 
     Examples
     --------
@@ -72,16 +73,16 @@ def long_tail(
     >>> td.pp.long_tail_split(adata, rng=0)
     >>> figure = td.pl.long_tail(adata, split_key="split")
     """
-    check_adata(adata)
-    keys = HierarchyKeys(key)
-    function = f"td.pp.hierarchical_weights(adata, key_added={key!r})"
-    found = check_slot(adata.uns, key, "adata.uns", function)
-    clusters = check_table(found, keys.clusters, f"adata.uns[{key!r}]", function)
+    check_data(data)
+    keys, name = HierarchyKeys(key), object_name(data)
+    function = f"td.pp.hierarchical_weights({name}, key_added={key!r})"
+    found = check_slot(data.uns, key, f"{name}.uns", function)
+    clusters = check_table(found, keys.clusters, f"{name}.uns[{key!r}]", function)
     divided = None
     if split_key is not None:
-        function = f"td.pp.long_tail_split(adata, key_added={split_key!r})"
-        found = check_slot(adata.uns, split_key, "adata.uns", function)
-        divided = check_table(found, SplitKeys(split_key).clusters, f"adata.uns[{split_key!r}]", function)
+        function = f"td.pp.long_tail_split({name}, key_added={split_key!r})"
+        found = check_slot(data.uns, split_key, f"{name}.uns", function)
+        divided = check_table(found, SplitKeys(split_key).clusters, f"{name}.uns[{split_key!r}]", function)
     wanted = 1 if divided is None else 2
     axes = given_axes(axes, wanted, f"{wanted} {'is' if wanted == 1 else 'are'} needed")
     if axes is None:

@@ -14,6 +14,7 @@ from sctandem._checks import (
     check_positive,
     check_target,
     check_type,
+    object_name,
     working_copy,
 )
 from sctandem._random import draw_seed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from mudata import MuData
 
     from sctandem._random import RNG
     from sctandem.kernels._tail_tree import ClusterTree
@@ -34,7 +36,7 @@ _FORMS = ("inverse", "effective", "share")
 
 
 def hierarchical_weights(
-    adata: AnnData,
+    data: AnnData | MuData,
     use_rep: str = "X_pca",
     labels: str | None = None,
     *,
@@ -45,7 +47,7 @@ def hierarchical_weights(
     key_added: str = "hcm",
     rng: RNG = None,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     r"""Cluster cells hierarchically, and weigh them by the sizes of their clusters on several levels.
 
     Needs a representation of the cells, such as that of :func:`scanpy.pp.pca` or of a model. The weights are for samplers and losses
@@ -53,8 +55,9 @@ def hierarchical_weights(
 
     Parameters
     ----------
-    adata
-        The object to write to.
+    data
+        The object to write to. Of a MuData its own `obs`, `obsm` and `uns` are meant, with a representation of all modalities together; for that of
+        one modality give the modality, ``mdata["rna"]``.
     use_rep
         Key of ``obsm``: cells x dimensions, dense and finite.
     labels
@@ -83,23 +86,23 @@ def hierarchical_weights(
     rng
         Seed of the starts; `None` draws one. Kept in ``params``.
     copy
-        Return a copy with the result instead of writing it to `adata`.
+        Return a copy with the result instead of writing it to `data`.
 
     Returns
     -------
     `None`, or with `copy=True` the copy. Sets the following fields:
 
-    `adata.obs["<key_added>_weight"]` : :class:`pandas.Series` (dtype ``float64``)
+    `data.obs["<key_added>_weight"]` : :class:`pandas.Series` (dtype ``float64``)
         Weight of each cell, with mean 1.
-    `adata.obs["<key_added>_cluster"]` : :class:`pandas.Series` (dtype ``category``)
+    `data.obs["<key_added>_cluster"]` : :class:`pandas.Series` (dtype ``category``)
         Cluster of each cell on the finest level: the kind, numbered by falling size where it was found, and within it, where it has several, a number.
-    `adata.uns[key_added]["tree"]` : :class:`pandas.DataFrame`
+    `data.uns[key_added]["tree"]` : :class:`pandas.DataFrame`
         A row a node, the root first: ``node``, ``parent`` (-1 for the root), ``distance`` (between its two sides, 0 for a cluster),
         ``n_cells`` and ``cluster`` (empty for a split).
-    `adata.uns[key_added]["clusters"]` : :class:`pandas.DataFrame`
+    `data.uns[key_added]["clusters"]` : :class:`pandas.DataFrame`
         A row a cluster of the finest level, largest first: ``cluster``, ``kind``, ``n_cells``, ``weight`` (of a cell, mean) and ``mass`` (of all weight, its
         part).
-    `adata.uns[key_added]["params"]` : :class:`dict`
+    `data.uns[key_added]["params"]` : :class:`dict`
         What the result was made with.
 
     Raises
@@ -109,7 +112,7 @@ def hierarchical_weights(
     ValueError
         When the representation is not finite or does not vary, a cell has no label, levels do not rise, or an option is not known. Nothing is written then.
     TypeError
-        When `adata` is not an AnnData, or a name is not text.
+        When `data` is not an AnnData or a MuData, or a name is not text.
 
     Notes
     -----
@@ -137,13 +140,13 @@ def hierarchical_weights(
     >>> adata.obs["hcm_cluster"].value_counts().tolist()
     [900, 90, 20]
     """
-    points = check_representation(adata, use_rep, "hierarchical weights")
-    kinds = _labels(adata, labels)
+    points = check_representation(data, use_rep, "hierarchical weights", joint=True)
+    kinds = _labels(data, labels)
     check_option(form, _FORMS, "form")
     check_option(distance, _DISTANCES, "distance")
     check_number(min_cells, "min_cells", low=3, whole=True)
     levels = _check_levels(n_clusters)
-    check_target(adata, key_added, copy=copy)
+    check_target(data, key_added, copy=copy)
     seed = draw_seed(rng)
     # imported here: nothing else of the package needs them
     from sctandem.kernels._tail_tree import cluster_tree
@@ -168,18 +171,19 @@ def hierarchical_weights(
     if labels is not None:
         params["labels"] = labels
     params |= {"n_clusters": [int(codes.max()) + 1 for codes in tree.levels], "version": version("sctandem")}
-    result = working_copy(adata, copy=copy)
+    result = working_copy(data, copy=copy)
     _write(result, HierarchyKeys(key_added), tree, weights, kinds=kinds, params=params)
     return result if copy else None
 
 
-def _labels(adata: AnnData, labels: str | None) -> pd.Series | None:
+def _labels(data: AnnData | MuData, labels: str | None) -> pd.Series | None:
     """Return the labels that are there, as categories."""
     if labels is None:
         return None
     check_type(labels, str, "labels")
     hint = "every cell needs a label, or give labels=None"
-    column = check_complete(check_key(adata.obs, labels, "adata.obs"), f"adata.obs[{labels!r}]", hint)
+    slot = f"{object_name(data)}.obs"
+    column = check_complete(check_key(data.obs, labels, slot), f"{slot}[{labels!r}]", hint)
     return column.astype(str).astype("category")
 
 
@@ -212,7 +216,7 @@ def _names(tree: ClusterTree, kinds: pd.Series | None) -> tuple[list[str], list[
 
 
 def _write(
-    adata: AnnData,
+    data: AnnData | MuData,
     keys: HierarchyKeys,
     tree: ClusterTree,
     weights: np.ndarray,
@@ -224,8 +228,8 @@ def _write(
     names, kind = _names(tree, kinds)
     finest = tree.levels[-1]
     size, mass = np.bincount(finest), np.bincount(finest, weights)
-    adata.obs[keys.weight] = weights
-    adata.obs[keys.cluster] = pd.Categorical.from_codes(finest, names)
+    data.obs[keys.weight] = weights
+    data.obs[keys.cluster] = pd.Categorical.from_codes(finest, names)
     nodes = {
         keys.node: np.arange(len(tree.parent)),
         keys.parent: tree.parent,
@@ -240,7 +244,7 @@ def _write(
         keys.mean_weight: mass / size,
         keys.mass: mass / mass.sum(),
     }
-    adata.uns[keys.key] = {
+    data.uns[keys.key] = {
         keys.params: params,
         keys.tree: text_rows(pd.DataFrame(nodes)),
         keys.clusters: text_rows(pd.DataFrame(clusters)),

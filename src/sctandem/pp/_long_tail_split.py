@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from sctandem._checks import (
-    check_adata,
     check_complete,
+    check_data,
     check_key,
     check_positive,
     check_target,
     check_type,
     listed,
+    object_name,
     working_copy,
 )
 from sctandem._random import draw_seed
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from mudata import MuData
 
     from sctandem._random import RNG
 
@@ -35,7 +37,7 @@ _N_RANDOM = 5
 
 
 def long_tail_split(
-    adata: AnnData,
+    data: AnnData | MuData,
     cluster_key: str = "hcm_cluster",
     *,
     donor_key: str | None = None,
@@ -44,15 +46,16 @@ def long_tail_split(
     key_added: str = "split",
     rng: RNG = None,
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Split cells into training, validation and test, each with cells of every cluster.
 
     Needs :func:`sctandem.pp.hierarchical_weights`, or any column of clusters or types, and a representation of the cells.
 
     Parameters
     ----------
-    adata
-        The object to write to.
+    data
+        The object to write to. Of a MuData its own `obs`, `obsm` and `uns` are meant, with a representation of all modalities together; for that of
+        one modality give the modality, ``mdata["rna"]``.
     cluster_key
         Column of ``obs`` with the clusters.
     donor_key
@@ -66,25 +69,25 @@ def long_tail_split(
     rng
         Seed of the draw; `None` draws one. Kept in ``params``.
     copy
-        Return a copy with the result instead of writing it to `adata`.
+        Return a copy with the result instead of writing it to `data`.
 
     Returns
     -------
     `None`, or with `copy=True` the copy. Sets the following fields:
 
-    `adata.obs[key_added]` : :class:`pandas.Series` (dtype ``category``)
+    `data.obs[key_added]` : :class:`pandas.Series` (dtype ``category``)
         ``"train"``, ``"validation"`` or ``"test"``.
-    `adata.uns[key_added]["parts"]` : :class:`pandas.DataFrame`
+    `data.uns[key_added]["parts"]` : :class:`pandas.DataFrame`
         A row a part: ``part``, ``n_cells``, ``share``, ``n_clusters`` (that it has), ``n_missing`` and ``missing`` (clusters of at least
         3 cells that it lacks), ``n_missing_random`` (how many a random part of that size lacks, on average).
-    `adata.uns[key_added]["clusters"]` : :class:`pandas.DataFrame`
+    `data.uns[key_added]["clusters"]` : :class:`pandas.DataFrame`
         A row a cluster: ``cluster``, ``n_cells``, ``train``, ``validation``, ``test`` (cells in each).
-    `adata.uns[key_added]["divergence"]` : :class:`pandas.DataFrame`
+    `data.uns[key_added]["divergence"]` : :class:`pandas.DataFrame`
         A row a pair: ``part_1``, ``part_2``, ``composition`` (symmetric Kullback-Leibler divergence of the shares of the clusters), and in
         `use_rep` ``mahalanobis`` (of the means, in standard deviations), ``mann_whitney`` (root mean square over dimensions of the probability that a cell
         of one lies above one of the other less the reverse) and ``kullback_leibler`` (root of the symmetric divergence, as normal in every
         dimension); and the same with ``_random`` for random splits of single cells, mean of five.
-    `adata.uns[key_added]["params"]` : :class:`dict`
+    `data.uns[key_added]["params"]` : :class:`dict`
         What the result was made with.
 
     Raises
@@ -94,7 +97,7 @@ def long_tail_split(
     ValueError
         When sizes are no three parts of 1, a cell has no cluster or donor, or there are fewer than three cells or donors. Nothing is written then.
     TypeError
-        When `adata` is not an AnnData, or a name is not text.
+        When `data` is not an AnnData or a MuData, or a name is not text.
 
     Warns
     -----
@@ -120,12 +123,13 @@ def long_tail_split(
     >>> sorted(adata.obs["split"][adata.obs["cell_type"] == "rare"])
     ['test', 'train', 'validation']
     """
-    check_adata(adata)
-    clusters = _column(adata, cluster_key, "cluster_key")
-    donors = None if donor_key is None else _column(adata, donor_key, "donor_key")
+    check_data(data)
+    obs = f"{object_name(data)}.obs"
+    clusters = _column(data, cluster_key, "cluster_key")
+    donors = None if donor_key is None else _column(data, donor_key, "donor_key")
     shares = _check_sizes(sizes)
-    points = check_representation(adata, use_rep, "a split into three parts", fewest=len(PARTS))
-    check_target(adata, key_added, copy=copy)
+    points = check_representation(data, use_rep, "a split into three parts", fewest=len(PARTS), joint=True)
+    check_target(data, key_added, copy=copy)
     if key_added in {cluster_key, donor_key}:
         msg = f"key_added={key_added!r} is the column that is read; choose another name."
         raise ValueError(msg)
@@ -140,14 +144,14 @@ def long_tail_split(
     else:
         of = donors.cat.codes.to_numpy().astype(np.intp)
         if (n := len(donors.cat.categories)) < len(PARTS):
-            msg = f"adata.obs[{donor_key!r}] has {n} donors; a split into three parts that cuts none needs at least 3."
+            msg = f"{obs}[{donor_key!r}] has {n} donors; a split into three parts that cuts none needs at least 3."
             raise ValueError(msg)
         parts = split_groups(_counts(of, codes), shares, rng=draw)[of]
     keys = SplitKeys(key_added)
     tables = _tables(keys, points, codes, list(clusters.cat.categories), parts, rng=chance)
     missing = sorted({name for names in tables[keys.parts][keys.missing] for name in names.split("; ") if name})
     if missing:
-        what = f"clusters of adata.obs[{cluster_key!r}] that are not in each part, as fewer than three of {donor_key!r} have them: "
+        what = f"clusters of {obs}[{cluster_key!r}] that are not in each part, as fewer than three of {donor_key!r} have them: "
         warnings.warn(f"{what}{listed(missing)}.", UserWarning, stacklevel=2)
     params: dict[str, Any] = {
         "cluster_key": cluster_key,
@@ -157,20 +161,22 @@ def long_tail_split(
     }
     if donor_key is not None:
         params["donor_key"] = donor_key
-    result = working_copy(adata, copy=copy)
+    result = working_copy(data, copy=copy)
     result.obs[keys.key] = pd.Categorical.from_codes(parts, list(PARTS))
     result.uns[keys.key] = {keys.params: params | {"version": version("sctandem")}, **tables}
     return result if copy else None
 
 
-def _column(adata: AnnData, key: Any, name: str) -> pd.Series:
+def _column(data: AnnData | MuData, key: Any, name: str) -> pd.Series:
     """Return a column without gaps, as categories that are there."""
     check_type(key, str, name)
-    if key not in adata.obs and key == HierarchyKeys().cluster:
-        msg = f"adata.obs has no {key!r}; run `td.pp.hierarchical_weights(adata)` first, or name a column: {listed(adata.obs.columns)}."
+    whole = object_name(data)
+    slot = f"{whole}.obs"
+    if key not in data.obs and key == HierarchyKeys().cluster:
+        msg = f"{slot} has no {key!r}; run `td.pp.hierarchical_weights({whole})` first, or name a column: {listed(data.obs.columns)}."
         raise KeyError(msg)
     hint = "fill it in, or leave them out"
-    column = check_complete(check_key(adata.obs, key, "adata.obs"), f"adata.obs[{key!r}]", hint)
+    column = check_complete(check_key(data.obs, key, slot), f"{slot}[{key!r}]", hint)
     return column.astype(str).astype("category")
 
 

@@ -136,7 +136,7 @@ def capsules(
     Cells that pass into one another without a valley of the density, as along a differentiation, get one capsule. For finer or coarser
     clusters run :func:`sctandem.tl.anneal` on ``X_<key_added>``. Of cells that a given `model` was not made with, typicality is below 0.01 only
     where at least 100 labelled cells were left out of its training. Cost: that of the training, linear in the cells; keep a
-    model of your own to use it again. Memory: the counts once more where they are not CSR.
+    model of your own to use it again, or to train it with weights of the cells (:meth:`~sctandem.model.CapsuleNet.train`). Memory: the counts once more where they are not CSR.
 
     References
     ----------

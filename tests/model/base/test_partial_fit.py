@@ -11,6 +11,7 @@ from scipy import sparse
 from typed_cells import simulate
 
 from sctandem.model import CapsuleNet
+from sctandem.model._capsules_transfer import as_composed
 from sctandem.module import CapsuleConfig
 
 LEARNS = ("CountVAEModel", "CapsuleNet", "DeepDE")
@@ -56,6 +57,21 @@ def test_memory_does_not_grow_with_the_increments(model):
     assert sizes == [100] * 4
     assert len(managers) == before  # scvi-tools keeps the data of every model that it made
     assert kept == kept[:1] * 4
+
+
+def test_other_models_of_the_same_object_are_not_touched(case):
+    data = case.data()
+    case.set_up(data)
+    one, other = case.make(data), case.make(data)
+    for model in (one, other):
+        model.train(2, rng=0, progress=False)
+    stored = len(case.cls._setup_adata_manager_store)
+    before = case.output(other)
+    for number in (1, 2, 3):
+        one.partial_fit(increment(number), n_replay=40, **QUICK)
+    assert len(case.cls._setup_adata_manager_store) == stored + 1  # of the cells that the one holds now
+    np.testing.assert_array_equal(case.output(other), before)
+    case.make(data).train(1, rng=0, progress=False)
 
 
 def test_generated_cells_stand_in_for_old_ones(model):
@@ -184,12 +200,37 @@ def accuracy(model, cells):
     return float((found.astype(str).to_numpy() == cells.obs["label"].to_numpy()).mean())
 
 
-def started(shown):
+def started(shown, max_epochs=20):
     cells = shown.copy()
     CapsuleNet.setup_anndata(cells, labels_key="label", batch_key="batch")
     model = CapsuleNet(cells, config=CapsuleConfig(n_hidden=32, n_programmes=8, d_pose=10), rng=0)
-    model.train(20, rng=0, progress=False)
+    model.train(max_epochs, rng=0, progress=False)
     return model
+
+
+def test_weights_give_labels_the_shares_that_they_have_elsewhere():
+    code = np.array([0, 0, 0, 1, -1, 2, 2])
+    found = as_composed(code, np.array([30, 5, 1]))
+    np.testing.assert_allclose([found[code == k].sum() for k in range(3)], [30, 5, 1])
+    assert found[4] == 1
+
+
+@pytest.mark.parametrize("replay", ["cells", "generated"])
+def test_labels_are_as_probable_as_among_all_cells_that_were_ever_seen(stream, tmp_path, replay):
+    """A reservoir has as many cells of each label; a model that saw all cells would know which are common."""
+    shown, held_out = stream
+    model = started(shown[0], 2)
+    seen = shown[0].obs["label"].value_counts()
+    for part in (shown[1], held_out[0]):  # new labels, then more of the first ones
+        model.partial_fit(part, replay=replay, n_replay=80, **QUICK)
+        seen = seen.add(part.obs["label"].value_counts(), fill_value=0)
+        np.testing.assert_array_equal(model.calibration_["seen"], seen[model.label_names])
+        held = model.adata.obs["label"].value_counts()[model.label_names]
+        shift = np.asarray(model.calibration_["label_shift"])
+        np.testing.assert_allclose(np.diff(shift), np.diff(np.log(seen[model.label_names] / held)), atol=1e-9)
+        assert np.abs(np.diff(shift)).max() > 0.5
+    model.save(tmp_path / "model", save_anndata=True)
+    np.testing.assert_array_equal(CapsuleNet.load(tmp_path / "model").calibration_["seen"], seen[model.label_names])
 
 
 @pytest.mark.slow

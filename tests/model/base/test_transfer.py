@@ -44,6 +44,7 @@ def test_a_query_with_the_genes_and_batches_of_the_reference_is_read_as_it_reads
 
 
 def test_neither_query_nor_reference_is_changed(reference):
+    # HLCA_reproducibility#1: is the reference updated by a query or not?
     query, before = query_of(reference, batch="new", n_genes=25), state(reference)
     columns, marks = list(query.obs), dict(query.uns)
     model = type(reference).load_query_data(query, reference)
@@ -216,6 +217,48 @@ def test_labels_of_a_query_may_be_absent_known_or_new(labels, caplog):
     assert ("three" in caplog.text) == (labels == "new")
     assert found.label_names == ["one", "two"]
     np.testing.assert_allclose(found.predict(soft=True), model.predict(query_with_labels(query), soft=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [None, "new"])
+def test_a_query_of_a_model_with_labels_is_trained(labels):
+    # theislab/scarches#40: a RuntimeError in the training of the query; 129 cells leave one cell for the last minibatch
+    data = CASES["CapsuleNet"].data()
+    data.obs["label"] = np.where(np.arange(150) % 2, "one", "two")
+    CapsuleNet.setup_anndata(data, labels_key="label", batch_key="batch")
+    model = CASES["CapsuleNet"].make(data)
+    model.train(2, rng=0, progress=False)
+    query = AnnData(data.X[:129].copy(), var=data.var[[]])
+    query.obs["batch"] = np.where(np.arange(129) < 128, "new", "lone")  # and a batch of one cell
+    if labels is not None:
+        query.obs["label"] = "three"
+    found = CapsuleNet.load_query_data(query, model)
+    found.train(2, batch_size=128, rng=0, progress=False)
+    assert np.isfinite(found.predict(soft=True).to_numpy()).all()
+    assert np.isfinite(found.history["reconstruction_loss_train"].to_numpy()).all()
+
+
+def test_rows_of_new_batches_come_after_those_of_the_reference_which_stay(reference):
+    # scvi-tools #3879: the embedding of batches of a query took the wrong rows
+    query = query_of(reference)
+    query.obs["batch"] = np.repeat(["a_new_one", "b", "a"], 20)  # in the order of the alphabet the new one is not last
+    model = type(reference).load_query_data(query, reference)
+    state_registry = model.adata_manager.get_state_registry("batch")
+    assert list(state_registry.categorical_mapping) == ["a", "b", "a_new_one"]
+    alone = type(reference).load_query_data(query[20:].copy(), reference)
+    np.testing.assert_array_equal(model.get_latent_representation()[20:], alone.get_latent_representation())
+    np.testing.assert_allclose(
+        model.get_latent_representation()[20:],
+        reference.get_latent_representation(with_batch(reference, query[20:])),
+        atol=1e-6,
+    )
+
+
+def with_batch(reference, query):
+    """The query as an object of the reference."""
+    found = reference.adata[: query.n_obs].copy()
+    found.X = query.X
+    found.obs["batch"] = query.obs["batch"].to_numpy()
+    return found
 
 
 def query_with_labels(query):

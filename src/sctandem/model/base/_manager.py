@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from anndata import AnnData
 from scvi.data import AnnDataManager
 
-from sctandem._checks import listed
+from sctandem._checks import listed, object_name
 from sctandem._compat import ModelLayout, import_printer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from anndata import AnnData
     from mudata import MuData
 
 import_printer()
@@ -37,7 +37,7 @@ def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager],
     ValueError
         Says which of the two it is.
     """
-    name = "adata" if isinstance(data, AnnData) else "mdata"
+    name = object_name(data)
     mark = data.uns.get(ModelLayout().data_ids[0])
     manager = managers.get(mark) if mark is not None else None
     if manager is not None and manager.adata is data:

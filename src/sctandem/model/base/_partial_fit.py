@@ -11,7 +11,7 @@ from scipy import sparse
 from scvi import REGISTRY_KEYS
 
 from sctandem._checks import check_number, check_option, check_positive
-from sctandem._compat import become
+from sctandem._compat import become, forget_data
 from sctandem._random import spawn, torch_seeded
 from sctandem.data._streamed import held_counts
 from sctandem.kernels._latent_memory import LatentMemory, latent_groups, recall, remember
@@ -37,6 +37,8 @@ class PartialFitMixin:
 
     #: What is kept of the cells in place of them; see `LatentMemory`. Empty until the model is saved or has learned on.
     memory_: dict[str, Any] = {}  # replaced, never changed
+    #: Whether the object that the model holds was put together here.
+    _made_its_cells = False
     #: Springs on the weights while learning on.
     _springs: tuple[Any, float] | None = None
 
@@ -129,6 +131,9 @@ class PartialFitMixin:
         updated.module.learned_all()
         if replay == "generated":  # of what comes from drawn cells no raw cell is needed later either
             updated.memory_ = updated._remember()
+        updated._made_its_cells = True
+        if self._made_its_cells:  # on those that the user set up there may be other models
+            forget_data(self, self.adata)
         become(self, updated)
 
     def _increment_epochs(self, n_cells: int) -> int:
