@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,6 +189,29 @@ class CountLoader:
         if use != "sampler":
             shown = values if use == "loss" else np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
             self._tables[WEIGHT_KEY] = torch.from_numpy(shown.astype(np.float32)[:, None])
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the random streams that decide the orders of the epochs to come.
+
+        Returns
+        -------
+        A tensor and text.
+        """
+        return {
+            "orders": self._generator.get_state(),
+            "offsets": json.dumps(self._offsets.bit_generator.state),
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Give from here on the epochs that a loader would have given.
+
+        Parameters
+        ----------
+        state
+            From `state` of that loader, of the same cells and settings.
+        """
+        self._generator.set_state(state["orders"])
+        self._offsets.bit_generator.state = json.loads(state["offsets"])
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)

@@ -26,11 +26,13 @@ from sctandem.model._regulatory_pairs import (
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
+from sctandem.model.base._checkpoint import CheckpointMixin, part_of
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
@@ -48,7 +50,7 @@ HELD_OUT = 0.2
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -190,6 +192,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         """Learn to predict the expression of genes from their regulators.
 
@@ -206,6 +209,8 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             Of no effect, as nothing is drawn: first weights and held-out states come from the seed of the model.
         progress
             Whether to show a bar; `None` for in a terminal or notebook.
+        checkpoint
+            A file from which an interrupted training goes on, as in the `train` of the other models.
 
         Returns
         -------
@@ -217,7 +222,9 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            When it holds no weights, or all training states weigh nothing.
+            When it holds no weights, all training states weigh nothing, or the checkpoint is that of another training.
+        OSError
+            When the checkpoint cannot be written; the model is then trained as far as it came.
         FloatingPointError
             When the loss is no longer finite.
         """
@@ -228,13 +235,13 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             if not weights[self._training].any():
                 msg = f"adata.obs[{sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
                 raise ValueError(msg)
+        settings = {"max_epochs": int(max_epochs), "sample_weight": sample_weight}
+        kept = self._open_checkpoint(checkpoint, settings, accelerator=accelerator, rng=None)
         self.to_device(torch_device(accelerator, "auto"))
         self._result = self._edges = None
-        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), weights=weights, progress=progress)
-        self.history_ = {
-            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
-        }
-        self.is_trained_ = True
+        loop: dict[str, Any] = {"weights": weights, "progress": progress, "part": part_of(kept)}
+        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), **loop)
+        self._end_plain_loop(losses, int(max_epochs), kept)
 
     def _trained(self) -> GraphResult:
         if not self.is_trained_:

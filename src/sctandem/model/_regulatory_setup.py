@@ -26,6 +26,11 @@ class RegulatoryGraphSetupMixin:
 
     adata_manager: ModelManager
     _get_setup_method_args: ClassVar[Callable[..., dict[str, Any]]]
+    _inputs: Any
+
+    def _depends_on(self) -> dict[str, Any]:
+        """Return what the training reads beside what is registered."""
+        return {"groups of cells, prior edges or evidence": self._inputs}
 
     @property
     def _setup_args(self) -> dict[str, Any]:

@@ -8,11 +8,16 @@ import torch
 from scvi.train import TrainingPlan
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
+from sctandem.train._checkpoint import loop_state, take_up_loop
 from sctandem.train._config import TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scvi.module.base import BaseModuleClass, LossOutput
     from torch import Tensor
+
+_NOT_BEGUN = "call `begin` before the first step"
 
 
 def kl_weight(progress: float, warmup: float) -> float:
@@ -117,6 +122,30 @@ class CountTrainingPlan(TrainingPlan):
         self._step = 0
         self._optimizer, self._scheduler = self.make_optimizer(n_steps, batch_size)
 
+    def run_state(self) -> dict[str, Any]:
+        """Return how far the run is: weights, optimizer, schedule, steps and torch's random streams.
+
+        Returns
+        -------
+        Dictionaries of tensors, numbers and text.
+        """
+        if self._optimizer is None:
+            raise RuntimeError(_NOT_BEGUN)
+        return {"step": self._step, **loop_state(self.module, self._optimizer, self._scheduler)}
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run was, after `begin`.
+
+        Parameters
+        ----------
+        state
+            From `run_state`.
+        """
+        if self._optimizer is None:
+            raise RuntimeError(_NOT_BEGUN)
+        self._step = int(state["step"])
+        take_up_loop(state, self.module, self._optimizer, self._scheduler)
+
     def compute_loss(self, batch: dict[str, Tensor]) -> LossOutput:
         """Return the loss of a batch.
 
@@ -160,8 +189,7 @@ class CountTrainingPlan(TrainingPlan):
         The loss before the step.
         """
         if self._optimizer is None:
-            msg = "call `begin` before the first step"
-            raise RuntimeError(msg)
+            raise RuntimeError(_NOT_BEGUN)
         # first, so that the old gradients are gone when most memory is in use
         self._optimizer.zero_grad(set_to_none=True)
         output = self.compute_loss(batch)

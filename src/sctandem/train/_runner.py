@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sctandem._compat import torch_device
 from sctandem._progress import wants_progress
 from sctandem.nn._threads import torch_on_one_thread
+from sctandem.train._checkpoint import TrainingPart
 from sctandem.train._early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from scvi.module.base import LossOutput
     from torch import Tensor
 
+    from sctandem.data import CountLoader
     from sctandem.train._plan import CountTrainingPlan
     from sctandem.train._splitter import CountDataSplitter
 
@@ -57,6 +59,36 @@ class _Sums:
         return {f"{suffix}_loss": loss, **{f"{key}_{suffix}": value for key, value in means.items()}}
 
 
+class _Memory:
+    """What a run remembers of its epochs: the best one, and whether to stop."""
+
+    def __init__(self, stopping: EarlyStopping | None) -> None:
+        self.stopping, self.stopped = stopping, False
+        self.best: dict[str, Any] | None = None
+
+    def look_at(self, row: dict[str, float], module: torch.nn.Module, epoch: int) -> None:
+        """Take in what an epoch gave."""
+        if self.stopping is None or "elbo_validation" not in row:
+            return
+        decision = self.stopping.update(row["elbo_validation"])
+        if decision.improved:
+            self.best = copy.deepcopy(module.state_dict())
+        if decision.stop:
+            logger.info("Training stopped early at epoch %d: %s", epoch + 1, decision.reason)
+            self.stopped = True
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it."""
+        stopping = None if self.stopping is None else {"best": self.stopping.best, "waited": self.stopping.waited}
+        return {"best": None if self.best is None else dict(self.best), "stopped": self.stopped, "stopping": stopping}
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Remember what `state` gave."""
+        self.best, self.stopped = state["best"], state["stopped"]
+        if self.stopping is not None and state["stopping"] is not None:
+            self.stopping.best, self.stopping.waited = state["stopping"]["best"], state["stopping"]["waited"]
+
+
 class CountTrainRunner:
     """Run a training plan over epochs, without the machinery of Lightning.
 
@@ -79,6 +111,9 @@ class CountTrainRunner:
         `"auto"` or the number of one device.
     progress
         Whether to show a progress bar; `None` for in a terminal or notebook.
+    part
+        Where it is kept how far the run is, and from where it goes on; `None` for nowhere. When it cannot be written, the run ends there as
+        if interrupted, and the checkpoint knows why.
 
     Notes
     -----
@@ -96,11 +131,14 @@ class CountTrainRunner:
         accelerator: str = "auto",
         devices: int | str = "auto",
         progress: bool | None = None,
+        part: TrainingPart | None = None,
     ) -> None:
         self.model, self.training_plan, self.data_splitter = model, training_plan, data_splitter
         self.max_epochs = max_epochs
         self.device = torch_device(accelerator, devices)
-        self.progress = progress
+        self.progress, self.part = progress, part or TrainingPart()
+        #: Whether the run has come to its end.
+        self.is_finished = False
         self._rows: list[dict[str, float]] = []
 
     def __call__(self) -> None:
@@ -110,7 +148,8 @@ class CountTrainRunner:
         if (to_learn := getattr(model, "_cells_to_learn", None)) is not None:
             splitter.keep(to_learn())
         if (before := getattr(model, "_before_training", None)) is not None:
-            splitter.data_loader_kwargs.update(before(splitter.train_idx, progress=wants_progress(self.progress)))
+            entries = before(splitter.train_idx, once=self.part.once, progress=wants_progress(self.progress))
+            splitter.data_loader_kwargs.update(entries)
         # from here on the old parameters are gone: a model that fails in training counts as not trained
         model.is_trained_ = False
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)
@@ -130,31 +169,59 @@ class CountTrainRunner:
         self._finish()
 
     @torch_on_one_thread()
-    def _run(self, loader: Iterable[dict[str, Tensor]], validation: Iterable[dict[str, Tensor]] | None) -> None:
+    def _run(self, loader: CountLoader, validation: Iterable[dict[str, Tensor]] | None) -> None:
         """Go through the epochs."""
-        config = self.training_plan.config
-        stopping = EarlyStopping(config.patience) if config.early_stopping else None
-        best: dict[str, Any] | None = None
+        config, module = self.training_plan.config, self.model.module
+        memory = _Memory(EarlyStopping(config.patience) if config.early_stopping else None)
+        if (state := self.part.state) is not None:
+            self._take_up(state, loader, memory)
+        done = len(self._rows)
         with tqdm(
-            total=self.max_epochs, desc="Training", unit="epoch", disable=not wants_progress(self.progress)
+            total=self.max_epochs,
+            initial=done,
+            desc="Training",
+            unit="epoch",
+            disable=not wants_progress(self.progress),
         ) as bar:
-            for epoch in range(self.max_epochs):
+            for epoch in range(done, self.max_epochs):
+                if memory.stopped:
+                    break
                 row = self._epoch(loader, epoch)
                 if validation is not None and (epoch + 1) % config.validation_interval == 0:
                     row |= self._validate(validation)
                 self._rows.append(row)
                 bar.update()
                 bar.set_postfix({"loss": f"{row['train_loss']:.4g}"})
-                if stopping is None or "elbo_validation" not in row:
-                    continue
-                decision = stopping.update(row["elbo_validation"])
-                if decision.improved:
-                    best = copy.deepcopy(self.model.module.state_dict())
-                if decision.stop:
-                    logger.info("Training stopped early at epoch %d: %s", epoch + 1, decision.reason)
-                    break
-        if best is not None:
-            self.model.module.load_state_dict(best)
+                memory.look_at(row, module, epoch)
+                if not memory.stopped and epoch + 1 < self.max_epochs and not self._keep(loader, memory):
+                    return
+        if memory.best is not None:
+            module.load_state_dict(memory.best)
+            memory.best = None
+        self.is_finished = True
+        if done < len(self._rows):
+            memory.stopped = True
+            self._keep(loader, memory)
+
+    def _keep(self, loader: CountLoader, memory: _Memory) -> bool:
+        """Keep how far the run is; return whether to go on."""
+        return self.part.keep(
+            lambda: {
+                "rows": self._rows,
+                "plan": self.training_plan.run_state(),
+                "loader": loader.state(),
+                **memory.state(),
+            },
+            when=f"after epoch {len(self._rows)}",
+            finished=memory.stopped,
+        )
+
+    def _take_up(self, state: dict[str, Any], loader: CountLoader, memory: _Memory) -> None:
+        """Go on where a run was."""
+        self._rows = list(state["rows"])
+        self.training_plan.take_up(state["plan"])
+        loader.take_up(state["loader"])
+        memory.take_up(state)
 
     def _epoch(self, loader: Iterable[dict[str, Tensor]], epoch: int) -> dict[str, float]:
         """Train on every batch; return the means."""

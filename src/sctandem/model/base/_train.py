@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
+from sctandem.model.base._checkpoint import CheckpointMixin, part_of
 from sctandem.model.base._weights import read_weights
 from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     import numpy as np
 
     from sctandem._random import RNG
+    from sctandem.train._checkpoint import TrainingPart
+
+    Once = Callable[..., Any]
 
 
-class TrainMixin:
+class TrainMixin(CheckpointMixin):
     """Train on sparse minibatches with fused Adam, large batches and a one-cycle learning rate.
 
     A model sets `_train_config` for defaults of its own, and `_data_splitter_cls`, `_training_plan_cls` or
@@ -41,8 +46,11 @@ class TrainMixin:
     #: Names of the cells by whose loss the best epoch was chosen; none without early stopping.
     chosen_on_: Sequence[str] = ()
 
-    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
-        """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
+    def _before_training(self, train_indices: np.ndarray, *, once: Once, progress: bool) -> dict[str, Any]:
+        """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders.
+
+        What takes long is done by `once(name, compute)`, so that a training that goes on finds it in its checkpoint.
+        """
         return {}
 
     def _plan_of(self, config: TrainConfig) -> Any:
@@ -70,6 +78,7 @@ class TrainMixin:
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         config: TrainConfig | None = None,
     ) -> None:
         """Train the model.
@@ -106,6 +115,10 @@ class TrainMixin:
             gives the same model on the same machine. `None` takes what `scvi.settings.seed` set.
         progress
             Whether to show a progress bar; `None` for in a terminal or notebook.
+        checkpoint
+            A file that holds how far the training is, written after epochs and deleted at the end. Where it exists, the
+            training goes on from it, to the result that it would have had without the interruption: make the same model of the
+            same data and call `train` with the same arguments. `None` keeps nothing.
         config
             All settings; `None` for the defaults of this model.
 
@@ -119,7 +132,10 @@ class TrainMixin:
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, weights that are none, or too few cells to train on.
+            For a setting out of bounds, weights that are none, too few cells to train on, or a checkpoint of another training: it says
+            what differs.
+        OSError
+            When the checkpoint cannot be written; the model is then trained as far as it came.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -142,6 +158,15 @@ class TrainMixin:
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
+        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, rng=rng)
+        rng = rng if kept is None else kept.seed
+        finished = self._train_part(config, accelerator=accelerator, rng=rng, progress=progress, part=part_of(kept))
+        self._close_checkpoint(kept, finished=finished)
+
+    def _train_part(
+        self, config: TrainConfig, *, accelerator: str, rng: RNG, progress: bool | None, part: TrainingPart
+    ) -> bool:
+        """Train over epochs; return whether they came to their end."""
         weights, n_cells = self._training_cells(config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
@@ -155,14 +180,19 @@ class TrainMixin:
                 rng=streams[1],
             )
             plan = self._plan_of(config)(self.module, config=config)
+            # other runners need not know these
+            asked: dict[str, Any] = {} if progress is None else {"progress": progress}
+            if part.checkpoint is not None:
+                asked["part"] = part
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,
                 data_splitter=splitter,
                 max_epochs=config.resolve_max_epochs(n_cells),
                 accelerator=accelerator,
-                **({} if progress is None else {"progress": progress}),
+                **asked,
             )
             runner()
         chosen_on = self.adata.obs_names[self.validation_indices] if config.early_stopping else ()
         self.chosen_on_ = [str(name) for name in chosen_on]
+        return getattr(runner, "is_finished", True)
