@@ -41,6 +41,7 @@ from sctandem.model.base import FilesMixin, LatentMixin
 from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
@@ -236,6 +237,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -262,6 +264,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            Processes that train together, as in the `train` of the other models; what is between the parts is done by one.
         rng
             Seed of all that is random in the training, the initial weights included. `None` takes what
             `scvi.settings.seed` set.
@@ -299,7 +303,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             "sample_weight": sample_weight,
             "adversarial": adversarial,
         }
-        run: dict[str, Any] = {"accelerator": accelerator, "progress": progress}
+        run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
         if self.query_:
             self._train_query(given, **run, rng=rng, checkpoint=checkpoint, config=config)
             return
@@ -307,9 +311,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
+        check_devices(self, devices)
         weights, n_cells = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
-        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, rng=rng)
+        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
         rng = rng if kept is None else kept.seed
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
         with torch_seeded(streams[0]):

@@ -27,6 +27,7 @@ from sctandem.model._regulatory_pairs import (
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
@@ -100,6 +101,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
     ['tf', 'target', 'site', 'weight']
     """
 
+    _one_process = "it learns from all groups of cells at once, a few hundred"
     _module_cls = RegulatoryGraphModule
     _config_classes = (RegulatoryGraphConfig,)
     _instead = (
@@ -169,27 +171,13 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
         self._model_summary_string = f"RegulatoryGraph of {len(self.regulators.names)} factors and {len(self.genes)} genes with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
-    def check_same_evidence(self) -> None:
-        """Check that the data of a loaded model hold the kinds of evidence that it was trained on.
-
-        Raises
-        ------
-        ValueError
-            Says which kinds there were and are.
-        """
-        if self.prior_ != self.prior:
-            msg = (
-                f"the model was trained with the prior edges {self.prior_}, and these data hold {self.prior}: write the same slots "
-                "(motifs, ChIP-exo, windows) to them first, or save the model with save_anndata=True."
-            )
-            raise ValueError(msg)
-
     def train(
         self,
         max_epochs: int = 150,
         *,
         sample_weight: str | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -205,6 +193,8 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
             :func:`sctandem.pp.hierarchical_weights`: the loss of a state counts by the mean weight of its cells.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            1: there is nothing for several processes to do.
         rng
             Of no effect, as nothing is drawn: first weights and held-out states come from the seed of the model.
         progress
@@ -229,6 +219,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
             When the loss is no longer finite.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
+        check_devices(self, devices)
         weights = read_weights(self.adata, sample_weight)
         if weights is not None:
             weights = state_means(weights[:, None], self._data.states).ravel()

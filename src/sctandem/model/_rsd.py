@@ -34,6 +34,7 @@ from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model._rsd_read import RSDReadMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
@@ -101,6 +102,7 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         "the queries of an RSD are bulk samples, which `model.deconvolve(bulk)` reads as they are, with the genes that they have. Its signature "
         "takes seconds: for more cells of reference make a model of all."
     )
+    _one_process = "it learns in seconds, from mixtures that it makes itself"
     _module_cls = RSDModule
     _config_classes = (RSDConfig, MixtureConfig)
 
@@ -228,6 +230,7 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         rng: RNG = None,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        devices: int = 1,
         batch_size: int = 128,
     ) -> None:
         """Train the network on mixtures that are simulated as it goes.
@@ -246,6 +249,8 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
             Whether to show a bar; `None` shows it in a terminal or a notebook.
         checkpoint
             A file from which an interrupted training goes on, as in the `train` of the other models.
+        devices
+            1: there is nothing for several processes to do.
         batch_size
             Mixtures a step.
 
@@ -264,6 +269,7 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         """
         check_positive(max_epochs, "max_epochs", whole=True)
         check_positive(batch_size, "batch_size", whole=True)
+        check_devices(self, devices)
         weights = read_weights(self.adata, sample_weight)
         profiles = None if weights is None else self._signature(weights)[0]
         settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": sample_weight}

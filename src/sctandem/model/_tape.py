@@ -104,6 +104,7 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         "`model.get_latent_representation(mdata)`. What it fits in closed form over all cells cannot learn on from a part of them: to "
         "learn from more cells make a model of all."
     )
+    _one_process = "most of the time goes to states and windows, which are fitted before the first epoch"
     _module_cls = TAPEModule
     _config_classes = (TAPEConfig, WindowConfig)
     _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=10, learning_rate=2e-3, adam_eps=1e-8)

@@ -52,6 +52,8 @@ class Checkpoint:
         self.path = path
         self._ended, self._took = 0.0, 0.0
         self.fault: OSError | None = None
+        #: Whether this process writes the file: of several only the first.
+        self.is_written = True
         if path.is_dir() or not path.parent.is_dir():
             fault = "is a folder" if path.is_dir() else f"lies in a folder that is not there: {path.parent}"
             msg = f"checkpoint={str(path)!r} {fault}; name a file in a folder that exists."
@@ -115,6 +117,10 @@ class Checkpoint:
                 "train a new one by the same call: it begins where the file was last written."
             )
             raise OSError(self.fault.errno, msg) from self.fault
+
+    def read_again(self) -> None:
+        """Take over what another process has written to the file."""
+        self._content = read_plain(self.path, _KIND, _KEYS)
 
     def remove(self) -> None:
         """Delete the file: the training has ended."""
@@ -182,15 +188,16 @@ class TrainingPart:
         Whether to go on. When the file cannot be written, the loop is to end and to leave the model as it is; `check` then raises. The file that was
         there is as it was.
         """
-        if self.checkpoint is None or not (finished or self.checkpoint._is_time()):
+        kept = self.checkpoint
+        if kept is None or not kept.is_written or not (finished or kept._is_time()):
             return True
         # copied: the weights go on changing
-        self.checkpoint._content["parts"][self.number] = deepcopy(to_plain(state(), "the state of the training"))
+        kept._content["parts"][self.number] = deepcopy(to_plain(state(), "the state of the training"))
         try:
-            self.checkpoint._write(when)
+            kept._write(when)
         except OSError as error:
-            self.checkpoint.fault = error
-        return self.checkpoint.fault is None
+            kept.fault = error
+        return kept.fault is None
 
     def once(self, name: str, compute: Callable[[], Any], kinds: tuple[type, ...] = ()) -> Any:
         """Return what a step before the epochs gives; one that was kept is not done again.

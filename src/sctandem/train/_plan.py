@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from sctandem.train._checkpoint import loop_state, take_up_loop
 from sctandem.train._config import TrainConfig
+from sctandem.train._crew import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,11 @@ class CountTrainingPlan(TrainingPlan):
         super().__init__(module)
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
+        self._fabric: Any = None
+        self._whole: Any = None
+        #: Factor of the loss of a batch: where several processes share it, for its share of the cells.
+        self.share = 1.0
+        self.last_output: LossOutput | None = None
 
     @property
     def kl_weight(self) -> float:
@@ -121,6 +127,27 @@ class CountTrainingPlan(TrainingPlan):
         """
         self._step = 0
         self._optimizer, self._scheduler = self.make_optimizer(n_steps, batch_size)
+
+    def attach(self, fabric: Any) -> None:
+        """Let gradients be averaged over the processes of Lightning Fabric, after `begin`.
+
+        Parameters
+        ----------
+        fabric
+            A launched :class:`lightning.fabric.Fabric`.
+        """
+        self._fabric, self._whole = fabric, fabric.setup_module(Objective(self))
+
+    def _descend(self, batch: dict[str, Tensor]) -> LossOutput:
+        """Compute loss and gradients of a batch."""
+        if self._fabric is None:
+            output = self.compute_loss(batch)
+            self.objective(output).backward()
+            return output
+        self._fabric.backward(self._whole(batch))
+        if self.last_output is None:
+            raise RuntimeError(_NOT_BEGUN)
+        return self.last_output
 
     def run_state(self) -> dict[str, Any]:
         """Return how far the run is: weights, optimizer, schedule, steps and torch's random streams.
@@ -192,8 +219,7 @@ class CountTrainingPlan(TrainingPlan):
             raise RuntimeError(_NOT_BEGUN)
         # first, so that the old gradients are gone when most memory is in use
         self._optimizer.zero_grad(set_to_none=True)
-        output = self.compute_loss(batch)
-        self.objective(output).backward()
+        output = self._descend(batch)
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
         self._optimizer.step()

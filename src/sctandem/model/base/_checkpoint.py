@@ -45,7 +45,13 @@ class CheckpointMixin:
         return {}
 
     def _open_checkpoint(
-        self, checkpoint: str | os.PathLike[str] | None, settings: Any, *, accelerator: str, rng: RNG
+        self,
+        checkpoint: str | os.PathLike[str] | None,
+        settings: Any,
+        *,
+        accelerator: str,
+        rng: RNG,
+        devices: int = 1,
     ) -> Checkpoint | None:
         """Make or read the checkpoint; the seed is then that of it, and the history that of before the training."""
         if checkpoint is None:
@@ -60,6 +66,7 @@ class CheckpointMixin:
             "the model": type(model).__name__,
             **_versions(),
             "the device": torch_device(accelerator, "auto").type,
+            "the number of devices": devices,
             "rng": given,
             "the start": start,
             **_described(settings, "the setting"),

@@ -10,6 +10,7 @@ from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._weights import read_weights
 from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
@@ -76,6 +77,7 @@ class TrainMixin(CheckpointMixin):
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -110,6 +112,9 @@ class TrainMixin(CheckpointMixin):
             :class:`~sctandem.train.TrainConfig`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            Processes that train together, on as many GPUs or on the processor. `batch_size` stays that of all together, and each
+            takes its share of every batch. They are started anew, from a script or a notebook alike; the trained model is this one.
         rng
             Seed of all that is random in the training: the split, the order of the cells, dropout, noise. The same seed
             gives the same model on the same machine. `None` takes what `scvi.settings.seed` set.
@@ -132,8 +137,10 @@ class TrainMixin(CheckpointMixin):
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, weights that are none, too few cells to train on, or a checkpoint of another training: it says
-            what differs.
+            For a setting out of bounds, weights that are none, too few cells to train on, more `devices` than there are, or a checkpoint of another
+            training: it says what differs.
+        RuntimeError
+            When one of several processes fails.
         OSError
             When the checkpoint cannot be written; the model is then trained as far as it came.
         TypeError
@@ -158,13 +165,21 @@ class TrainMixin(CheckpointMixin):
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, rng=rng)
-        rng = rng if kept is None else kept.seed
-        finished = self._train_part(config, accelerator=accelerator, rng=rng, progress=progress, part=part_of(kept))
+        check_devices(self, devices)
+        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
+        run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
+        finished = self._train_part(config, rng=rng if kept is None else kept.seed, part=part_of(kept), **run)
         self._close_checkpoint(kept, finished=finished)
 
     def _train_part(
-        self, config: TrainConfig, *, accelerator: str, rng: RNG, progress: bool | None, part: TrainingPart
+        self,
+        config: TrainConfig,
+        *,
+        accelerator: str,
+        devices: int,
+        rng: RNG,
+        progress: bool | None,
+        part: TrainingPart,
     ) -> bool:
         """Train over epochs; return whether they came to their end."""
         weights, n_cells = self._training_cells(config)
@@ -184,6 +199,8 @@ class TrainMixin(CheckpointMixin):
             asked: dict[str, Any] = {} if progress is None else {"progress": progress}
             if part.checkpoint is not None:
                 asked["part"] = part
+            if devices > 1:
+                asked["n_processes"] = devices
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,
