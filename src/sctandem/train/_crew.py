@@ -176,7 +176,7 @@ def _work(folder: Path, n_processes: int, loop: EpochLoop, *, shown: bool) -> No
                 process.kill()
             raise
     if process.returncode:
-        _fail(folder, n_processes)
+        _fail(folder, n_processes, loop)
 
 
 def _show(path: Path, bar: Any) -> None:
@@ -189,9 +189,13 @@ def _show(path: Path, bar: Any) -> None:
     bar.set_postfix({"loss": f"{loss:.4g}"})
 
 
-def _fail(folder: Path, n_processes: int) -> None:
-    """Raise what a process has raised."""
+def _fail(folder: Path, n_processes: int, loop: EpochLoop) -> None:
+    """Raise what a process has raised; a checkpoint that could not be written is told when the model is in order."""
     errors = [json.loads(path.read_text()) for path in sorted(folder.glob("error-*.json"))]
+    kept = loop.part.checkpoint
+    if errors and errors[0]["errno"] is not None and kept is not None and kept.path.parent != folder:
+        kept.fault = OSError(errors[0]["errno"], errors[0]["message"])
+        return
     if errors and errors[0]["kind"] == FloatingPointError.__name__:
         raise FloatingPointError(errors[0]["message"])
     told = f"{errors[0]['kind']}: {errors[0]['message']}" if errors else (folder / LOG).read_text()[-2000:]

@@ -40,6 +40,9 @@ def main(folder: Path) -> None:
 
     loop.run(progress=False, told=told if crew.rank == 0 else None)
     fabric.barrier()
+    kept = loop.part.checkpoint
+    if kept is not None and kept.fault is not None:
+        raise kept.fault
 
 
 if __name__ == "__main__":
@@ -47,6 +50,8 @@ if __name__ == "__main__":
     try:
         main(where)
     except Exception as error:
-        content = {"kind": type(error).__name__, "message": str(error)}
+        content = {"kind": type(error).__name__, "message": str(error), "errno": None}
+        if isinstance(error, OSError) and error.errno is not None:
+            content |= {"message": str(error.strerror), "errno": error.errno}
         (where / f"error-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(content))
         raise
