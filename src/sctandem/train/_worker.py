@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +51,7 @@ if __name__ == "__main__":
     try:
         main(where)
     except Exception as error:
-        content = {"kind": type(error).__name__, "message": str(error), "errno": None}
+        content: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "errno": None}
         if isinstance(error, OSError) and error.errno is not None:
             content |= {"message": str(error.strerror), "errno": error.errno}
         (where / f"error-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(content))
