@@ -128,6 +128,43 @@ def train(out: Path, epochs: int, *, in_memory: bool) -> dict[str, Any]:
     return found
 
 
+def train_by_two(out: Path, epochs: int) -> dict[str, Any]:
+    """Train the count VAE from disk in two processes; how often they see each cell in an epoch is counted beside that."""
+    import resource
+
+    import sctandem as td
+    from sctandem.model.base import CountVAEModel
+
+    collection = td.data.open_collection(out)
+    CountVAEModel.setup_collection(collection, batch_key="source")
+    model = CountVAEModel(collection, rng=0)
+    start, cpu = time.perf_counter(), time.process_time()
+    model.train(epochs, batch_size=BATCH, rng=0, devices=2)
+    found = _rate(epochs * len(model.train_indices), start, cpu)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found["cpu_seconds"] += usage.ru_utime + usage.ru_stime
+    found["loss"] = float(model.history["train_loss"].to_numpy()[-1, 0])
+    return found | {"seen_once": _seen_once(model)}
+
+
+def _seen_once(model: Any) -> float:
+    """The share of the training cells that two processes see exactly once in an epoch."""
+    import torch
+
+    from sctandem.data import CountLoader
+
+    cells = {"cell": torch.arange(model.adata.n_obs)[:, None]}
+    seen = np.zeros(model.adata.n_obs, dtype=np.int64)
+    for rank in range(2):
+        loader = CountLoader(
+            model.adata_manager, model.train_indices, batch_size=BATCH, shuffle=True, entries=cells, rng=0
+        )
+        loader.divide(rank, 2)
+        for batch in loader:
+            np.add.at(seen, batch["cell"].numpy().ravel(), 1)
+    return float((seen[model.train_indices] == 1).mean()) if seen.sum() == len(model.train_indices) else 0.0
+
+
 class _Waiting:
     """Seconds in which the training waited for cells to be read."""
 

@@ -20,6 +20,7 @@ def row(cells: int, peak_mb: float) -> dict:
         "bare": dict(rate),
         "batches": {**rate, "entropy": 1.0, "entropy_random": 1.0},
         "train": {**rate, "waited": 0.01, "loss": 100.5},
+        "train_by_two": {**rate, "seconds": 8.0, "loss": 102.0, "seen_once": 1.0},
         "train_in_memory": {**rate, "loss": 100.0},
     }
 
@@ -40,6 +41,10 @@ def test_verdicts_follow_the_figures():
     met = {line["target"]: line["met"] for line in document["tables"][0]["rows"]}
     assert met["loss against in-memory training, 1,000 x 50"] == "yes"
     assert met["build, cells a second, 11,000 x 50"] == "no"
+    assert met["two processes, cells seen once in an epoch, 1,000 x 50"] == "yes"
+    assert met["two processes, loss against one, 1,000 x 50"] == "no"
+    told = {line["target"]: line["measured"] for line in document["tables"][0]["rows"]}
+    assert told["[two processes, speed-up, their start included], 1,000 x 50"] == "1.25"
     assert met["peak memory of training, 11,000 against 1,000 cells"] == "no"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import sparse
 
 from sctandem._compat import registry_dtype
 from sctandem._random import torch_generator
-from sctandem.data._streamed import StreamedCounts, cut_batches, held_counts
+from sctandem.data._streamed import StreamedCounts, by_blocks, cut_batches, held_counts
 from sctandem.data._weights import systematic_draw
 from sctandem.nn._sparse import scipy_to_csr
 from sctandem.nn._weighted_mean import WEIGHT_KEY
@@ -131,6 +132,7 @@ class CountLoader:
         self.load_sparse_tensor = load_sparse_tensor
         self._generator = torch_generator(int(torch.empty((), dtype=torch.int64).random_()) if rng is None else rng)
         self._draw_weights: np.ndarray | None = None
+        self._rank, self._n_shares = 0, 1
         self._offsets = np.random.default_rng(self._generator.initial_seed())
         self._matrices: dict[str, Any] = {}
         self._tables: dict[str, Tensor] = {}
@@ -189,6 +191,67 @@ class CountLoader:
             shown = values if use == "loss" else np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
             self._tables[WEIGHT_KEY] = torch.from_numpy(shown.astype(np.float32)[:, None])
 
+    def state(self) -> dict[str, Any]:
+        """Return the state of the random streams that decide the orders of the epochs to come.
+
+        Returns
+        -------
+        A tensor and text.
+        """
+        return {
+            "orders": self._generator.get_state(),
+            "offsets": json.dumps(self._offsets.bit_generator.state),
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Give from here on the epochs that a loader would have given.
+
+        Parameters
+        ----------
+        state
+            From `state` of that loader, of the same cells and settings.
+        """
+        self._generator.set_state(state["orders"])
+        self._offsets.bit_generator.state = json.loads(state["offsets"])
+
+    def divide(self, rank: int, size: int) -> None:
+        """Give from here on the share of one of several processes, each of which has the same loader.
+
+        Parameters
+        ----------
+        rank
+            Which, from 0.
+        size
+            How many. Of each batch each has a share; together they visit every cell as often as one loader would.
+        """
+        self._rank, self._n_shares = rank, size
+
+    def share(self, number: int) -> float:
+        """Return the weight of the share of a batch: its cells by the mean number of cells of the shares.
+
+        Parameters
+        ----------
+        number
+            Of the batch, from 0.
+
+        Returns
+        -------
+        1 for a loader that is not divided. With it the mean over the processes of means over cells is the mean over the cells of the batch.
+        """
+        if self._n_shares == 1:
+            return 1.0
+        sizes = [stop - start for start, stop in (self._parts(rank)[number] for rank in range(self._n_shares))]
+        return sizes[self._rank] * self._n_shares / max(1, sum(sizes))
+
+    def _parts(self, rank: int) -> list[tuple[int, int]]:
+        """Return where the share of a process of each batch begins and ends: in the order of the epoch, or, on disk, in its own cells."""
+        n = self._n_shares
+        if self._streamed() is None:
+            return [(a + (b - a) * rank // n, a + (b - a) * (rank + 1) // n) for a, b in self._bounds()]
+        n_batches, total = len(self), self._bounds()[-1][1] if len(self) else 0
+        n_cells = total * (rank + 1) // n - total * rank // n
+        return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + bool(rest and not self.drop_last)
@@ -202,7 +265,7 @@ class CountLoader:
             order = order[systematic_draw(self._draw_weights, self._offsets.random())]
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
-        for start, stop in self._bounds():
+        for start, stop in self._parts(self._rank):
             yield self.take(order[start:stop])
 
     def _bounds(self) -> list[tuple[int, int]]:
@@ -220,11 +283,21 @@ class CountLoader:
         counts = self._matrices[key]
         if self.shuffle:
             seed = int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
-            parts = counts.shuffled(self.indices, np.random.default_rng(seed))
+            rng = np.random.default_rng(seed)
+            if self._n_shares > 1:  # the same blocks in the same order for all; then each its own
+                order = by_blocks(self.indices, rng)
+                parts = counts.shuffled(self._own(order), rng.spawn(self._n_shares)[self._rank])
+            else:
+                parts = counts.shuffled(self.indices, rng)
         else:
-            parts = counts.in_order(self.indices)
-        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._bounds()]):
+            parts = counts.in_order(self._own(self.indices))
+        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._parts(self._rank)]):
             yield self._batch(cells, {key: rows})
+
+    def _own(self, order: np.ndarray) -> np.ndarray:
+        """Return the cells of this process, which lie next to one another in an order."""
+        total = self._bounds()[-1][1] if len(self) else 0
+        return order[total * self._rank // self._n_shares : total * (self._rank + 1) // self._n_shares]
 
     def take(self, cells: np.ndarray) -> dict[str, Tensor]:
         """Return the batch of these cells, in this order.

@@ -60,6 +60,14 @@ class StreamedCounts(CSRDataset):
         self._gene_totals, self._cell_totals = gene_totals, cell_totals
         self._arrays = lru_cache(maxsize=64)(self._open)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the files that are open."""
+        return {name: value for name, value in vars(self).items() if name != "_arrays"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._arrays = lru_cache(maxsize=64)(self._open)
+
     def _open(self, shard: int) -> tuple[np.ndarray, Any, Any]:
         """Open the arrays of a shard; where its rows begin is read."""
         import zarr
@@ -186,6 +194,12 @@ class StreamedCounts(CSRDataset):
         step = self.blocks_at_once() * BLOCK
         parts = (cells[i : i + step] for i in range(0, len(cells), step))
         yield from ahead(lambda: None if (part := next(parts, None)) is None else (part, self.take(part)))
+
+
+def by_blocks(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Order cells by blocks in random order, so that a part of them lies in few blocks."""
+    blocks, block = np.unique(cells // BLOCK, return_inverse=True)
+    return cells[np.argsort(rng.permutation(len(blocks))[block], kind="stable")]
 
 
 def cut_batches(

@@ -34,11 +34,14 @@ from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
+from sctandem.model._capsules_check import check_labels
 from sctandem.model._capsules_labels import CapsulesLabelsMixin
 from sctandem.model._capsules_transfer import CapsulesTransferMixin
 from sctandem.model.base import FilesMixin, LatentMixin
+from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
@@ -46,6 +49,8 @@ from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
+    import os
+
     from anndata import AnnData
 
     from sctandem._random import RNG
@@ -218,11 +223,11 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
 
     setup_collection = collection_setup(setup_anndata)
 
-    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
+    def _before_training(self, train_indices: np.ndarray, *, once: Any, progress: bool) -> dict[str, Any]:
         """Hand the types that were found, and poses without batches, to the minibatches."""
         return {"entries": self._targets} if self._targets else {}
 
-    def train(  # type: ignore[override] # there is no early stopping
+    def train(  # type: ignore[override] # noqa: PLR0913 - there is no early stopping
         self,
         max_epochs: int | None = None,
         *,
@@ -232,8 +237,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         config: TrainConfig | None = None,
     ) -> None:
         """Train the model anew.
@@ -257,11 +264,15 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            Processes that train together, as in the `train` of the other models; what is between the parts is done by one.
         rng
             Seed of all that is random in the training, the initial weights included. `None` takes what
             `scvi.settings.seed` set.
         progress
             Whether to show a progress bar; `None` for in a terminal or notebook.
+        checkpoint
+            A file from which an interrupted training goes on, as in the `train` of the other models.
         config
             All settings; `None` for the defaults of this model.
 
@@ -274,7 +285,9 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, or fewer than 10 training cells.
+            For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, fewer than 10 training cells, or a checkpoint of another training.
+        OSError
+            When the checkpoint cannot be written.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -290,26 +303,30 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             "sample_weight": sample_weight,
             "adversarial": adversarial,
         }
+        run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
         if self.query_:
-            self._train_query(given, accelerator=accelerator, rng=rng, progress=progress, config=config)
+            self._train_query(given, **run, rng=rng, checkpoint=checkpoint, config=config)
             return
-        config = replace(config or self._train_config, **{key: v for key, v in given.items() if v is not None})
+        config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
+        check_devices(self, devices)
         weights, n_cells = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
+        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
+        rng = rng if kept is None else kept.seed
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
         with torch_seeded(streams[0]):
             self.module, self._targets, self.history_ = self._new_module(), {}, None
         n_components = min(self.module.config.d_pose, min(self._counts.shape) - 2)
         if n_components > 0:
             self.module.start_from(principal_loadings(self._counts, n_components, rng=streams[0])[0])
-        options: dict[str, Any] = {"accelerator": accelerator, "progress": progress, "config": config}
-        seed = int(streams[1].integers(2**31))  # the same cells are trained on in all parts
+        run["rng"] = int(streams[1].integers(2**31))  # the same cells are trained on in all parts
         ends = [max(1, round(part * n_epochs)) for part in PARTS]
-        super().train(ends[0], rng=seed, **options)
+        going = self._train_part(replace(config, max_epochs=ends[0]), **run, part=part_of(kept, 0))
         self._held_back = self._hold_back(streams[2])
+        # what is between the parts takes little time: a training that goes on does it again, with the weights that it was done with
         for part, (start, stop) in enumerate(pairwise(ends)):
             with torch_seeded(streams[2]):
                 poses, aligned = self._align(streams[2])
@@ -317,14 +334,15 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
                     self._start_labels(poses)
                 else:
                     self._find_types(poses, aligned, streams[2])
-            if stop > start:
-                super().train(stop - start, rng=seed, **options)
+            if stop > start and going:
+                going = self._train_part(replace(config, max_epochs=stop - start), **run, part=part_of(kept, part + 1))
         with torch_seeded(streams[2]):
             self._calibrate(
                 streams[2],
                 None if config.weight_use == "unbiased" else weights,
                 None if config.adversarial is None else config.adversary,
             )
+        self._close_checkpoint(kept, finished=going)
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
@@ -375,19 +393,3 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         whole = np.full((self.adata.n_obs, values.shape[1]), fill, dtype=values.dtype)
         whole[np.asarray(self.train_indices)] = values
         return torch.from_numpy(whole)
-
-
-def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str, *, trained: bool) -> None:
-    """Check that there are labels to learn from; a trained model has learned them, and the cells at hand may have none."""
-    column = check_key(adata.obs, labels_key, "adata.obs")
-    slot = f"adata.obs[{labels_key!r}]"
-    if column.isna().any():
-        msg = f"{slot} is missing for {int(column.isna().sum())} cells; name them {unlabeled_category!r}."
-        raise ValueError(msg)
-    given = [name for name in column.unique() if name != unlabeled_category]
-    if len(given) < 2 and not trained:
-        msg = (
-            f"{slot} has {len(given)} labels beside {unlabeled_category!r} (the cells without one); at least 2 are needed. "
-            "Where no cell has a label, train without labels."
-        )
-        raise ValueError(msg)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sctandem._progress import wants_progress
 from sctandem.module._regulatory_graph import Edge, GraphInputs, GraphResult, RegulatoryGraphModule, both_ways
+from sctandem.train._checkpoint import TrainingPart, loop_state, take_up_loop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +64,7 @@ def fit_graph(
     n_epochs: int,
     weights: np.ndarray | None = None,
     progress: bool | None = None,
+    part: TrainingPart | None = None,
 ) -> list[float]:
     """Learn the weights of all pairs from the training states.
 
@@ -78,6 +80,8 @@ def fit_graph(
         Of the states, 0 or more; `None` for equal ones.
     progress
         Whether to show a bar; `None` for in a terminal or notebook.
+    part
+        Where it is kept how far the training is, and from where it goes on; `None` for nowhere.
 
     Returns
     -------
@@ -97,9 +101,14 @@ def fit_graph(
     share = (share / share.mean()).to(wanted.device)
     steps = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     losses: list[float] = []
+    part = part or TrainingPart()
+    if (state := part.state) is not None:
+        losses = list(state["losses"])
+        take_up_loop(state, module, steps)
     module.train()
     try:
-        with tqdm(range(n_epochs), desc="Training", unit="epoch", disable=not wants_progress(progress)) as bar:
+        left, shown = range(len(losses), n_epochs), wants_progress(progress)
+        with tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
             for epoch in bar:
                 loss = module.loss(tensors.predict(tensors.weights(module), chosen), wanted, share)
                 steps.zero_grad()
@@ -110,6 +119,10 @@ def fit_graph(
                     msg = f"the loss became {losses[-1]} in epoch {epoch + 1}; are there values of extreme size?"
                     raise FloatingPointError(msg)
                 bar.set_postfix(loss=f"{losses[-1]:.3f}")
+                if not part.keep(
+                    lambda: {"losses": losses, **loop_state(module, steps)}, when=f"after epoch {epoch + 1}"
+                ):
+                    break
     except KeyboardInterrupt:
         if not losses:
             raise

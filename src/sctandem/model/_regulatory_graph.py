@@ -26,11 +26,14 @@ from sctandem.model._regulatory_pairs import (
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
+from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
@@ -48,7 +51,7 @@ HELD_OUT = 0.2
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -98,6 +101,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
     ['tf', 'target', 'site', 'weight']
     """
 
+    _one_process = "it learns from all groups of cells at once, a few hundred"
     _module_cls = RegulatoryGraphModule
     _config_classes = (RegulatoryGraphConfig,)
     _instead = (
@@ -167,29 +171,16 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         self._model_summary_string = f"RegulatoryGraph of {len(self.regulators.names)} factors and {len(self.genes)} genes with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
-    def check_same_evidence(self) -> None:
-        """Check that the data of a loaded model hold the kinds of evidence that it was trained on.
-
-        Raises
-        ------
-        ValueError
-            Says which kinds there were and are.
-        """
-        if self.prior_ != self.prior:
-            msg = (
-                f"the model was trained with the prior edges {self.prior_}, and these data hold {self.prior}: write the same slots "
-                "(motifs, ChIP-exo, windows) to them first, or save the model with save_anndata=True."
-            )
-            raise ValueError(msg)
-
     def train(
         self,
         max_epochs: int = 150,
         *,
         sample_weight: str | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         """Learn to predict the expression of genes from their regulators.
 
@@ -202,10 +193,14 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
             :func:`sctandem.pp.hierarchical_weights`: the loss of a state counts by the mean weight of its cells.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            1: there is nothing for several processes to do.
         rng
             Of no effect, as nothing is drawn: first weights and held-out states come from the seed of the model.
         progress
             Whether to show a bar; `None` for in a terminal or notebook.
+        checkpoint
+            A file from which an interrupted training goes on, as in the `train` of the other models.
 
         Returns
         -------
@@ -217,24 +212,27 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, FilesMixin, Ba
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            When it holds no weights, or all training states weigh nothing.
+            When it holds no weights, all training states weigh nothing, or the checkpoint is that of another training.
+        OSError
+            When the checkpoint cannot be written; the model is then trained as far as it came.
         FloatingPointError
             When the loss is no longer finite.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
+        check_devices(self, devices)
         weights = read_weights(self.adata, sample_weight)
         if weights is not None:
             weights = state_means(weights[:, None], self._data.states).ravel()
             if not weights[self._training].any():
                 msg = f"adata.obs[{sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
                 raise ValueError(msg)
+        settings = {"max_epochs": int(max_epochs), "sample_weight": sample_weight}
+        kept = self._open_checkpoint(checkpoint, settings, accelerator=accelerator, rng=None)
         self.to_device(torch_device(accelerator, "auto"))
         self._result = self._edges = None
-        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), weights=weights, progress=progress)
-        self.history_ = {
-            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
-        }
-        self.is_trained_ = True
+        loop: dict[str, Any] = {"weights": weights, "progress": progress, "part": part_of(kept)}
+        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), **loop)
+        self._end_plain_loop(losses, int(max_epochs), kept)
 
     def _trained(self) -> GraphResult:
         if not self.is_trained_:

@@ -26,6 +26,28 @@ class RegulatoryGraphSetupMixin:
 
     adata_manager: ModelManager
     _get_setup_method_args: ClassVar[Callable[..., dict[str, Any]]]
+    _inputs: Any
+    prior: list[str]
+    prior_: list[str]
+
+    def _depends_on(self) -> dict[str, Any]:
+        """Return what the training reads beside what is registered."""
+        return {"groups of cells, prior edges or evidence": self._inputs}
+
+    def check_same_evidence(self) -> None:
+        """Check that the data of a loaded model hold the kinds of evidence that it was trained on.
+
+        Raises
+        ------
+        ValueError
+            Says which kinds there were and are.
+        """
+        if self.prior_ != self.prior:
+            msg = (
+                f"the model was trained with the prior edges {self.prior_}, and these data hold {self.prior}: write the same slots "
+                "(motifs, ChIP-exo, windows) to them first, or save the model with save_anndata=True."
+            )
+            raise ValueError(msg)
 
     @property
     def _setup_args(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from scvi import REGISTRY_KEYS
 from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.model.base import BaseModelClass
@@ -32,7 +31,10 @@ from sctandem.model._bulk import Bulk, read_bulk, technical_genes
 from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
+from sctandem.model._rsd_read import RSDReadMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
+from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
@@ -40,6 +42,7 @@ from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._mixtures import train_on_mixtures
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from anndata import AnnData
@@ -53,7 +56,7 @@ LEAST_TELLING = 10
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
-class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
+class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelClass):
     """Take bulk samples apart into the types of a single-cell reference.
 
     Parameters
@@ -99,6 +102,7 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
         "the queries of an RSD are bulk samples, which `model.deconvolve(bulk)` reads as they are, with the genes that they have. Its signature "
         "takes seconds: for more cells of reference make a model of all."
     )
+    _one_process = "it learns in seconds, from mixtures that it makes itself"
     _module_cls = RSDModule
     _config_classes = (RSDConfig, MixtureConfig)
 
@@ -225,6 +229,8 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
         sample_weight: str | None = None,
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        devices: int = 1,
         batch_size: int = 128,
     ) -> None:
         """Train the network on mixtures that are simulated as it goes.
@@ -241,6 +247,10 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
             Seed of the mixtures.
         progress
             Whether to show a bar; `None` shows it in a terminal or a notebook.
+        checkpoint
+            A file from which an interrupted training goes on, as in the `train` of the other models.
+        devices
+            1: there is nothing for several processes to do.
         batch_size
             Mixtures a step.
 
@@ -253,19 +263,22 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            For a number that is not above 0, or weights that are none, or 0 in all cells of a type.
+            For a number that is not above 0, weights that are none, or 0 in all cells of a type, or a checkpoint of another training.
+        OSError
+            When the checkpoint cannot be written.
         """
         check_positive(max_epochs, "max_epochs", whole=True)
         check_positive(batch_size, "batch_size", whole=True)
-        if (weights := read_weights(self.adata, sample_weight)) is not None:
-            self.module.set_profiles(*self._signature(weights)[0])
-        losses = train_on_mixtures(
-            self.module, max_epochs, batch_size=batch_size, rng=as_generator(rng), progress=progress
-        )
-        self.history_ = {
-            "train_loss": pd.DataFrame({"train_loss": losses}, index=pd.RangeIndex(len(losses), name="epoch"))
-        }
-        self.is_trained_ = True
+        check_devices(self, devices)
+        weights = read_weights(self.adata, sample_weight)
+        profiles = None if weights is None else self._signature(weights)[0]
+        settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": sample_weight}
+        kept = self._open_checkpoint(checkpoint, settings, accelerator="cpu", rng=rng)
+        if profiles is not None:
+            self.module.set_profiles(*profiles)
+        loop: dict[str, Any] = {"rng": as_generator(rng if kept is None else kept.seed), "part": part_of(kept)}
+        losses = train_on_mixtures(self.module, max_epochs, batch_size=batch_size, progress=progress, **loop)
+        self._end_plain_loop(losses, max_epochs, kept)
 
     @torch_on_one_thread()
     def deconvolve(
@@ -335,29 +348,6 @@ class RSD(NoTransferMixin, FilesMixin, BaseModelClass):
         total = parts.rna / covered  # from shares of these genes to shares of all RNA
         total *= parts.rna.sum(1, keepdims=True) / total.sum(1, keepdims=True)
         return self._result(bulk, read, parts._replace(rna=total), assumed, expression=expression)
-
-    def _stored(self) -> Signature:
-        """Give the signature that the model holds."""
-        return Signature(*(getattr(self.module, name).cpu().numpy() for name in Signature._fields))
-
-    @torch.inference_mode()
-    def _read_shares(self, logs: np.ndarray, genes: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """Read shares of RNA of the known types with the network.
-
-        `genes` are positions in the reference, and `covered` is what part of the RNA of each type the genes in use make.
-        """
-        wanted = self.module.genes.cpu().numpy()
-        place = pd.Index(genes).get_indexer(wanted)
-        measured = place >= 0
-        values = np.zeros((len(logs), len(wanted)), dtype=np.float32)
-        values[:, measured] = logs[:, place[measured]]
-        device = self.module.genes.device
-        self.module.eval()
-        found = self.module.read(
-            torch.from_numpy(values).to(device), torch.from_numpy(measured.astype(np.float32)).to(device)
-        )
-        shares = found.exp().cpu().numpy().astype(np.float64)[:, :-1] * covered
-        return shares / shares.sum(1, keepdims=True)
 
     def _result(
         self, bulk: AnnData, read: Bulk, parts: Parts, contents: dict[str, float], *, expression: bool

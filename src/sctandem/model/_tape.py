@@ -17,7 +17,7 @@ from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
 from sctandem.model._tape_data import Cells, read_atac
-from sctandem.model._tape_fit import fit_tape, read_state
+from sctandem.model._tape_fit import TAPEFit, fit_tape, read_state
 from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin, TrainMixin
 from sctandem.model.base._manager import check_set_up
@@ -104,6 +104,7 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         "`model.get_latent_representation(mdata)`. What it fits in closed form over all cells cannot learn on from a part of them: to "
         "learn from more cells make a model of all."
     )
+    _one_process = "most of the time goes to states and windows, which are fitted before the first epoch"
     _module_cls = TAPEModule
     _config_classes = (TAPEConfig, WindowConfig)
     _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=10, learning_rate=2e-3, adam_eps=1e-8)
@@ -130,7 +131,7 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         self._model_summary_string = f"TAPE with {self.config}"
         self.init_params_ = self._get_init_params(locals())
 
-    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
+    def _before_training(self, train_indices: np.ndarray, *, once: Any, progress: bool) -> dict[str, Any]:
         """Fit state and windows; the minibatches then hold what they say of each cell."""
         check_n_cells(
             len(train_indices), self._min_training_cells, "training on cells with counts of genes and of peaks"
@@ -142,7 +143,8 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         seen = np.asarray(data.rna[np.asarray(train_indices)].sum(0)).ravel() > 0
         data = replace(data, learned=data.learned & seen)
         seed = int(torch.randint(2**31, ()).item())
-        fit = fit_tape(data, np.asarray(train_indices), self.config, rng=seed, progress=progress)
+        cells, config = np.asarray(train_indices), self.config
+        fit = once("windows", lambda: fit_tape(data, cells, config, rng=seed, progress=progress), (TAPEFit,))
         self.module.start(fit.start, len(train_indices))
         self.module.set_fitted(fit.keep)
         library = np.where(data.library > 0, np.log(np.maximum(data.library, 1e-12)), NO_LIBRARY)

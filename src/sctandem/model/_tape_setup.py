@@ -53,6 +53,12 @@ class TAPESetupMixin:
             sequence_key=self.setup_args["sequence_key"],
         )
 
+    def _depends_on(self) -> dict[str, Any]:
+        """Return what the training reads beside what is registered."""
+        if self._data is None:
+            self._load_inputs()
+        return {"chromatin, windows or sequence": self._data}
+
     def _cells_to_learn(self) -> np.ndarray:
         """Return the cells with counts in both modalities: nothing is learned from the others."""
         if self._data is None:

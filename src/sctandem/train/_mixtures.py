@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from sctandem._progress import wants_progress
 from sctandem._random import torch_seeded
+from sctandem.train._checkpoint import TrainingPart, loop_state, take_up_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,13 @@ class LearnsFromMixtures(Protocol):
 
 
 def train_on_mixtures(
-    module: LearnsFromMixtures, n_epochs: int, *, batch_size: int, rng: np.random.Generator, progress: bool | None
+    module: LearnsFromMixtures,
+    n_epochs: int,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    progress: bool | None,
+    part: TrainingPart | None = None,
 ) -> list[float]:
     """Train.
 
@@ -60,6 +67,8 @@ def train_on_mixtures(
         Seeds the mixtures.
     progress
         Whether to show a bar; `None` for a terminal or a notebook only.
+    part
+        Where it is kept how far the training is, and from where it goes on; `None` for nowhere.
 
     Returns
     -------
@@ -69,20 +78,31 @@ def train_on_mixtures(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_epochs * N_BATCHES)
     shown = wants_progress(progress)
     losses: list[float] = []
+    part = part or TrainingPart()
     module.train()
     try:
-        with torch_seeded(rng), tqdm(range(n_epochs), desc="Training", unit="epoch", disable=not shown) as bar:
-            for _ in bar:
-                total = 0.0
-                for _ in range(N_BATCHES):
-                    loss = module.loss(batch_size)
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    total += float(loss.detach())
-                losses.append(total / N_BATCHES)
-                bar.set_postfix(loss=f"{losses[-1]:.3f}")
+        with torch_seeded(rng):
+            if (state := part.state) is not None:
+                losses = list(state["losses"])
+                take_up_loop(state, module, optimizer, schedule)
+            left = range(len(losses), n_epochs)
+            with tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
+                for _ in bar:
+                    total = 0.0
+                    for _ in range(N_BATCHES):
+                        loss = module.loss(batch_size)
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+                        schedule.step()
+                        total += float(loss.detach())
+                    losses.append(total / N_BATCHES)
+                    bar.set_postfix(loss=f"{losses[-1]:.3f}")
+                    if not part.keep(
+                        lambda: {"losses": losses, **loop_state(module, optimizer, schedule)},
+                        when=f"after epoch {len(losses)}",
+                    ):
+                        break
     except KeyboardInterrupt:
         if not losses:
             raise

@@ -8,11 +8,17 @@ import torch
 from scvi.train import TrainingPlan
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
+from sctandem.train._checkpoint import loop_state, take_up_loop
 from sctandem.train._config import TrainConfig
+from sctandem.train._crew import Objective
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scvi.module.base import BaseModuleClass, LossOutput
     from torch import Tensor
+
+_NOT_BEGUN = "call `begin` before the first step"
 
 
 def kl_weight(progress: float, warmup: float) -> float:
@@ -62,6 +68,11 @@ class CountTrainingPlan(TrainingPlan):
         super().__init__(module)
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
+        self._fabric: Any = None
+        self._whole: Any = None
+        #: Factor of the loss of a batch: where several processes share it, for its share of the cells.
+        self.share = 1.0
+        self.last_output: LossOutput | None = None
 
     @property
     def kl_weight(self) -> float:
@@ -117,6 +128,51 @@ class CountTrainingPlan(TrainingPlan):
         self._step = 0
         self._optimizer, self._scheduler = self.make_optimizer(n_steps, batch_size)
 
+    def attach(self, fabric: Any) -> None:
+        """Let gradients be averaged over the processes of Lightning Fabric, after `begin`.
+
+        Parameters
+        ----------
+        fabric
+            A launched :class:`lightning.fabric.Fabric`.
+        """
+        self._fabric, self._whole = fabric, fabric.setup_module(Objective(self))
+
+    def _descend(self, batch: dict[str, Tensor]) -> LossOutput:
+        """Compute loss and gradients of a batch."""
+        if self._fabric is None:
+            output = self.compute_loss(batch)
+            self.objective(output).backward()
+            return output
+        self._fabric.backward(self._whole(batch))
+        if self.last_output is None:
+            raise RuntimeError(_NOT_BEGUN)
+        return self.last_output
+
+    def run_state(self) -> dict[str, Any]:
+        """Return how far the run is: weights, optimizer, schedule, steps and torch's random streams.
+
+        Returns
+        -------
+        Dictionaries of tensors, numbers and text.
+        """
+        if self._optimizer is None:
+            raise RuntimeError(_NOT_BEGUN)
+        return {"step": self._step, **loop_state(self.module, self._optimizer, self._scheduler)}
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run was, after `begin`.
+
+        Parameters
+        ----------
+        state
+            From `run_state`.
+        """
+        if self._optimizer is None:
+            raise RuntimeError(_NOT_BEGUN)
+        self._step = int(state["step"])
+        take_up_loop(state, self.module, self._optimizer, self._scheduler)
+
     def compute_loss(self, batch: dict[str, Tensor]) -> LossOutput:
         """Return the loss of a batch.
 
@@ -160,12 +216,10 @@ class CountTrainingPlan(TrainingPlan):
         The loss before the step.
         """
         if self._optimizer is None:
-            msg = "call `begin` before the first step"
-            raise RuntimeError(msg)
+            raise RuntimeError(_NOT_BEGUN)
         # first, so that the old gradients are gone when most memory is in use
         self._optimizer.zero_grad(set_to_none=True)
-        output = self.compute_loss(batch)
-        self.objective(output).backward()
+        output = self._descend(batch)
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
         self._optimizer.step()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import torch
 from anndata import AnnData
 
 from sctandem._compat import ModelLayout, torch_device, write_model_data
+from sctandem._plain import from_plain, to_plain
+from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
 from sctandem._sync import sync
 from sctandem.model.base._manager import marks_as_before
-from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 _SETUP_METHODS = ("setup_anndata", "setup_mudata")
-_DAMAGED = (RuntimeError, EOFError, OSError, BadZipFile, ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 
 class FilesMixin:
@@ -288,19 +284,6 @@ def _written_whole(target: Path, *, last: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _nothing_allowed() -> Iterator[None]:
-    """Suspend what others in this process have allowed torch to unpickle, and its notices about foreign files."""
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        torch.serialization.add_safe_globals(allowed)
-
-
 def _read_raw(path: Path) -> dict[str, Any]:
     """Read a model file as plain data."""
     if not path.is_file():
@@ -310,28 +293,8 @@ def _read_raw(path: Path) -> dict[str, Any]:
         )
         msg = f"there is no model file {path} (there: {found}); `model.save` writes it."
         raise FileNotFoundError(msg)
-    try:
-        with _nothing_allowed():
-            raw = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            msg = f"{path} is damaged, or not a model file: {str(error).splitlines()[-1]}"
-        else:
-            msg = (
-                f"{path} was not loaded: it asks for {named[1]}, and a model file holds plain data only. It was made by "
-                "another program, or to run code on your machine. Nothing of it was run."
-            )
-        raise ValueError(msg) from None
-    except _DAMAGED as error:
-        msg = f"{path} is damaged, or not a model file ({type(error).__name__})."
-        raise ValueError(msg) from error
     layout = ModelLayout()
-    wanted = (layout.state, layout.features, layout.attributes)
-    if not isinstance(raw, dict) or any(key not in raw for key in wanted):
-        msg = f"{path} is not a model file: it lacks {', '.join(wanted)}."
-        raise ValueError(msg)
-    return raw
+    return read_plain(path, "model file", (layout.state, layout.features, layout.attributes))
 
 
 def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) -> dict[str, Any]:
@@ -340,7 +303,7 @@ def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) ->
     raw[layout.state].pop(layout.pyro, None)
     try:
         attributes = from_plain(raw[layout.attributes], configs)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         msg = f"{path} is damaged: {error}"
         raise ValueError(msg) from error
     missing = [key for key in (layout.registry, layout.init_params) if not isinstance(attributes.get(key), dict)]

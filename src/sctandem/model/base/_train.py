@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
+from sctandem.model.base._checkpoint import CheckpointMixin, part_of
+from sctandem.model.base._devices import check_devices
 from sctandem.model.base._weights import read_weights
 from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     import numpy as np
 
     from sctandem._random import RNG
+    from sctandem.train._checkpoint import TrainingPart
+
+    Once = Callable[..., Any]
 
 
-class TrainMixin:
+class TrainMixin(CheckpointMixin):
     """Train on sparse minibatches with fused Adam, large batches and a one-cycle learning rate.
 
     A model sets `_train_config` for defaults of its own, and `_data_splitter_cls`, `_training_plan_cls` or
@@ -41,8 +47,11 @@ class TrainMixin:
     #: Names of the cells by whose loss the best epoch was chosen; none without early stopping.
     chosen_on_: Sequence[str] = ()
 
-    def _before_training(self, train_indices: np.ndarray, *, progress: bool) -> dict[str, Any]:
-        """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders."""
+    def _before_training(self, train_indices: np.ndarray, *, once: Once, progress: bool) -> dict[str, Any]:
+        """Fit what is not fitted by minibatches, once the training cells are known; return options of the loaders.
+
+        What takes long is done by `once(name, compute)`, so that a training that goes on finds it in its checkpoint.
+        """
         return {}
 
     def _plan_of(self, config: TrainConfig) -> Any:
@@ -68,8 +77,10 @@ class TrainMixin:
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
         accelerator: str = "auto",
+        devices: int = 1,
         rng: RNG = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         config: TrainConfig | None = None,
     ) -> None:
         """Train the model.
@@ -101,11 +112,18 @@ class TrainMixin:
             :class:`~sctandem.train.TrainConfig`.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
+        devices
+            Processes that train together, on as many GPUs or on the processor. `batch_size` stays that of all together, and each
+            takes its share of every batch. They are started anew, from a script or a notebook alike; the trained model is this one.
         rng
             Seed of all that is random in the training: the split, the order of the cells, dropout, noise. The same seed
             gives the same model on the same machine. `None` takes what `scvi.settings.seed` set.
         progress
             Whether to show a progress bar; `None` for in a terminal or notebook.
+        checkpoint
+            A file that holds how far the training is, written after epochs and deleted at the end. Where it exists, the
+            training goes on from it, to the result that it would have had without the interruption: make the same model of the
+            same data and call `train` with the same arguments. `None` keeps nothing.
         config
             All settings; `None` for the defaults of this model.
 
@@ -119,7 +137,12 @@ class TrainMixin:
         KeyError
             When there is no column `sample_weight`.
         ValueError
-            For a setting out of bounds, weights that are none, or too few cells to train on.
+            For a setting out of bounds, weights that are none, too few cells to train on, more `devices` than there are, or a checkpoint of another
+            training: it says what differs.
+        RuntimeError
+            When one of several processes fails.
+        OSError
+            When the checkpoint cannot be written; the model is then trained as far as it came.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -142,6 +165,23 @@ class TrainMixin:
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
+        check_devices(self, devices)
+        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
+        run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
+        finished = self._train_part(config, rng=rng if kept is None else kept.seed, part=part_of(kept), **run)
+        self._close_checkpoint(kept, finished=finished)
+
+    def _train_part(
+        self,
+        config: TrainConfig,
+        *,
+        accelerator: str,
+        devices: int,
+        rng: RNG,
+        progress: bool | None,
+        part: TrainingPart,
+    ) -> bool:
+        """Train over epochs; return whether they came to their end."""
         weights, n_cells = self._training_cells(config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
@@ -155,14 +195,21 @@ class TrainMixin:
                 rng=streams[1],
             )
             plan = self._plan_of(config)(self.module, config=config)
+            # other runners need not know these
+            asked: dict[str, Any] = {} if progress is None else {"progress": progress}
+            if part.checkpoint is not None:
+                asked["part"] = part
+            if devices > 1:
+                asked["n_processes"] = devices
             runner = self._train_runner_cls(
                 self,
                 training_plan=plan,
                 data_splitter=splitter,
                 max_epochs=config.resolve_max_epochs(n_cells),
                 accelerator=accelerator,
-                **({} if progress is None else {"progress": progress}),
+                **asked,
             )
             runner()
         chosen_on = self.adata.obs_names[self.validation_indices] if config.early_stopping else ()
         self.chosen_on_ = [str(name) for name in chosen_on]
+        return getattr(runner, "is_finished", True)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sctandem.model.base._plain import from_plain, to_plain
+from sctandem._plain import from_plain, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)

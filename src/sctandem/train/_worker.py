@@ -1,0 +1,58 @@
+"""What each of several processes does: `python -m sctandem.train._worker FOLDER`, started by torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sctandem.train._crew import EPOCH, JOB, Crew
+
+
+def main(folder: Path) -> None:
+    """Train a share of a job.
+
+    Parameters
+    ----------
+    folder
+        Made by the process that waits for this one, for its user alone: what lies there is its own.
+    """
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+
+    job = torch.load(folder / JOB, map_location="cpu", weights_only=False)
+    loop = job["loop"]
+    fabric = Fabric(
+        accelerator="cuda" if loop.device.type == "cuda" else "cpu",
+        devices=int(os.environ["WORLD_SIZE"]),
+        # labels are not learned from in every batch
+        strategy=DDPStrategy(find_unused_parameters=True),
+    )
+    fabric.launch()
+    crew = Crew(fabric, job["seed"])
+    crew.join(loop)
+
+    def told(done: int, loss: float) -> None:
+        (folder / EPOCH).write_text(json.dumps([done, loss]))
+
+    loop.run(progress=False, told=told if crew.rank == 0 else None)
+    fabric.barrier()
+    kept = loop.part.checkpoint
+    if kept is not None and kept.fault is not None:
+        raise kept.fault
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    try:
+        main(where)
+    except Exception as error:
+        content: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "errno": None}
+        if isinstance(error, OSError) and error.errno is not None:
+            content |= {"message": str(error.strerror), "errno": error.errno}
+        (where / f"error-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(content))
+        raise
