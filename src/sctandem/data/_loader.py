@@ -189,6 +189,26 @@ class CountLoader:
             shown = values if use == "loss" else np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
             self._tables[WEIGHT_KEY] = torch.from_numpy(shown.astype(np.float32)[:, None])
 
+    def add(self, key: str, values: Tensor) -> None:
+        """Put an entry into the batches, in the place of one of this name.
+
+        Parameters
+        ----------
+        key
+            Its name.
+        values
+            One row a cell of the object.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many rows as cells.
+        """
+        if len(values) != self.n_obs:
+            msg = f"{key} has {len(values)} rows; the object has {self.n_obs} cells."
+            raise ValueError(msg)
+        self._tables[key] = values
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + bool(rest and not self.drop_last)

@@ -43,7 +43,7 @@ from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
-from sctandem.train import TrainConfig
+from sctandem.train import DomainConfig, TrainConfig
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,7 +80,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     valley, as along a differentiation, are one type. A type that is never the longest has died.
 
     `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=45`, `batch_size=128`,
-    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`.
+    `learning_rate=0.003`, `adam_eps=1e-08`, `gradient_clip=50` and `domain=DomainConfig(strength=0.3)`.
 
     Examples
     --------
@@ -98,7 +98,12 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     _module_cls = CapsuleModule
     _config_classes = (CapsuleConfig,)
     _train_config: ClassVar[TrainConfig] = TrainConfig(
-        max_epochs=45, batch_size=128, learning_rate=3e-3, adam_eps=1e-8, gradient_clip=50.0
+        max_epochs=45,
+        batch_size=128,
+        learning_rate=3e-3,
+        adam_eps=1e-8,
+        gradient_clip=50.0,
+        domain=DomainConfig(strength=0.3),
     )
     _min_training_cells: ClassVar[int] = 10
 
@@ -231,6 +236,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         train_size: float | None = None,
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -255,6 +261,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             are composed as the weights say, unless `weight_use` is `"unbiased"`.
         adversarial
             As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
+        domain_adversarial
+            As in the `train` of the other models, from the second part of the training on.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -272,7 +280,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         Raises
         ------
         KeyError
-            When there is no column `sample_weight`.
+            When there is no column `sample_weight` or `domain_adversarial`.
         ValueError
             For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, or fewer than 10 training cells.
         TypeError
@@ -289,6 +297,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             "train_size": train_size,
             "sample_weight": sample_weight,
             "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         if self.query_:
             self._train_query(given, accelerator=accelerator, rng=rng, progress=progress, config=config)

@@ -9,6 +9,7 @@ from scvi.train import TrainingPlan
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from sctandem.train._config import TrainConfig
+from sctandem.train._domain import DomainAdversary
 
 if TYPE_CHECKING:
     from scvi.module.base import BaseModuleClass, LossOutput
@@ -60,6 +61,8 @@ class CountTrainingPlan(TrainingPlan):
         self.config = config or TrainConfig()
         self._step, self._n_steps = 0, 0
         super().__init__(module)
+        hides = self.config.domain_adversarial is not None
+        self.domain_adversary = DomainAdversary(module, self.config) if hides else None
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
 
@@ -131,7 +134,11 @@ class CountTrainingPlan(TrainingPlan):
         """
         if "kl_weight" in self.loss_kwargs:
             self.loss_kwargs["kl_weight"] = self.kl_weight
-        return self.module(batch, loss_kwargs=self.loss_kwargs)[2]
+        found, _, output = self.module(batch, loss_kwargs=self.loss_kwargs)
+        if self.domain_adversary is None or not self.module.training:
+            return output
+        progress = self._step / max(1, self._n_steps)
+        return self.domain_adversary.add_to(output, batch, found, progress=progress, n_cells=self.n_obs_training or 0)
 
     def objective(self, output: LossOutput) -> Tensor:
         """Return what a step descends: the loss, to which a plan may add what is not of the cells.

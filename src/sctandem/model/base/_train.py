@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sctandem._checks import check_n_cells, check_type
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
+from sctandem.model.base._domains import read_domains
 from sctandem.model.base._weights import read_weights
 from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
@@ -67,6 +68,7 @@ class TrainMixin:
         early_stopping: bool | None = None,
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         rng: RNG = None,
         progress: bool | None = None,
@@ -99,6 +101,9 @@ class TrainMixin:
             Also train on cells that are moved against the model, within the ball that
             ``config=TrainConfig(adversary=AdversarialConfig(...))`` states: `"fgsm"`, `"pgd"` or `"vat"`, as in
             :class:`~sctandem.train.TrainConfig`.
+        domain_adversarial
+            Column of `obs`, such as the batch, that the states of cells are to hide, within groups of like cells, from the best
+            discriminator; its settings are those of ``config=TrainConfig(domain=DomainConfig(...))``.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         rng
@@ -117,9 +122,10 @@ class TrainMixin:
         Raises
         ------
         KeyError
-            When there is no column `sample_weight`.
+            When there is no column `sample_weight` or `domain_adversarial`.
         ValueError
-            For a setting out of bounds, weights that are none, or too few cells to train on.
+            For a setting out of bounds, weights that are none, a covariate that is missing in cells or has one value, a model without
+            the network that `adversarial` or `domain_adversarial` needs, or too few cells to train on.
         TypeError
             When `config` is not a :class:`~sctandem.train.TrainConfig`.
         FloatingPointError
@@ -138,11 +144,13 @@ class TrainMixin:
             "early_stopping": early_stopping,
             "sample_weight": sample_weight,
             "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
         weights, n_cells = self._training_cells(config)
+        entries = read_domains(self.adata, config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(
@@ -154,6 +162,7 @@ class TrainMixin:
                 weight_use=config.weight_use,
                 rng=streams[1],
             )
+            splitter.entries = entries
             plan = self._plan_of(config)(self.module, config=config)
             runner = self._train_runner_cls(
                 self,
