@@ -227,7 +227,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         """Hand the types that were found, and poses without batches, to the minibatches."""
         return {"entries": self._targets} if self._targets else {}
 
-    def train(  # type: ignore[override] # there is no early stopping
+    def train(  # type: ignore[override] # noqa: PLR0913 - there is no early stopping; modes beside settings
         self,
         max_epochs: int | None = None,
         *,

@@ -160,19 +160,20 @@ class DomainAdversary:
         """Say which states of the memory are peers of each cell, cells x memory, 0 or 1."""
         memory, matched = self._memory, self._clusters.matched
         known = (group >= 0)[:, None] & (memory.group >= 0)
-        return torch.where(known, group[:, None] == memory.group, matched[cluster][:, memory.cluster]).to(
-            memory.state.dtype
-        )
+        alike = matched[cluster][:, memory.cluster] & (cluster >= 0)[:, None] & (memory.cluster >= 0)
+        return torch.where(known, group[:, None] == memory.group, alike).to(memory.state.dtype)
 
     def _cluster_of(self, state: Tensor, domain: Tensor) -> Tensor:
-        """Give the nearest cluster of the own domain."""
+        """Give the nearest cluster of the own domain; -1 where it has none yet."""
+        if self._clusters is None:
+            return torch.full_like(domain, -1)
         far = torch.cdist(state, self._clusters.centres)
-        return far.masked_fill(domain[:, None] != self._clusters.domain, torch.inf).argmin(1)
+        nearest = far.masked_fill(domain[:, None] != self._clusters.domain, torch.inf).min(1)
+        return torch.where(nearest.values.isfinite(), nearest.indices, -1)
 
     def _remember(self, state: Tensor, domain: Tensor, group: Tensor, progress: float, n_cells: int) -> None:
         """Put states into the memory, and find clusters when it is time."""
-        cluster = torch.zeros_like(domain) if self._clusters is None else self._cluster_of(state, domain)
-        new = _Memory(state, domain, group, cluster)
+        new = _Memory(state, domain, group, self._cluster_of(state, domain))
         size = self.config.n_memory
         self._memory = (
             new
