@@ -112,7 +112,7 @@ def test_descent_hides_the_domain_and_keeps_the_groups():
     found = adversary(strength=1.0, n_memory=N)
     shown(found, state, domain, group)
     at = torch.tensor(state)
-    for _ in range(150):
+    for _ in range(500):
         output, _, moving = shown(found, at, domain, group, loss=1.0)
         output.loss.backward()
         at = (at - 100 * moving.grad).detach()
