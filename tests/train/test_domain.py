@@ -51,6 +51,11 @@ def cells(seed, *, shift=2.0):
     return state, domain, group
 
 
+def unknown(seed):
+    state, domain, group = cells(seed)
+    return state, domain, np.full_like(group, -1)
+
+
 def test_it_is_the_mean_of_the_discriminator():
     found = adversary(strength=1.0)
     state, domain, group = cells(0)
@@ -121,6 +126,17 @@ def test_descent_hides_the_domain_and_keeps_the_groups():
         means = [np.stack([x[(group == kind) & (domain == d)].mean(0) for d in range(3)]) for x in (state, after)]
         assert np.ptp(means[1][:, 1]) < 0.25 * np.ptp(means[0][:, 1])
     assert np.array_equal(after[group == 2], state[group == 2])
+
+
+def test_what_is_remembered_can_be_taken_up():
+    first, again = adversary(refresh=1), adversary(refresh=1)
+    assert again.run_state()["memory"] == {}
+    for seed in range(2):
+        shown(first, *unknown(seed))
+    again.take_up(first.run_state())
+    for seed in range(2, 5):
+        losses = [float(shown(found, *unknown(seed))[0].loss.detach()) for found in (first, again)]
+        assert losses[0] == losses[1] > 100
 
 
 def test_a_domain_with_too_few_cells_is_not_compared():

@@ -12,6 +12,8 @@ from scvi.module.base import LossOutput
 from sctandem.kernels._matched_clusters import match_clusters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scvi.module.base import BaseModuleClass
     from torch import Tensor
 
@@ -90,7 +92,7 @@ class DomainAdversary:
             )
             raise ValueError(msg)
         self.module, self.config = module, config.domain
-        self._rng = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+        self._seed, self._n_searches = int(torch.randint(2**31, ()).item()), 0
         self._memory: _Memory | None = None
         self._clusters: _Clusters | None = None
         self._since = 0
@@ -134,6 +136,29 @@ class DomainAdversary:
             n_obs_minibatch=output.n_obs_minibatch,
             extra_metrics={**output.extra_metrics, "domain_adversarial": added.detach()},
         )
+
+    def run_state(self) -> dict[str, Any]:
+        """Return what is remembered, so that a run can go on.
+
+        Returns
+        -------
+        Numbers, and dictionaries of tensors, empty where nothing is remembered yet.
+        """
+        kept = {"memory": self._memory, "clusters": self._clusters}
+        tensors = {name: {} if value is None else value._asdict() for name, value in kept.items()}
+        return {"seed": self._seed, "searches": self._n_searches, "since": self._since, **tensors}
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run was.
+
+        Parameters
+        ----------
+        state
+            From `run_state`.
+        """
+        self._seed, self._n_searches, self._since = (int(state[name]) for name in ("seed", "searches", "since"))
+        self._memory = _Memory(**state["memory"]) if state["memory"] else None
+        self._clusters = _Clusters(**state["clusters"]) if state["clusters"] else None
 
     def told(self, state: Tensor, domain: Tensor, group: Tensor) -> Tensor:
         """Say how well the discriminator tells domains from states, a mean over cells; 0 before there is one."""
@@ -189,7 +214,9 @@ class DomainAdversary:
     def _find_clusters(self) -> None:
         """Cluster the states in memory within domains, and match the clusters."""
         memory, self._since = self._memory, 0
-        found = match_clusters(memory.state.cpu().numpy(), memory.domain.cpu().numpy(), rng=self._rng)
+        rng = np.random.default_rng([self._seed, self._n_searches])
+        self._n_searches += 1
+        found = match_clusters(memory.state.cpu().numpy(), memory.domain.cpu().numpy(), rng=rng)
         cluster = torch.from_numpy(found.cluster).to(memory.domain)
         self._memory = memory._replace(cluster=cluster)
         # known groups are wider than clusters: a cell is compared within the former where it has one
