@@ -153,6 +153,7 @@ MODES = {
     "early stopping": ({"early_stopping": True, "train_size": 0.7}, TrainConfig(patience=1)),
     "drawn by weights": ({"sample_weight": "weight"}, TrainConfig(weight_use="unbiased")),
     "attacked": ({"adversarial": "pgd"}, TrainConfig()),
+    "batch hidden": ({"domain_adversarial": "batch"}, TrainConfig()),
     "constant rate": ({"batch_size": 20}, TrainConfig(schedule="constant", gradient_clip=1.0, validate_every=2)),
 }
 

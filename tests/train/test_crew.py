@@ -179,6 +179,8 @@ def test_too_few_cells_for_so_many_processes(collection):
     model = data_of("memory", collection)
     with pytest.raises(ValueError, match="devices=40 leave 1 cells of a batch for a process; each needs 2"):
         model.train(2, batch_size=64, devices=40, progress=False)
+    with pytest.raises(ValueError, match="devices=2: one process trains with domain_adversarial='batch'"):
+        model.train(2, domain_adversarial="batch", devices=2)
     with pytest.raises(ValueError, match="devices=0"):
         model.train(2, devices=0)
 

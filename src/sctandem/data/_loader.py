@@ -252,6 +252,26 @@ class CountLoader:
         n_cells = total * (rank + 1) // n - total * rank // n
         return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
 
+    def add(self, key: str, values: Tensor) -> None:
+        """Put an entry into the batches, in the place of one of this name.
+
+        Parameters
+        ----------
+        key
+            Its name.
+        values
+            One row a cell of the object.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many rows as cells.
+        """
+        if len(values) != self.n_obs:
+            msg = f"{key} has {len(values)} rows; the object has {self.n_obs} cells."
+            raise ValueError(msg)
+        self._tables[key] = values
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.indices), self.batch_size)
         return full + bool(rest and not self.drop_last)

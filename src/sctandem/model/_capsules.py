@@ -46,7 +46,7 @@ from sctandem.model.base._manager import ModelManager
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
-from sctandem.train import TrainConfig
+from sctandem.train import DomainConfig, TrainConfig
 
 if TYPE_CHECKING:
     import os
@@ -85,7 +85,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     valley, as along a differentiation, are one type. A type that is never the longest has died.
 
     `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=45`, `batch_size=128`,
-    `learning_rate=0.003`, `adam_eps=1e-08` and `gradient_clip=50`.
+    `learning_rate=0.003`, `adam_eps=1e-08`, `gradient_clip=50` and `domain=DomainConfig(strength=0.3)`.
 
     Examples
     --------
@@ -103,7 +103,12 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     _module_cls = CapsuleModule
     _config_classes = (CapsuleConfig,)
     _train_config: ClassVar[TrainConfig] = TrainConfig(
-        max_epochs=45, batch_size=128, learning_rate=3e-3, adam_eps=1e-8, gradient_clip=50.0
+        max_epochs=45,
+        batch_size=128,
+        learning_rate=3e-3,
+        adam_eps=1e-8,
+        gradient_clip=50.0,
+        domain=DomainConfig(strength=0.3),
     )
     _min_training_cells: ClassVar[int] = 10
 
@@ -227,7 +232,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         """Hand the types that were found, and poses without batches, to the minibatches."""
         return {"entries": self._targets} if self._targets else {}
 
-    def train(  # type: ignore[override] # noqa: PLR0913 - there is no early stopping
+    def train(  # type: ignore[override] # noqa: PLR0913 - there is no early stopping; modes beside settings
         self,
         max_epochs: int | None = None,
         *,
@@ -236,6 +241,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         train_size: float | None = None,
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         devices: int = 1,
         rng: RNG = None,
@@ -262,6 +268,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             are composed as the weights say, unless `weight_use` is `"unbiased"`.
         adversarial
             As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
+        domain_adversarial
+            As in the `train` of the other models, from the second part of the training on.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         devices
@@ -283,7 +291,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         Raises
         ------
         KeyError
-            When there is no column `sample_weight`.
+            When there is no column `sample_weight` or `domain_adversarial`.
         ValueError
             For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, fewer than 10 training cells, or a checkpoint of another training.
         OSError
@@ -302,6 +310,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             "train_size": train_size,
             "sample_weight": sample_weight,
             "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
         if self.query_:
@@ -311,7 +320,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
-        check_devices(self, devices)
+        check_devices(self, devices, config)
         weights, n_cells = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
         kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
@@ -366,19 +375,6 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         labelled = cells[self._label_codes()[cells] >= 0]
         n = int(_HELD_BACK * len(labelled))
         return np.sort(rng.choice(labelled, n if n >= FEWEST else 0, replace=False))
-
-    def _shown_codes(self) -> np.ndarray:
-        """Return the label codes without those that are held back, (cells,)."""
-        code = self._label_codes()
-        code[self._held_back] = -1
-        return code
-
-    def _start_labels(self, poses: np.ndarray) -> None:
-        """Let the label capsules start at the poses of the training cells."""
-        if self.label_names:
-            label = self._shown_codes()[np.asarray(self.train_indices)]
-            known = label >= 0
-            self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
 
     def _find_types(self, poses: np.ndarray, aligned: np.ndarray, rng: np.random.Generator) -> None:
         """Group the training cells by their poses without batches, and make a type capsule a group."""

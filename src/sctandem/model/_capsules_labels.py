@@ -12,6 +12,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
+from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
@@ -114,6 +115,19 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         factor = float(self.module.depth) / np.maximum(self._depths()[cells], 1e-6)
         logs.data = np.log1p(logs.data * np.repeat(factor, np.diff(logs.indptr)).astype(np.float32))
         return logs
+
+    def _shown_codes(self) -> np.ndarray:
+        """Return the label codes without those that are held back, (cells,)."""
+        code = self._label_codes()
+        code[self._held_back] = -1
+        return code
+
+    def _start_labels(self, poses: np.ndarray) -> None:
+        """Let the label capsules start at the poses of the training cells."""
+        if self.label_names:
+            label = self._shown_codes()[np.asarray(self.train_indices)]
+            known = label >= 0
+            self.module.start_labels(group_means(poses[known], label[known], len(self.label_names)))
 
     def _reproducibility(self, rng: np.random.Generator) -> dict[str, Any]:
         """Learn how often half of the molecules of a cell put it where the other half does, by the lead of its capsule."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+from scvi import REGISTRY_KEYS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +23,7 @@ class CapsuleAttackMixin:
     """State, loss and divergence of moved cells; see :class:`~sctandem.train.AdversarialTrainingPlan`."""
 
     config: CapsuleConfig
+    n_labels: int
     _teach: Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
     def state_of(self, found: dict[str, Tensor]) -> Tensor:
@@ -35,6 +39,27 @@ class CapsuleAttackMixin:
         Cells x dimensions.
         """
         return found["pose"]
+
+    def domain_groups(self, tensors: dict[str, Tensor]) -> Tensor | None:
+        """Give the labels that are learned, within which domains are compared.
+
+        Parameters
+        ----------
+        tensors
+            The batch.
+
+        Returns
+        -------
+        Code of the label of each cell, (cells,), -1 where it is not shown; `None` in the first part of the training, where nothing is
+        asked of poses.
+        """
+        if CAPSULE_KEY not in tensors:
+            return None
+        none = torch.full_like(tensors[CAPSULE_KEY].reshape(-1), -1)
+        if not self.n_labels:
+            return none
+        code = tensors[REGISTRY_KEYS.LABELS_KEY].reshape(-1).long()
+        return torch.where(code < self.n_labels, code, none)
 
     def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Tensor], unit: Tensor) -> Tensor | None:
         """Score what is asked of the capsules of moved cells.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sctandem.train._adversarial import AdversarialTrainingPlan
     from sctandem.train._adversarial_config import AdversarialConfig
     from sctandem.train._config import TrainConfig
+    from sctandem.train._domain_config import DomainConfig
     from sctandem.train._early_stopping import EarlyStopping
     from sctandem.train._plan import CountTrainingPlan, kl_weight
     from sctandem.train._runner import CountTrainRunner
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "CountDataSplitter": "._splitter",
         "CountTrainRunner": "._runner",
         "CountTrainingPlan": "._plan",
+        "DomainConfig": "._domain_config",
         "EarlyStopping": "._early_stopping",
         "TrainConfig": "._config",
         "kl_weight": "._plan",

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from sctandem._checks import check_number, check_option, check_positive, check_type
 from sctandem.data._weights import WeightUse
 from sctandem.train._adversarial_config import AdversarialConfig
+from sctandem.train._domain_config import DomainConfig
 
 #: Batch size for which learning rates are stated.
 REFERENCE_BATCH = 128
@@ -67,6 +68,10 @@ class TrainConfig:
         - `"vat"`: to where the model reads them most otherwise, whatever their labels
     adversary
         How far, and how much it counts.
+    domain_adversarial
+        Column of `obs`, such as the batch, that the states are to hide from the best discriminator; `None` for none.
+    domain
+        What the discriminator sees, among which cells it compares, and how much it counts.
 
     Raises
     ------
@@ -102,6 +107,8 @@ class TrainConfig:
     weight_use: WeightUse = "sampler"
     adversarial: Literal["fgsm", "pgd", "vat"] | None = None
     adversary: AdversarialConfig = AdversarialConfig()
+    domain_adversarial: str | None = None
+    domain: DomainConfig = DomainConfig()
 
     def __post_init__(self) -> None:
         if self.max_epochs is not None:
@@ -123,6 +130,9 @@ class TrainConfig:
         if self.adversarial is not None:
             check_option(self.adversarial, ("fgsm", "pgd", "vat"), "adversarial")
         check_type(self.adversary, AdversarialConfig, "adversary")
+        if self.domain_adversarial is not None:
+            check_type(self.domain_adversarial, str, "domain_adversarial")
+        check_type(self.domain, DomainConfig, "domain")
         self._check_sizes()
 
     def _check_sizes(self) -> None:

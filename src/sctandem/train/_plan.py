@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from sctandem.train._checkpoint import loop_state, take_up_loop
 from sctandem.train._config import TrainConfig
 from sctandem.train._crew import Objective
+from sctandem.train._domain import DomainAdversary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,8 @@ class CountTrainingPlan(TrainingPlan):
         self.config = config or TrainConfig()
         self._step, self._n_steps = 0, 0
         super().__init__(module)
+        hides = self.config.domain_adversarial is not None
+        self.domain_adversary = DomainAdversary(module, self.config) if hides else None
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
         self._fabric: Any = None
@@ -158,7 +161,8 @@ class CountTrainingPlan(TrainingPlan):
         """
         if self._optimizer is None:
             raise RuntimeError(_NOT_BEGUN)
-        return {"step": self._step, **loop_state(self.module, self._optimizer, self._scheduler)}
+        state = {"step": self._step, **loop_state(self.module, self._optimizer, self._scheduler)}
+        return state if self.domain_adversary is None else {**state, "domain": self.domain_adversary.run_state()}
 
     def take_up(self, state: Mapping[str, Any]) -> None:
         """Go on where a run was, after `begin`.
@@ -172,6 +176,8 @@ class CountTrainingPlan(TrainingPlan):
             raise RuntimeError(_NOT_BEGUN)
         self._step = int(state["step"])
         take_up_loop(state, self.module, self._optimizer, self._scheduler)
+        if self.domain_adversary is not None:
+            self.domain_adversary.take_up(state["domain"])
 
     def compute_loss(self, batch: dict[str, Tensor]) -> LossOutput:
         """Return the loss of a batch.
@@ -187,7 +193,11 @@ class CountTrainingPlan(TrainingPlan):
         """
         if "kl_weight" in self.loss_kwargs:
             self.loss_kwargs["kl_weight"] = self.kl_weight
-        return self.module(batch, loss_kwargs=self.loss_kwargs)[2]
+        found, _, output = self.module(batch, loss_kwargs=self.loss_kwargs)
+        if self.domain_adversary is None or not self.module.training:
+            return output
+        progress = self._step / max(1, self._n_steps)
+        return self.domain_adversary.add_to(output, batch, found, progress=progress, n_cells=self.n_obs_training or 0)
 
     def objective(self, output: LossOutput) -> Tensor:
         """Return what a step descends: the loss, to which a plan may add what is not of the cells.

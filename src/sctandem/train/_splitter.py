@@ -14,6 +14,7 @@ from sctandem.data._streamed import streams_counts
 
 if TYPE_CHECKING:
     from scvi.data import AnnDataManager
+    from torch import Tensor
 
     from sctandem._random import RNG
     from sctandem.data._weights import WeightUse
@@ -69,6 +70,8 @@ class CountDataSplitter(DataSplitter):
     ) -> None:
         self.rng = None if rng is None else as_generator(rng)
         self.weights, self.weight_use = weights, weight_use
+        #: Further entries of the minibatches that are trained on, one row a cell.
+        self.entries: dict[str, Tensor] = {}
         # the loader deals the cells evenly, so that scvi-tools need not move or warn about a small last batch
         drop_last = splitter_options.pop("drop_last", False)
         super().__init__(
@@ -123,6 +126,8 @@ class CountDataSplitter(DataSplitter):
         loader = super().train_dataloader()
         if self.weights is not None:
             loader.weigh(self.weights, self.weight_use)
+        for key, values in self.entries.items():
+            loader.add(key, values)
         return loader
 
     def keep(self, cells: np.ndarray) -> None:

@@ -18,7 +18,9 @@ from sctandem._check_arguments import check_path
 from sctandem._compat import ModelLayout, torch_device
 from sctandem._plain import to_plain
 from sctandem._random import as_generator
+from sctandem.model.base._domains import read_domains
 from sctandem.model.base._weights import read_weights
+from sctandem.train import TrainConfig
 from sctandem.train._checkpoint import Checkpoint, TrainingPart
 
 if TYPE_CHECKING:
@@ -162,6 +164,8 @@ def _learned_from(model: Any, settings: Any) -> dict[str, Any]:
             found[f"the data {key!r}"] = value
     if (weights := read_weights(data, _named(settings)["sample_weight"])) is not None:
         found["the weights of the cells"] = weights
+    if isinstance(settings, TrainConfig) and (hidden := read_domains(data, settings)):
+        found["the covariate to hide"] = hidden
     return found
 
 

@@ -11,6 +11,7 @@ from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.model.base._checkpoint import CheckpointMixin, part_of
 from sctandem.model.base._devices import check_devices
+from sctandem.model.base._domains import read_domains
 from sctandem.model.base._weights import read_weights
 from sctandem.train import AdversarialTrainingPlan, CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
 
@@ -59,7 +60,8 @@ class TrainMixin(CheckpointMixin):
         return self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
 
     def _training_cells(self, config: TrainConfig) -> tuple[np.ndarray | None, int]:
-        """Return the weights of the cells, or `None`, and how many are trained on; check that these are enough."""
+        """Return the weights of the cells, or `None`, and how many are trained on; check these and the covariate to hide."""
+        read_domains(self.adata, config)
         weights = read_weights(self.adata, config.sample_weight)
         n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
         n_cells = round(n_obs * config.train_size)
@@ -76,6 +78,7 @@ class TrainMixin(CheckpointMixin):
         early_stopping: bool | None = None,
         sample_weight: str | None = None,
         adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
+        domain_adversarial: str | None = None,
         accelerator: str = "auto",
         devices: int = 1,
         rng: RNG = None,
@@ -110,6 +113,9 @@ class TrainMixin(CheckpointMixin):
             Also train on cells that are moved against the model, within the ball that
             ``config=TrainConfig(adversary=AdversarialConfig(...))`` states: `"fgsm"`, `"pgd"` or `"vat"`, as in
             :class:`~sctandem.train.TrainConfig`.
+        domain_adversarial
+            Column of `obs`, such as the batch, that the states of cells are to hide, within groups of like cells, from the best
+            discriminator; its settings are those of ``config=TrainConfig(domain=DomainConfig(...))``.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         devices
@@ -135,9 +141,10 @@ class TrainMixin(CheckpointMixin):
         Raises
         ------
         KeyError
-            When there is no column `sample_weight`.
+            When there is no column `sample_weight` or `domain_adversarial`.
         ValueError
-            For a setting out of bounds, weights that are none, too few cells to train on, more `devices` than there are, or a checkpoint of another
+            For a setting out of bounds, weights that are none, a covariate that is missing in cells or has one value, a model without
+            the network that `adversarial` or `domain_adversarial` needs, too few cells to train on, more `devices` than there are, or a checkpoint of another
             training: it says what differs.
         RuntimeError
             When one of several processes fails.
@@ -161,11 +168,12 @@ class TrainMixin(CheckpointMixin):
             "early_stopping": early_stopping,
             "sample_weight": sample_weight,
             "adversarial": adversarial,
+            "domain_adversarial": domain_adversarial,
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        check_devices(self, devices)
+        check_devices(self, devices, config)
         kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
         run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
         finished = self._train_part(config, rng=rng if kept is None else kept.seed, part=part_of(kept), **run)
@@ -183,6 +191,7 @@ class TrainMixin(CheckpointMixin):
     ) -> bool:
         """Train over epochs; return whether they came to their end."""
         weights, n_cells = self._training_cells(config)
+        entries = read_domains(self.adata, config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(
@@ -194,6 +203,7 @@ class TrainMixin(CheckpointMixin):
                 weight_use=config.weight_use,
                 rng=streams[1],
             )
+            splitter.entries = entries
             plan = self._plan_of(config)(self.module, config=config)
             # other runners need not know these
             asked: dict[str, Any] = {} if progress is None else {"progress": progress}

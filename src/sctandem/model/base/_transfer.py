@@ -150,6 +150,12 @@ class TransferMixin(MappingMixin):
         """Train what a query may train, and otherwise everything."""
         if not self.query_:
             return super()._plan_of(config)  # type: ignore[misc] # of TrainMixin beside it
+        if config.domain_adversarial is not None:
+            msg = (
+                f"domain_adversarial={config.domain_adversarial!r} trains all of a model, and this query trains "
+                f"{listed(self.query_['trained'])} alone; leave it out."
+            )
+            raise ValueError(msg)
         if config.is_adversarial:  # moved cells would train all of the reference
             msg = f"adversarial= trains all of a model, and this query trains {listed(self.query_['trained'])} alone; leave it out."
             raise ValueError(msg)

@@ -290,6 +290,21 @@ class CountVAE(CountVAETransferMixin, BaseModuleClass):
         """
         return found["qz"].loc
 
+    def domain_groups(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Say that no groups of cells are known.
+
+        Parameters
+        ----------
+        tensors
+            The batch.
+
+        Returns
+        -------
+        -1 for each cell, (cells,).
+        """
+        counts = tensors[REGISTRY_KEYS.X_KEY]
+        return torch.full((counts.shape[0],), -1, dtype=torch.int64, device=counts.device)
+
     def attack_loss(self, tensors: dict[str, Tensor], found: dict[str, Any], unit: Tensor) -> Tensor:
         """Score how well the counts are given back from the states of moved cells.
 
