@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from interrupted import N_EPOCHS, Killed, vae
 from models import CASES
 from tape import small_multiome, trained
+
+from sctandem.train import _checkpoint
 
 
 @pytest.fixture(scope="module", params=list(CASES))
@@ -42,3 +45,33 @@ def tape():
 def expected(tape):
     """What `tape` predicts; tests only read it."""
     return tape.predict_expression()
+
+
+@pytest.fixture
+def die(monkeypatch):
+    """Let the training end after some writings of the file."""
+    write = _checkpoint.Checkpoint._write
+
+    def after(n_writings):
+        left = [n_writings]
+
+        def counted(self, when):
+            write(self, when)
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed("killed")  # noqa: EM101
+
+        monkeypatch.setattr(_checkpoint.Checkpoint, "_write", counted)
+
+    yield after
+    monkeypatch.setattr(_checkpoint.Checkpoint, "_write", write)
+
+
+@pytest.fixture
+def begun(tmp_path, die, monkeypatch):
+    """A checkpoint after two epochs."""
+    die(3)
+    with pytest.raises(Killed, match="killed"):
+        vae().train(N_EPOCHS, rng=0, progress=False, checkpoint=tmp_path / "run.ckpt")
+    monkeypatch.undo()
+    return tmp_path / "run.ckpt"

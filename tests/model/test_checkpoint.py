@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import typed_cells
+from interrupted import N_EPOCHS, Killed, counts, made, same, simulated, vae
 from models import CASES
-from scipy import sparse
 
 from sctandem.model import RSD, CapsuleNet
-from sctandem.model.base import CountVAEModel
-from sctandem.module.base import CountVAEConfig
 from sctandem.train import CountTrainingPlan, TrainConfig, _checkpoint
-
-N_EPOCHS = 4
-
-
-def made(case):
-    data = case.data()
-    case.set_up(data)
-    return case.make(data)
-
-
-def same(first, second):
-    """Weights and history are equal to the last bit."""
-    one, other = first.module.state_dict(), second.module.state_dict()
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        assert torch.equal(value, other[key]), key
-    assert first.history.keys() == second.history.keys()
-    for key, table in first.history.items():
-        pd.testing.assert_frame_equal(table, second.history[key], check_exact=True, check_dtype=False)
-    for name in ("train_indices", "validation_indices"):
-        np.testing.assert_array_equal(getattr(first, name, None), getattr(second, name, None))
-
-
-class Killed(BaseException):
-    """Ends the process, as far as the training can tell."""
-
-
-@pytest.fixture
-def die(monkeypatch):
-    """Let the training end after some writings of the file."""
-    write = _checkpoint.Checkpoint._write
-
-    def after(n_writings):
-        left = [n_writings]
-
-        def counted(self, when):
-            write(self, when)
-            left[0] -= 1
-            if left[0] == 0:
-                raise Killed("killed")  # noqa: EM101
-
-        monkeypatch.setattr(_checkpoint.Checkpoint, "_write", counted)
-
-    yield after
-    monkeypatch.setattr(_checkpoint.Checkpoint, "_write", write)
 
 
 @pytest.fixture(autouse=True)
@@ -121,32 +69,6 @@ def test_another_length_is_refused_and_changes_nothing(case, tmp_path, die, monk
 
 
 # --- what one model shows for all -------------------------------------------------------------------------------------
-
-
-def counts(seed=0, n_cells=150):
-    return CASES["CountVAEModel"].data()[:n_cells].copy() if seed == 0 else simulated(seed)
-
-
-def simulated(seed):
-    adata = CASES["CountVAEModel"].data()
-    adata.X = sparse.csr_matrix(np.random.default_rng(seed).poisson(1.0, adata.shape).astype(np.float32))
-    return adata
-
-
-def vae(adata=None, *, rng=0, n_hidden=16):
-    adata = counts() if adata is None else adata
-    CountVAEModel.setup_anndata(adata, batch_key="batch")
-    return CountVAEModel(adata, config=CountVAEConfig(n_hidden=n_hidden, n_latent=4), rng=rng)
-
-
-@pytest.fixture
-def begun(tmp_path, die, monkeypatch):
-    """A checkpoint after two epochs."""
-    die(3)
-    with pytest.raises(Killed, match="killed"):
-        vae().train(N_EPOCHS, rng=0, progress=False, checkpoint=tmp_path / "run.ckpt")
-    monkeypatch.undo()
-    return tmp_path / "run.ckpt"
 
 
 MODES = {
@@ -310,123 +232,3 @@ def test_versions_classes_and_trained_models_differ(begun, monkeypatch):
     model.train(1, rng=0, progress=False)
     with pytest.raises(ValueError, match="the start is 'a new model' in it and 'a trained model"):
         model.train(N_EPOCHS, rng=0, progress=False, checkpoint=begun)
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-class Shell:
-    """A thing that would run a command when it is read by pickle."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.mark.parametrize("place", ["about", "seed", "before", "once", "parts"])
-def test_file_that_would_run_code_is_refused(begun, tmp_path, place):
-    marker = tmp_path / "ran"
-    content = torch.load(begun, weights_only=True)
-    content[place] = Shell(marker)
-    torch.save(content, begun)
-    with pytest.raises(ValueError, match=r"run.ckpt was not loaded: it asks for \S*system, .* Nothing of it was run"):
-        vae().train(N_EPOCHS, rng=0, progress=False, checkpoint=begun)
-    assert not marker.exists()
-    torch.load(begun, weights_only=False)  # the trap is a real one
-    assert marker.exists()
-
-
-def test_damaged_and_other_files_are_refused(begun, tmp_path):
-    whole = begun.read_bytes()
-    for damaged in (
-        b"",
-        b"no checkpoint",
-        whole[: len(whole) // 2],
-        whole[:-10],
-        pickle.dumps(Shell(tmp_path / "ran")),
-    ):
-        begun.write_bytes(damaged)
-        with pytest.raises(ValueError, match="run.ckpt (is damaged, or not a checkpoint|was not loaded)"):
-            vae().train(N_EPOCHS, rng=0, progress=False, checkpoint=begun)
-    torch.save({"weights": torch.ones(2)}, begun)
-    with pytest.raises(ValueError, match="run.ckpt is not a checkpoint: it lacks sctandem_checkpoint"):
-        vae().train(N_EPOCHS, rng=0, progress=False, checkpoint=begun)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_places_that_are_none(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="lies in a folder that is not there: .*nowhere; name a file in a folder"
-    ):
-        vae().train(2, checkpoint=tmp_path / "nowhere" / "c")
-    with pytest.raises(IsADirectoryError, match="is a folder; name a file"):
-        vae().train(2, checkpoint=tmp_path)
-    with pytest.raises(TypeError, match="checkpoint"):
-        vae().train(2, checkpoint=3)
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    """No file grows beyond this, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_no_room_before_the_training_leaves_the_model_as_it_was(tmp_path):
-    model = vae()
-    with files_of_at_most(100), pytest.raises(OSError, match="c could not be written before the training began"):
-        model.train(2, rng=0, progress=False, checkpoint=tmp_path / "c")
-    assert not model.is_trained
-    assert model.history is None
-    assert list(tmp_path.iterdir()) == []
-    model.train(2, rng=0, progress=False, checkpoint=tmp_path / "c")
-
-
-@pytest.mark.parametrize("name", ["CountVAEModel", "CapsuleNet", "RegulatoryGraph", "RSD"])
-def test_no_room_in_the_training_leaves_a_model_and_the_last_file(tmp_path, monkeypatch, name):
-    case, path, write = CASES[name], tmp_path / "c", _checkpoint.Checkpoint._write
-    whole, model = made(case), made(case)
-    whole.train(N_EPOCHS, rng=0, progress=False)
-
-    def full(self, when):
-        with files_of_at_most(5000 if "2" in when else 1 << 30):
-            write(self, when)
-
-    monkeypatch.setattr(_checkpoint.Checkpoint, "_write", full)
-    with pytest.raises(OSError, match="could not be written after epoch 2: .*the model can be used and saved as it is"):
-        model.train(N_EPOCHS, rng=0, progress=False, checkpoint=path)
-    monkeypatch.undo()
-    assert [file.name for file in tmp_path.iterdir()] == ["c"]
-    assert model.is_trained
-    assert len(model.history["train_loss"]) == 2
-    model.save(tmp_path / "model")
-    if name != "RSD":
-        assert np.isfinite(case.output(model)).all()
-    resumed = made(case)
-    resumed.train(N_EPOCHS, rng=0, progress=False, checkpoint=path)
-    same(resumed, whole)
-
-
-def test_quick_epochs_are_not_all_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(_checkpoint, "MOST_SHARE", 0.1)
-    seconds, writings = [0.0], []
-    monkeypatch.setattr(_checkpoint.time, "monotonic", lambda: seconds[0])
-
-    def slow(path, content):
-        seconds[0] += 1.0
-        writings.append(len(content["parts"]))
-
-    monkeypatch.setattr(_checkpoint, "write_plain", slow)
-    part = _checkpoint.Checkpoint(tmp_path / "c", {}, seed=0).part(0)
-    for _ in range(60):
-        seconds[0] += 1.0
-        part.keep(lambda: {"epoch": 1}, when="")
-    assert 5 <= len(writings) <= 8
-    part.keep(lambda: {"epoch": 1}, when="", finished=True)
-    assert seconds[0] - 60 == len(writings)

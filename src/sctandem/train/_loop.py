@@ -167,7 +167,7 @@ class EpochLoop:
         self.is_finished = True
         if done < len(self.rows):
             memory.stopped = True
-            self._keep(memory)
+            self.is_finished = self._keep(memory)  # parts that come after it would be lost
 
     def take_up(self, memory: _Memory | None = None) -> None:
         """Go on where the part is, if anything is kept of it."""
