@@ -11,6 +11,7 @@ from scipy import sparse
 
 from sctandem._ahead import ahead
 from sctandem._blocks import as_csr
+from sctandem._check_files import readable
 from sctandem.data._annbatch import has_annbatch, shuffled_by_annbatch
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class StreamedCounts(CSRDataset):
         """Open the arrays of a shard; where its rows begin is read."""
         import zarr
 
-        group: Any = zarr.open_group(self.folders[shard], mode="r")["X"]
-        return group["indptr"][:], group["indices"], group["data"]
+        with readable(self.folders[shard], "a part of a collection", tree=True):
+            group: Any = zarr.open_group(self.folders[shard], mode="r")["X"]
+            return group["indptr"][:], group["indices"], group["data"]
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Read cells that lie next to one another.
@@ -90,9 +92,12 @@ class StreamedCounts(CSRDataset):
             indptr, indices, data = self._arrays(shard)
             indptr = indptr[low - self.starts[shard] : high - self.starts[shard] + 1]
             where = slice(int(indptr[0]), int(indptr[-1]))
-            values = data[where].astype(np.float32)
-            rows = (values, indices[where], (indptr - indptr[0]).astype(np.int32))
-            parts.append(sparse.csr_matrix(rows, shape=(high - low, self.shape[1])))
+            with readable(self.folders[shard], "a part of a collection", tree=True):
+                rows = (data[where].astype(np.float32), indices[where], (indptr - indptr[0]).astype(np.int32))
+                if len(rows[1]) and not (rows[1].min() >= 0 and rows[1].max() < self.shape[1]):
+                    msg = f"it has entries outside its {self.shape[1]} genes"
+                    raise ValueError(msg)
+                parts.append(sparse.csr_matrix(rows, shape=(high - low, self.shape[1])))
         if not parts:
             return sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")

@@ -6,6 +6,7 @@ import re
 import shutil
 import warnings
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,12 +16,14 @@ from zipfile import BadZipFile
 import torch
 from anndata import AnnData
 
+from sctandem._check_files import check_archive, check_format
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._random import torch_seeded
 from sctandem._sync import sync
+from sctandem._whole import check_room, disk_errors
 from sctandem.model.base._manager import marks_as_before
 from sctandem.model.base._plain import from_plain, to_plain
-from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
+from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
     from mudata import MuData
 
+#: Version of what the files hold; those of a newer one are refused.
+FORMAT = 1
+#: The attribute in a file that says so.
+_MADE_BY = "sctandem_"
 _SETUP_METHODS = ("setup_anndata", "setup_mudata")
 _DAMAGED = (RuntimeError, EOFError, OSError, BadZipFile, ValueError, TypeError, KeyError, IndexError, AttributeError)
 
@@ -82,6 +89,8 @@ class FilesMixin:
             When the folder exists and `overwrite` is `False`.
         TypeError
             When the model holds something that a file cannot hold.
+        OSError
+            When the disk does not take the files; names the folder, which is as it was.
 
         Notes
         -----
@@ -101,7 +110,10 @@ class FilesMixin:
         if (prepare := getattr(self, "_before_saving", None)) is not None:
             prepare()
         content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
-        with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
+        if save_anndata:
+            # HDF5 does not get over a disk that fills up: objects stay open, which end the process
+            check_room(target, least_bytes(self.adata))
+        with disk_errors(target), _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:
                 self._write_data(folder, prefix)
             torch.save(content, folder / f"{prefix}{layout.model_file}", **dict(save_kwargs or {}))
@@ -141,7 +153,7 @@ class FilesMixin:
         FileNotFoundError
             When the folder does not hold a model, or no data were given and none are there.
         ValueError
-            When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features or has
+            When the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
         TypeError
             When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
@@ -203,6 +215,7 @@ class FilesMixin:
         The registry of scvi-tools.
         """
         layout = ModelLayout()
+        check_archive(Path(dir_path) / f"{prefix or ''}{layout.model_file}", "a model file")
         raw = _read_raw(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
         return from_plain(raw[layout.attributes][layout.registry])
 
@@ -248,7 +261,8 @@ class FilesMixin:
         return {
             layout.state: state,
             layout.features: to_plain(listed, "the names of the features"),
-            layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()},
+            layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()}
+            | {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}},
         }
 
     def _write_data(self, folder: Path, prefix: str) -> None:
@@ -336,7 +350,9 @@ def _read_raw(path: Path) -> dict[str, Any]:
 
 def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) -> dict[str, Any]:
     """Read a model file."""
+    check_archive(path, "a model file")
     raw = _read_raw(path)
+    check_format(raw[layout.attributes].pop(_MADE_BY, {}).get("format", FORMAT), FORMAT, str(path))
     raw[layout.state].pop(layout.pyro, None)
     try:
         attributes = from_plain(raw[layout.attributes], configs)
