@@ -151,7 +151,7 @@ class StreamedCounts(CSRDataset):
         Parameters
         ----------
         cells
-            Positions, each once.
+            Positions; one that is there several times is yielded as often, close together, since its block is read once.
         rng
             Decides the order: blocks in random order, several at once, and the cells of these in random order. Since the cells
             lie in random order on the disk, blocks are samples of all of them.
@@ -160,11 +160,10 @@ class StreamedCounts(CSRDataset):
         ------
         Positions and counts of up to 16,384 cells. The next are read meanwhile.
         """
-        wanted = np.zeros(self.shape[0], dtype=bool)
-        wanted[cells] = True
+        times = np.bincount(cells, minlength=self.shape[0])
         step = self.blocks_at_once()
         if has_annbatch():
-            parts = shuffled_by_annbatch(self.folders, wanted, rng, block=BLOCK, blocks_at_once=step)
+            parts = shuffled_by_annbatch(self.folders, times, rng, block=BLOCK, blocks_at_once=step)
             yield from ahead(lambda: next(parts, None))
             return
         blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
@@ -175,9 +174,9 @@ class StreamedCounts(CSRDataset):
             found, parts = [], []
             for block in group:
                 low, high = int(block) * BLOCK, min((int(block) + 1) * BLOCK, self.shape[0])
-                keep = np.flatnonzero(wanted[low:high])
+                keep = np.repeat(np.arange(high - low), times[low:high])
                 rows = self.read(low, high)
-                parts.append(rows if len(keep) == high - low else rows[keep])
+                parts.append(rows if (times[low:high] == 1).all() else rows[keep])
                 found.append(keep + low)
             places = np.concatenate(found)
             shuffle = order.permutation(len(places))
