@@ -70,8 +70,8 @@ test-newest:
 	[ -x "$(NEWEST)/bin/python" ] || { echo "Making $(NEWEST) with $$python"; "$$python" -m venv --clear "$(NEWEST)"; }
 	@"$(NEWEST)/bin/python" -m pip install -qq --disable-pip-version-check "pip>=25.1"
 	@echo "Installing the newest releases into $(NEWEST); some minutes the first time"
-	@"$(NEWEST)/bin/python" $(INSTALL) --upgrade --upgrade-strategy eager -e . --group test
-	@"$(NEWEST)/bin/python" -m pip list --disable-pip-version-check 2>/dev/null | grep -E "^(anndata|mudata|numpy|pandas|scanpy|scipy|scvi-tools|torch) "
+	@"$(NEWEST)/bin/python" $(INSTALL) --upgrade --upgrade-strategy eager -e ".[massive]" --group test
+	@"$(NEWEST)/bin/python" -m pip list --disable-pip-version-check 2>/dev/null | grep -E "^(anndata|annbatch|mudata|numpy|pandas|scanpy|scipy|scvi-tools|torch) "
 	"$(NEWEST)/bin/python" $(FAST) $(ARGS)
 
 docs: $(VENV)/.group-doc

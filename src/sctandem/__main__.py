@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sctandem._check_files import existing_file, readable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,7 +77,8 @@ def _build(options: argparse.Namespace) -> int:
 
     genes = options.genes
     if genes not in {"union", "intersection"}:
-        genes = [line.strip() for line in Path(genes).read_text().splitlines() if line.strip()]
+        with readable(existing_file(genes, "--genes"), "a list of genes"):
+            genes = [line.strip() for line in Path(genes).read_text().splitlines() if line.strip()]
     obs = {}
     for entry in options.obs:
         column, _, names = entry.partition("=")

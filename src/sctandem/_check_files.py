@@ -6,6 +6,7 @@ import gzip
 import zipfile
 import zlib
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,66 @@ def existing_file(path: Any, name: str) -> Path:
         msg = f"{name}={str(path)!r} is not a file."
         raise FileNotFoundError(msg)
     return file
+
+
+def check_format(found: Any, known: int, path: str) -> None:
+    """Check that a file is of a layout that this version reads.
+
+    Parameters
+    ----------
+    found
+        Number of its layout.
+    known
+        The newest that is read here.
+    path
+        Names the file in the message.
+
+    Raises
+    ------
+    ValueError
+        When it is newer, or no number; says what to do.
+    """
+    try:
+        number = int(found)
+    except (TypeError, ValueError) as error:
+        msg = f"{path} is damaged: the number of its format is {found!r:.40}."
+        raise ValueError(msg) from error
+    if number > known:
+        msg = (
+            f"{path} was made by a newer sctandem: it has the format {number}, and this version, {version('sctandem')}, reads "
+            f"up to {known}. Update sctandem: `pip install --upgrade sctandem`."
+        )
+        raise ValueError(msg)
+
+
+def check_archive(path: Path, what: str) -> None:
+    """Check a zip archive against its checksums; what is no such archive, or not there, is left to its reader.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should be, with its article, in the message.
+
+    Raises
+    ------
+    ValueError
+        When a part of it is not what was written; names it.
+    """
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (*_DAMAGED, *_NO_TREE) as error:
+        msg = f"{path} is damaged, or not {what} ({type(error).__name__})."
+        raise ValueError(msg) from error
+    if bad is not None:
+        msg = (
+            f"{path} is damaged, or not {what}: {bad} is not what was written (its checksum is another). Copy it again."
+        )
+        raise ValueError(msg)
 
 
 @contextmanager

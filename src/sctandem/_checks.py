@@ -203,7 +203,10 @@ def check_mudata(mdata: Any) -> None:
         Names the type that was given.
     """
     if not isinstance(mdata, MuData):
-        msg = f"mdata is {article(type(mdata).__name__)}, not a MuData; `mudata.MuData({{'rna': ..., 'atac': ...}})` makes one."
+        made = "`mudata.MuData({'rna': ..., 'atac': ...})` makes one."
+        if _is_collection(mdata):
+            made = f"a collection is counts of one modality, to which another of the same cells has to be added: {made}"
+        msg = f"mdata is {article(type(mdata).__name__)}, not a MuData; {made}"
         raise TypeError(msg)
 
 
@@ -215,7 +218,17 @@ def check_adata(adata: Any) -> None:
     TypeError
         Names the type that was given, and how to reach the modalities of a MuData.
     """
-    check_type(adata, AnnData, "adata", hint="Tables of samples x features: AnnData(table). MuData: mdata['rna'].")
+    hint = "Tables of samples x features: AnnData(table). MuData: mdata['rna']."
+    if _is_collection(adata):
+        hint = (
+            "What does not read a collection in batches takes its cells, or some of them: collection.to_adata(query)."
+        )
+    check_type(adata, AnnData, "adata", hint=hint)
+
+
+def _is_collection(data: Any) -> bool:
+    """Whether an object is an open collection; that class is not imported for the question."""
+    return type(data).__name__ == "Collection" and hasattr(data, "to_adata")
 
 
 def check_data(data: Any) -> None:

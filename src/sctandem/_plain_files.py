@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 import torch
 
+from sctandem._check_files import check_archive
 from sctandem._sync import sync
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def read_plain(path: Path, what: str, wanted: Sequence[str]) -> dict[str, Any]:
     ValueError
         When the file is damaged, another one, or asks for a function or class; nothing of it was run.
     """
+    check_archive(path, f"a {what}")
     try:
         with _nothing_allowed():
             raw = torch.load(path, map_location="cpu", weights_only=True)

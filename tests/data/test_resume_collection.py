@@ -160,7 +160,7 @@ def test_a_newer_format_and_a_damaged_manifest_are_refused(tmp_path):
     path = tmp_path / "out" / "collection.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ValueError, match="format 99, which is newer"):
+    with pytest.raises(ValueError, match="made by a newer sctandem: it has the format 99"):
         td.data.open_collection(tmp_path / "out")
     path.write_text("{")
     with pytest.raises(ValueError, match="is damaged"):

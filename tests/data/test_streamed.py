@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scattered
+import torch
 from anndata import AnnData
 from scattered import IDS
 from scipy import sparse
@@ -17,6 +18,7 @@ from sctandem.data._sources import find_sources
 from sctandem.data._streamed import cut_batches
 from sctandem.model.base import CountVAEModel
 from sctandem.model.base._increment import group_totals
+from sctandem.train import TrainConfig
 
 N_CELLS, N_GENES = 3000, 40
 
@@ -196,11 +198,77 @@ def test_a_model_of_a_collection_is_saved_in_bounded_memory(collection, tmp_path
     np.testing.assert_allclose(expected.sum(1), found.sum(1), rtol=1e-5)  # shares add up to 1
 
 
+WEIGHTS = np.random.default_rng(3).permutation(np.repeat([2.3, 0.35, 0.0], N_CELLS // 3))
+
+
+def loaders_of(collection, use):
+    """Loaders with one seed over the cells on the disk, and over the same in memory."""
+    memory = collection.to_adata()
+    CountVAEModel.setup_collection(collection)
+    CountVAEModel.setup_anndata(memory)
+    for data in (collection, memory):
+        loader = CountLoader(CountVAEModel(data, rng=0).adata_manager, batch_size=300, shuffle=True, rng=7)
+        loader.weigh(WEIGHTS, use)
+        loader._tables["cell"] = torch.arange(N_CELLS)
+        yield loader
+
+
+@pytest.mark.parametrize("use", ["sampler", "loss", "unbiased"])
+def test_weighted_epochs_have_the_cells_and_weights_of_memory(collection, use):
+    """One seed draws the same cells, as often, with the same weights in the loss, and each with its own counts."""
+    whole, totals = collection.to_adata().X.toarray(), np.zeros(N_CELLS)
+    ours, theirs = loaders_of(collection, use)
+    for _ in range(5):
+        found = [{name: [] for name in ("cell", "sample_weight")} for _ in range(2)]
+        for kept, loader in zip(found, (ours, theirs), strict=True):
+            for batch in loader:
+                for name in kept:
+                    kept[name].append(batch.get(name, batch["cell"]).numpy().ravel())
+                if loader is ours:
+                    np.testing.assert_array_equal(batch["X"].to_dense().numpy(), whole[batch["cell"].numpy()])
+        here, there = ({n: np.concatenate(v) for n, v in kept.items()} for kept in found)
+        assert len(here["cell"]) == N_CELLS
+        for name in here:
+            np.testing.assert_array_equal(np.sort(here[name]), np.sort(there[name]))
+        totals += np.bincount(here["cell"], minlength=N_CELLS)
+    expected = np.ones(N_CELLS) if use == "loss" else WEIGHTS / WEIGHTS.mean()
+    assert np.abs(totals / 5 - expected).max() < 1
+    for weight in np.unique(WEIGHTS):
+        same = weight == WEIGHTS
+        assert abs(totals[same].mean() / 5 - expected[same].mean()) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["sampler", "loss", "unbiased"])
+def test_weighted_training_from_disk_equals_that_in_memory(collection, use):
+    memory, bounds = collection.to_adata(), []
+    for data in (memory, collection):
+        (data if data is memory else data.adata).obs["weight"] = WEIGHTS
+        if data is memory:
+            CountVAEModel.setup_anndata(data)
+        else:
+            CountVAEModel.setup_collection(data)
+        model = CountVAEModel(data, rng=0)
+        model.train(15, batch_size=128, rng=0, sample_weight="weight", config=TrainConfig(weight_use=use))
+        assert (WEIGHTS[model.train_indices] > 0).all()
+        bounds.append(model.get_elbo(memory))
+    assert abs(bounds[1] / bounds[0] - 1) < 0.01
+
+
 def test_set_up_with_what_is_no_collection_is_refused(collection):
     with pytest.raises(TypeError, match="collection must be a Collection"):
         CountVAEModel.setup_collection(collection.to_adata([0, 1]))
     with pytest.raises(TypeError, match="layer"):
         CountVAEModel.setup_collection(collection, layer="counts")
+
+
+def test_models_that_read_all_cells_at_once_say_what_to_pass(collection):
+    for setup in (lambda c: td.model.RSD.setup_anndata(c, "cell_type"), td.model.RegulatoryGraph.setup_anndata):
+        with pytest.raises(TypeError, match=r"adata must be an AnnData, got Collection.*collection\.to_adata\(query\)"):
+            setup(collection)
+    for model in (td.model.TAPE, td.model.RegulatoryGraph):
+        with pytest.raises(TypeError, match="Collection, not a MuData; a collection is counts of one modality"):
+            model.setup_mudata(collection)
 
 
 def test_query_by_words_and_genes(collection):

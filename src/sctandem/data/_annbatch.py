@@ -19,7 +19,7 @@ def has_annbatch() -> bool:
 
 
 def shuffled_by_annbatch(
-    folders: Sequence[Path], wanted: np.ndarray, rng: np.random.Generator, *, block: int, blocks_at_once: int
+    folders: Sequence[Path], times: np.ndarray, rng: np.random.Generator, *, block: int, blocks_at_once: int
 ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
     """Yield all of some cells in a new random order, many at a time.
 
@@ -27,8 +27,8 @@ def shuffled_by_annbatch(
     ----------
     folders
         The shards.
-    wanted
-        bool, (cells,): which to yield.
+    times
+        int, (cells,): how often to yield each.
     rng
         Decides the order.
     block, blocks_at_once
@@ -54,8 +54,9 @@ def shuffled_by_annbatch(
     loader.add_datasets([anndata.io.sparse_dataset(zarr.open_group(folder, mode="r")["X"]) for folder in folders])
     for batch in loader:
         cells, rows = np.asarray(batch["index"], dtype=np.int64), batch["X"]
-        keep = wanted[cells]
-        if not keep.all():
+        wanted = times[cells]
+        if not (wanted == 1).all():
+            keep = rng.permutation(np.repeat(np.arange(len(cells)), wanted))
             cells, rows = cells[keep], rows[keep]
         if len(cells):
             yield cells, sparse.csr_matrix(rows, dtype=np.float32)

@@ -14,6 +14,7 @@ import pandas as pd
 from sctandem._checks import check_option, check_path, check_type
 from sctandem._progress import progress_bar
 from sctandem._random import draw_seed
+from sctandem._whole import disk_errors
 from sctandem.data._collection import Collection, open_collection
 from sctandem.data._manifest import (
     FORMAT,
@@ -30,7 +31,7 @@ from sctandem.data._plan import Plan, Settings, make_plan
 from sctandem.data._shards import find_duplicates, shard_name, units_of, write_shards
 from sctandem.data._sources import Source, SourceError, find_sources
 from sctandem.data._stage import Unit, stage
-from sctandem.data._words import columns_to_find, read_words
+from sctandem.data._words import columns_to_find, read_texts, read_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,8 @@ def build_collection(
         When a source cannot be read; a ValueError.
     ValueError
         For arguments that do not fit, or an unfinished build of other sources or settings.
+    OSError
+        When the disk does not take it; `out` is then not there, and `resume` goes on once there is room.
 
     Notes
     -----
@@ -170,8 +173,8 @@ def build(
                 "folder to begin anew."
             )
             raise ValueError(msg)
-        work.mkdir(parents=True, exist_ok=True)
-        with _alone(work):
+        left = f"{out} is not there yet; what was done lies in {work}, and resume=True goes on with it"
+        with disk_errors(out, left), _alone(work):
             journal = {"digest": plan.digest, "seed": seed, "broken": broken}
             _write_journal(work, journal)
             try:
@@ -288,11 +291,12 @@ def _read_gene_names(gene_names: Any) -> pd.DataFrame | None:
     """Read the table of ids and symbols."""
     if gene_names is None:
         return None
-    table = gene_names if isinstance(gene_names, pd.DataFrame) else pd.read_csv(Path(gene_names), dtype=str)
+    table = gene_names if isinstance(gene_names, pd.DataFrame) else read_texts(gene_names, "gene_names")
     if not {"id", "symbol"} <= set(table.columns):
         msg = f"gene_names needs the columns 'id' and 'symbol'; it has {list(table.columns)}."
         raise ValueError(msg)
-    return table[["id", "symbol"]].dropna().astype(str)
+    table = table[["id", "symbol"]].dropna().astype(str)
+    return table[(table != "").all(axis=1)]
 
 
 def _read_journal(work: Path) -> dict[str, Any] | None:
@@ -309,7 +313,8 @@ def _write_journal(work: Path, journal: dict[str, Any]) -> None:
 
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Refuse to build where another process is building."""
+    """Refuse to build where another process is building; make the folder."""
+    work.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:  # no such locks on this system

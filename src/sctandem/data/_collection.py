@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sctandem._check_files import existing_file, readable
 from sctandem._checks import check_path, listed, select_cells
 from sctandem._progress import progress_bar
-from sctandem.data._manifest import faults, read_manifest, report_path
+from sctandem.data._manifest import check_sizes, faults, read_manifest, report_path
 from sctandem.data._streamed import StreamedCounts
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ class Collection:
     @cached_property
     def genes(self) -> pd.DataFrame:
         """Genes with `symbol`, `n_sources` that have it, `n_counts` and `n_cells` with a count."""
-        return self._report("genes").set_index("gene")
+        table = self._report("genes")
+        if len(table) != self.n_vars or not {"gene", "symbol", "n_counts"} <= set(table):
+            msg = f"{report_path(self.path, 'genes')} is damaged: it is no table of {self.n_vars} genes."
+            raise ValueError(msg)
+        return table.set_index("gene")
 
     @property
     def mapping(self) -> pd.DataFrame:
@@ -100,10 +105,12 @@ class Collection:
         """Metadata of all cells, in the order of the disk: the declared columns, `source`, `source_row` and `n_counts`."""
         names = [*self.manifest["columns"], "source", "source_row", "n_counts"]
         columns: dict[str, list[Any]] = {name: [] for name in names}
+        check_sizes(self.path, self.manifest)  # zarr takes what is missing for zeros
         for shard in self.manifest["shards"]:
-            table = self._group(shard["name"])["obs"]
-            for name in names:
-                columns[name].append(_read_elem(table[name]))
+            with readable(self.path / shard["name"], "a part of a collection", tree=True):
+                table = self._group(shard["name"])["obs"]
+                for name in names:
+                    columns[name].append(_read_elem(table[name]))
         joined = {
             name: pd.Categorical.from_codes(np.concatenate([part.codes for part in parts]), parts[0].categories)
             if isinstance(parts[0], pd.Categorical)
@@ -225,7 +232,9 @@ class Collection:
         shard = np.searchsorted(starts, cells, side="right") - 1
         for number in np.unique(shard):
             where = shard == number
-            index = _read_elem(self._group(self.manifest["shards"][number]["name"])["obs/_index"])
+            name = self.manifest["shards"][number]["name"]
+            with readable(self.path / name, "a part of a collection", tree=True):
+                index = _read_elem(self._group(name)["obs/_index"])
             names[where] = np.asarray(index, dtype=object)[cells[where] - starts[number]]
         return names
 
@@ -235,8 +244,10 @@ class Collection:
         return zarr.open_group(self.path / name, mode="r")
 
     def _report(self, name: str) -> pd.DataFrame:
-        table = pd.read_csv(report_path(self.path, name), dtype=str, keep_default_na=False)
-        return table.assign(**{column: _numbers(table[column]) for column in table if column in _NUMBERS})
+        path = existing_file(report_path(self.path, name), "a report")
+        with readable(path, "a report of a collection", tree=True):
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            return table.assign(**{column: _numbers(table[column]) for column in table if column in _NUMBERS})
 
     def __repr__(self) -> str:
         sources = self.sources

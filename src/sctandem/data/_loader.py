@@ -280,13 +280,17 @@ class CountLoader:
         if (streamed := self._streamed()) is not None:
             yield from self._stream(streamed)
             return
-        order = self.indices
-        if self.shuffle and self._draw_weights is not None:
-            order = order[systematic_draw(self._draw_weights, self._offsets.random())]
+        order = self._drawn()
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
         for start, stop in self._parts(self._rank):
             yield self.take(order[start:stop])
+
+    def _drawn(self) -> np.ndarray:
+        """Return the cells of an epoch: all once, or drawn in proportion to their weights."""
+        if not self.shuffle or self._draw_weights is None:
+            return self.indices
+        return self.indices[systematic_draw(self._draw_weights, self._offsets.random())]
 
     def _bounds(self) -> list[tuple[int, int]]:
         """Return where each batch begins and ends in the order of the epoch."""
@@ -305,10 +309,10 @@ class CountLoader:
             seed = int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
             rng = np.random.default_rng(seed)
             if self._n_shares > 1:  # the same blocks in the same order for all; then each its own
-                order = by_blocks(self.indices, rng)
+                order = by_blocks(self._drawn(), rng)
                 parts = counts.shuffled(self._own(order), rng.spawn(self._n_shares)[self._rank])
             else:
-                parts = counts.shuffled(self.indices, rng)
+                parts = counts.shuffled(self._drawn(), rng)
         else:
             parts = counts.in_order(self._own(self.indices))
         for cells, rows in cut_batches(parts, [stop - start for start, stop in self._parts(self._rank)]):

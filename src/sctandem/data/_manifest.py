@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from sctandem._check_files import check_format
+from sctandem._checks import listed
 from sctandem._sync import sync
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 #: Version of the layout; files of a newer one are refused.
 FORMAT = 1
 MANIFEST = "collection.json"
+#: What the manifest says at the least.
+_NEEDED = ("n_obs", "n_vars", "n_entries", "columns", "organism", "digest", "identity", "shards", "files")
 #: The group of the shards.
 CELLS = "cells.zarr"
 
@@ -78,14 +82,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(msg)
     try:
         manifest = json.loads(path.read_text())
-        version = int(manifest["format"])
+        number = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is damaged: {error}"
         raise ValueError(msg) from error
-    if version > FORMAT:
-        msg = f"{folder} has the format {version}, which is newer than this version of sctandem reads ({FORMAT})."
+    check_format(number, FORMAT, str(folder))
+    if lacking := [key for key in _NEEDED if key not in manifest]:
+        msg = f"{path} is damaged: it lacks {listed(lacking)}."
         raise ValueError(msg)
+    for shard in manifest["shards"]:
+        if not (folder / shard["name"]).resolve().is_relative_to(folder.resolve()):
+            msg = f"{path} names the shard {shard['name']!r}, which is not inside it."
+            raise ValueError(msg)
     return manifest
+
+
+def check_sizes(folder: Path, manifest: dict[str, Any]) -> None:
+    """Check that all files of a collection are there with their sizes, without reading them.
+
+    Raises
+    ------
+    ValueError
+        Names the first that is not.
+    """
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != expected["bytes"]:
+            msg = f"{path} is missing, or was cut short: `collection.verify()` lists what is not as it was written."
+            raise ValueError(msg)
 
 
 def faults(folder: Path, manifest: dict[str, Any], tick: Callable[[int], None]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from sctandem._ahead import ahead
 from sctandem._blocks import as_csr
+from sctandem._check_files import readable
 from sctandem.data._annbatch import has_annbatch, shuffled_by_annbatch
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class StreamedCounts(CSRDataset):
         """Open the arrays of a shard; where its rows begin is read."""
         import zarr
 
-        group: Any = zarr.open_group(self.folders[shard], mode="r")["X"]
-        return group["indptr"][:], group["indices"], group["data"]
+        with readable(self.folders[shard], "a part of a collection", tree=True):
+            group: Any = zarr.open_group(self.folders[shard], mode="r")["X"]
+            return group["indptr"][:], group["indices"], group["data"]
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Read cells that lie next to one another.
@@ -98,9 +100,12 @@ class StreamedCounts(CSRDataset):
             indptr, indices, data = self._arrays(shard)
             indptr = indptr[low - self.starts[shard] : high - self.starts[shard] + 1]
             where = slice(int(indptr[0]), int(indptr[-1]))
-            values = data[where].astype(np.float32)
-            rows = (values, indices[where], (indptr - indptr[0]).astype(np.int32))
-            parts.append(sparse.csr_matrix(rows, shape=(high - low, self.shape[1])))
+            with readable(self.folders[shard], "a part of a collection", tree=True):
+                rows = (data[where].astype(np.float32), indices[where], (indptr - indptr[0]).astype(np.int32))
+                if len(rows[1]) and not (rows[1].min() >= 0 and rows[1].max() < self.shape[1]):
+                    msg = f"it has entries outside its {self.shape[1]} genes"
+                    raise ValueError(msg)
+                parts.append(sparse.csr_matrix(rows, shape=(high - low, self.shape[1])))
         if not parts:
             return sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
@@ -154,7 +159,7 @@ class StreamedCounts(CSRDataset):
         Parameters
         ----------
         cells
-            Positions, each once.
+            Positions; one that is there several times is yielded as often, close together, since its block is read once.
         rng
             Decides the order: blocks in random order, several at once, and the cells of these in random order. Since the cells
             lie in random order on the disk, blocks are samples of all of them.
@@ -163,11 +168,10 @@ class StreamedCounts(CSRDataset):
         ------
         Positions and counts of up to 16,384 cells. The next are read meanwhile.
         """
-        wanted = np.zeros(self.shape[0], dtype=bool)
-        wanted[cells] = True
+        times = np.bincount(cells, minlength=self.shape[0])
         step = self.blocks_at_once()
         if has_annbatch():
-            parts = shuffled_by_annbatch(self.folders, wanted, rng, block=BLOCK, blocks_at_once=step)
+            parts = shuffled_by_annbatch(self.folders, times, rng, block=BLOCK, blocks_at_once=step)
             yield from ahead(lambda: next(parts, None))
             return
         blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
@@ -178,9 +182,9 @@ class StreamedCounts(CSRDataset):
             found, parts = [], []
             for block in group:
                 low, high = int(block) * BLOCK, min((int(block) + 1) * BLOCK, self.shape[0])
-                keep = np.flatnonzero(wanted[low:high])
+                keep = np.repeat(np.arange(high - low), times[low:high])
                 rows = self.read(low, high)
-                parts.append(rows if len(keep) == high - low else rows[keep])
+                parts.append(rows if (times[low:high] == 1).all() else rows[keep])
                 found.append(keep + low)
             places = np.concatenate(found)
             shuffle = order.permutation(len(places))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sctandem._check_files import existing_file, readable
 from sctandem._checks import check_type, listed
 
 if TYPE_CHECKING:
@@ -57,6 +57,32 @@ def fold(word: str) -> str:
     return re.sub(r"[\s_\-./]+", " ", word).strip().lower()
 
 
+def read_texts(path: Any, name: str) -> pd.DataFrame:
+    """Read a table of text from CSV.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Of the argument, in messages.
+
+    Returns
+    -------
+    The table; empty text where a field is empty.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is none; names the file.
+    """
+    file = existing_file(path, name)
+    with readable(file, "a table in CSV", tree=True):
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
 def read_words(words: Any) -> pd.DataFrame | None:
     """Read the table of words.
 
@@ -76,7 +102,7 @@ def read_words(words: Any) -> pd.DataFrame | None:
     """
     if words is None:
         return None
-    table = words if isinstance(words, pd.DataFrame) else pd.read_csv(Path(words), dtype=str, keep_default_na=False)
+    table = words if isinstance(words, pd.DataFrame) else read_texts(words, "words")
     lacking = [name for name in ("column", "word", "becomes") if name not in table]
     if lacking:
         msg = f"words lacks the columns {listed(lacking)}; it has {listed(table.columns)}."

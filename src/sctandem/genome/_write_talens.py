@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sctandem._checks import check_frame, check_path, check_texts, check_type, listed
+from sctandem._whole import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +33,8 @@ def write_talens(table: pd.DataFrame, path: str | Path) -> None:
         When the table has no rows or lacks columns, names repeat, or the ending is another.
     TypeError
         When `table` is no table.
+    OSError
+        When the disk does not take it; a file that was there is as it was.
 
     Examples
     --------
@@ -94,14 +95,5 @@ def write_talens(table: pd.DataFrame, path: str | Path) -> None:
     if not target.parent.is_dir():
         msg = f"path={str(path)!r}: there is no folder {str(target.parent)!r}; make it first."
         raise FileNotFoundError(msg)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w") as out:
-            out.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # as any new file, not for the owner alone
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(target) as part:
+        part.write_text(text)

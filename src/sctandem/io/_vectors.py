@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sctandem._check_files import existing_file, readable
+from sctandem._check_files import check_format, existing_file, readable
 from sctandem._checks import check_path, check_type
+from sctandem._whole import whole_file
 
-_NAMES, _VALUES = "names", "vectors"
+#: Version of the layout; files of a newer one are refused.
+FORMAT = 1
+_NAMES, _VALUES, _FORMAT = "names", "vectors", "format"
 
 
 def write_vectors(vectors: pd.DataFrame, path: str | Path) -> None:
@@ -34,6 +36,8 @@ def write_vectors(vectors: pd.DataFrame, path: str | Path) -> None:
         When `vectors` is not a table, or `path` not a path.
     ValueError
         When the name does not end in ``.npz``.
+    OSError
+        When the disk does not take it; a file that was there is as it was.
 
     Examples
     --------
@@ -60,14 +64,10 @@ def write_vectors(vectors: pd.DataFrame, path: str | Path) -> None:
     if path.suffix != ".npz":
         msg = f"path={str(path)!r} must end in '.npz'."
         raise ValueError(msg)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            names = np.array([str(name) for name in vectors.index], dtype=np.str_)
-            np.savez_compressed(file, **{_NAMES: names, _VALUES: vectors.to_numpy(dtype=np.float32)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    names = np.array([str(name) for name in vectors.index], dtype=np.str_)
+    arrays = {_NAMES: names, _VALUES: vectors.to_numpy(dtype=np.float32), _FORMAT: np.array(FORMAT)}
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_vectors(path: str | Path) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it holds other things.
+        When it holds other things, or was written by a newer version.
 
     Examples
     --------
@@ -112,6 +112,7 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
     if not {_NAMES, _VALUES} <= set(arrays):
         msg = f"{str(path)!r} holds {sorted(arrays)}, not {_NAMES!r} and {_VALUES!r}: it is no file of vectors."
         raise ValueError(msg)
+    check_format(arrays.get(_FORMAT, FORMAT), FORMAT, str(path))
     names, values = arrays[_NAMES], arrays[_VALUES]
     if values.ndim != 2 or names.shape != values.shape[:1]:
         msg = f"{str(path)!r} holds {names.shape} names and {values.shape} values: it is no file of vectors."

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import Formatter
 
-from sctandem._checks import check_layer, check_modalities, check_number
+from sctandem._checks import check_layer, check_modalities, check_n_cells, check_number
 from sctandem.get import gene_windows
 from sctandem.get import peak_gene_links as read_links
 from sctandem.get._values import cell_groups, per_10k
@@ -99,6 +99,7 @@ def peak_gene_links(
     atac_name = check_modalities(mdata, modalities)["atac"]
     peaks = _peaks(gene_windows(mdata, gene, key=windows_key), read_links(mdata, gene, key=key), fdr)
     groups = cell_groups(mdata, groupby, [atac_name])
+    check_n_cells(len(groups), 1, "drawing the coverage of groups")
     colors = colors_of_groups(mdata, groupby, groups, [atac_name])
     atac = mdata.mod[atac_name]
     counts = check_layer(atac, layer, f"mdata[{atac_name!r}]")

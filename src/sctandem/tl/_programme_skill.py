@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from sctandem._checks import (
     check_positive,
     check_slot,
     check_target,
+    check_texts,
     check_unique,
     layer_slot,
     working_copy,
@@ -29,8 +30,6 @@ from sctandem.kernels._gene_sets import expression_bins, gene_set_scores, matche
 from sctandem.tl._cell_cycle import CELL_CYCLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from anndata import AnnData
     from mudata import MuData
     from numpy.typing import NDArray
@@ -221,7 +220,12 @@ def _find_genes(
         msg = f"programmes[{wrong[0]!r}] is {programmes[wrong[0]]!r:.80}; names are text, and genes a list of text."
         raise ValueError(msg)
     finite = set(pool)
-    wanted = {label: list(dict.fromkeys(genes)) for label, genes in programmes.items()}
+    listed_genes = {
+        label: list(genes) if isinstance(genes, Iterable) else [genes] for label, genes in programmes.items()
+    }
+    for label, genes in listed_genes.items():
+        check_texts(genes, f"a gene of programmes[{label!r}]", hint="Give the names of genes, as in var_names.")
+    wanted = {label: list(dict.fromkeys(genes)) for label, genes in listed_genes.items()}
     found = {
         label: np.array([i for i in rna.var_names.get_indexer(genes) if i in finite], dtype=np.int64)
         for label, genes in wanted.items()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sctandem._check_files import check_format
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, part_file, read_plain, write_plain
 from sctandem._sync import sync
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KIND = "checkpoint"
+#: Version of what the file holds.
+_FORMAT = 1
 _KEYS = ("sctandem_checkpoint", "about", "seed", "before", "once", "parts")
 #: Most of the time that goes to writing, beside the ends of parts; quick epochs are not all written.
 MOST_SHARE = 0.1
@@ -61,10 +64,11 @@ class Checkpoint:
         self.is_resumed = path.exists()
         if self.is_resumed:
             self._content = read_plain(path, _KIND, _KEYS)
+            check_format(self._content[_KEYS[0]], _FORMAT, str(path))
             self._check_same(dict(about))
         else:
             plain = to_plain({"about": dict(about), "before": before}, "the checkpoint")
-            self._content = {_KEYS[0]: 1, "seed": int(seed), "once": {}, "parts": {}, **plain}
+            self._content = {_KEYS[0]: _FORMAT, "seed": int(seed), "once": {}, "parts": {}, **plain}
             self._write("before the training began")
 
     def _check_same(self, about: dict[str, Any]) -> None:

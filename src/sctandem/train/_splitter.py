@@ -96,9 +96,6 @@ class CountDataSplitter(DataSplitter):
         """
         super().setup(stage)
         on_disk = streams_counts(self.adata_manager)
-        if on_disk and self.weights is not None:
-            msg = "sample_weight= does not go with counts that are streamed from a collection yet; leave it out, or read the cells by `to_adata`."
-            raise ValueError(msg)
         if self.rng is None and on_disk:
             self.rng = as_generator(settings.seed)
         if self.rng is not None:

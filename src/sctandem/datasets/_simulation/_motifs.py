@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from sctandem._whole import whole_file
+
 if TYPE_CHECKING:
+    import os
+
     from sctandem.datasets._simulation._genome import Genome
 
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
@@ -78,17 +80,10 @@ def write_fasta(path: str | os.PathLike[str], genome: Genome, sites: pd.DataFram
     """Write the genome with the planted sites, 60 bases a line; the file appears whole or not at all."""
     path = Path(path)
     streams = rng.spawn(len(genome.sizes))
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for (chrom, size), stream in zip(genome.sizes.items(), streams, strict=True):
-                file.write(f">{chrom}\n".encode())
-                file.write(_lines(_chromosome(str(chrom), int(size), genome, sites, rng=stream)))
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part, part.open("wb") as file:
+        for (chrom, size), stream in zip(genome.sizes.items(), streams, strict=True):
+            file.write(f">{chrom}\n".encode())
+            file.write(_lines(_chromosome(str(chrom), int(size), genome, sites, rng=stream)))
 
 
 def _letters(gc: float) -> np.ndarray:

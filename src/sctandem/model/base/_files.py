@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
@@ -11,13 +12,15 @@ from uuid import uuid4
 import torch
 from anndata import AnnData
 
+from sctandem._check_files import check_format
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
 from sctandem._sync import sync
+from sctandem._whole import check_room, disk_errors
 from sctandem.model.base._manager import marks_as_before
-from sctandem.model.base._saved_data import check_features, listed_features, needed_modalities, read_data
+from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
     import os
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
     from mudata import MuData
 
+#: Version of what the files hold; those of a newer one are refused.
+FORMAT = 1
+#: The attribute in a file that says so.
+_MADE_BY = "sctandem_"
 _SETUP_METHODS = ("setup_anndata", "setup_mudata")
 
 
@@ -78,6 +85,8 @@ class FilesMixin:
             When the folder exists and `overwrite` is `False`.
         TypeError
             When the model holds something that a file cannot hold.
+        OSError
+            When the disk does not take the files; names the folder, which is as it was.
 
         Notes
         -----
@@ -97,7 +106,10 @@ class FilesMixin:
         if (prepare := getattr(self, "_before_saving", None)) is not None:
             prepare()
         content = self._file_content(layout, legacy_mudata_format=legacy_mudata_format)
-        with _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
+        if save_anndata:
+            # HDF5 does not get over a disk that fills up: objects stay open, which end the process
+            check_room(target, least_bytes(self.adata))
+        with disk_errors(target), _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:
                 self._write_data(folder, prefix)
             torch.save(content, folder / f"{prefix}{layout.model_file}", **dict(save_kwargs or {}))
@@ -137,7 +149,7 @@ class FilesMixin:
         FileNotFoundError
             When the folder does not hold a model, or no data were given and none are there.
         ValueError
-            When the file is damaged, holds more than plain data, is of another class, or `adata` lacks features or has
+            When the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
         TypeError
             When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
@@ -244,7 +256,8 @@ class FilesMixin:
         return {
             layout.state: state,
             layout.features: to_plain(listed, "the names of the features"),
-            layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()},
+            layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()}
+            | {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}},
         }
 
     def _write_data(self, folder: Path, prefix: str) -> None:
@@ -300,6 +313,7 @@ def _read_raw(path: Path) -> dict[str, Any]:
 def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) -> dict[str, Any]:
     """Read a model file."""
     raw = _read_raw(path)
+    check_format(raw[layout.attributes].pop(_MADE_BY, {}).get("format", FORMAT), FORMAT, str(path))
     raw[layout.state].pop(layout.pyro, None)
     try:
         attributes = from_plain(raw[layout.attributes], configs)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 from anndata import AnnData
+from scipy import sparse
 
 from sctandem._compat import ModelLayout, read_h5mu
 
@@ -30,6 +31,19 @@ def read_data(folder: Path, prefix: str, registry: dict[str, Any]) -> AnnData | 
     for mark in layout.data_ids:
         data.uns.pop(mark, None)
     return data
+
+
+def least_bytes(data: AnnData | MuData) -> int:
+    """Return how many bytes data take on the disk at the least: those of the matrices that lie in memory."""
+    total = 0
+    for part in data.mod.values() if hasattr(data, "mod") else [data]:
+        X = None if part.isbacked else part.X
+        for matrix in (X, *part.layers.values(), *part.obsm.values(), *part.varm.values(), *part.obsp.values()):
+            arrays = [getattr(matrix, name) for name in ("data", "indices", "indptr") if sparse.issparse(matrix)] or [
+                matrix
+            ]
+            total += sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    return total
 
 
 def listed_features(names: Any, registry: dict[str, Any]) -> Any:
