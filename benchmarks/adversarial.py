@@ -5,13 +5,13 @@ from __future__ import annotations
 from benchmarks._parts import Parts
 
 TEXT = """\
-Labels under attack, and cells that a critic helped to make, each beside what an expert would try first and
+Labels under attack, and cells and sequences that a critic helped to make, each beside what an expert would try first and
 the tools in use. Settings are the defaults of the package, the same on every set; none was chosen on the cells that are scored."""
 
 BENCHMARK = Parts(
     name="adversarial",
     prefix="adversarial",
-    parts=("attacks", "cells"),
+    parts=("attacks", "cells", "sequences"),
     title="Adversarial training",
     text=TEXT,
 )
