@@ -42,7 +42,9 @@ def share(sequences: list[str], word: str) -> float:
     """How many hold a word, on either strand, one letter being free."""
     near = {word[:i] + base + word[i + 1 :] for i in range(len(word)) for base in "ACGT"}
     near |= {reverse(one) for one in near}
-    return np.mean([any(text[i : i + len(word)] in near for i in range(len(text) - len(word) + 1)) for text in sequences])
+    return np.mean(
+        [any(text[i : i + len(word)] in near for i in range(len(text) - len(word) + 1)) for text in sequences]
+    )
 
 
 def paired(sequences: list[str]) -> float:

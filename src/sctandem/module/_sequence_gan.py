@@ -60,10 +60,10 @@ class SequenceGANConfig:
     both_strands: bool = True
     n_filters: int = 24
     filter_width: int = 11
-    critic_epochs: int = 8
+    critic_epochs: int = 6
     learning_rate: float = 3e-3
     batch_size: int = 128
-    n_sweeps: int = 20
+    n_sweeps: int = 12
     oversample: int = 4
 
     def __post_init__(self) -> None:
