@@ -121,12 +121,13 @@ def _judged(made: np.ndarray, real: np.ndarray, train: np.ndarray, truth: Truth,
         name: cross_val_predict(model, features, labels, cv=folds, method="predict_proba")[:, 1]
         for name, model, features in (("auc_words", logistic, plain), ("auc_forest", forest, full))
     }
+    among = _joined(train)
     return _rates(made_all, truth) | {
         "gc": round(float(np.isin(made_all, (1, 2)).mean()), 4),
         "gc_real": round(float(np.isin(real, (1, 2)).mean()), 4),
         "words": round(float(np.abs(spectra[0] - spectra[1]).sum() / 2), 4),
         **{name: round(float(roc_auc_score(labels, score)), 4) for name, score in told.items()},
-        "longest_copy": float(np.median([_longest(text, _joined(train)) for text in _text(made[:60])])),
+        "longest_copy": float(np.median([_longest(text, among) for text in _text(made[:60])])),
     }
 
 
