@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: One in so many sequences is kept from generator and critic, to judge both.
 _HELD_OUT = 8
+#: Words that are followed beside the filters, their length, the width of a motif made of one, and how sure its letters are.
+_N_WORDS, _WORD, _WIDE, _LETTER = 4, 7, 11, 0.7
 #: Filters of the critic that are followed, steps that each is, and how many go on for longer.
 _FOLLOWED, _SHORT, _KEPT, _LONG = 6, 4, 2, 12
 #: Sequences in which a filter finds most show its motif, as a share.
@@ -135,7 +137,8 @@ def _critic(
     against = grammar.draw(len(held), rng).astype(np.int64)
     codes = torch.from_numpy(np.concatenate([shown, made]))
     truth = torch.from_numpy(np.repeat([1.0, 0.0], [len(shown), len(made)]).astype(np.float32))
-    best, state, scores = np.inf, None, (np.zeros(len(held)), np.zeros(len(held)))
+    best, scores = np.inf, (np.zeros(len(held)), np.zeros(len(held)))
+    state: dict[str, torch.Tensor] = {}
     with torch_seeded(draw_seed(rng)):
         critic = SequenceCritic(config, arranged=arranged)
         optimizer = torch.optim.Adam(critic.parameters(), lr=config.learning_rate, weight_decay=1e-4)
@@ -193,7 +196,8 @@ def _learn_motif(
     background, occupied = grammar.background(shown), grammar.occupied()
     both = grammar.both
     found = []
-    for seed in _pointed_at(critic, shown, grammar.draw(len(shown), rng).astype(np.int64)):
+    made = grammar.draw(len(shown), rng).astype(np.int64)
+    for seed in _pointed_at(critic, shown, made) + _frequent_words(shown, made, both=both):
         motif, share, gain = fit_motif(shown, background, occupied, seed, both=both, n_steps=_SHORT)
         found.append((gain, share, motif))
     found.sort(key=lambda one: -one[0])
@@ -236,4 +240,30 @@ def _pointed_at(critic: SequenceCritic, shown: np.ndarray, made: np.ndarray) -> 
         sites[reverse] = 3 - sites[reverse, ::-1]
         counts = np.stack([(sites == base).sum(0) for base in range(4)], axis=1) + 0.05 * len(rows)
         motifs.append(counts / counts.sum(1, keepdims=True))
+    return motifs
+
+
+def _frequent_words(shown: np.ndarray, made: np.ndarray, *, both: bool) -> list[np.ndarray]:
+    """Give the words that more sequences of the data hold than made ones, as motifs with open ends; few sequences hide a motif from filters."""
+    holding = []
+    for codes in (shown, made):
+        n_places = codes.shape[1] - _WORD + 1
+        words = sum(codes[:, i : i + n_places] * 4 ** (_WORD - 1 - i) for i in range(_WORD))
+        if both:
+            turned = sum((3 - codes[:, i : i + n_places]) * 4**i for i in range(_WORD))
+            words = np.minimum(words, turned)
+        words = np.sort(words, axis=1)
+        first = np.ones(words.shape, dtype=bool)
+        first[:, 1:] = words[:, 1:] != words[:, :-1]
+        holding.append(np.bincount(words[first], minlength=4**_WORD))
+    real, fake = holding
+    sure = (real - fake) / np.sqrt(real + fake + 1.0)
+    motifs = []
+    for word in np.argsort(-sure, kind="stable")[:_N_WORDS]:
+        motif = np.full((_WIDE, 4), 0.25)
+        for i in range(_WORD):
+            column = motif[i + (_WIDE - _WORD) // 2]
+            column[:] = (1 - _LETTER) / 3
+            column[word // 4 ** (_WORD - 1 - i) % 4] = _LETTER
+        motifs.append(motif)
     return motifs

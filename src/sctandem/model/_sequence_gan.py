@@ -61,8 +61,8 @@ class SequenceGAN:
     Notes
     -----
     The generator writes a Markov chain with sites of motifs in it. It starts with the chain alone. A convolutional critic learns to
-    tell its sequences from those of the data; what the filters find that set them apart is fitted as a motif (expectation-maximisation,
-    sites on either strand) and added, if it raises the likelihood of held-out sequences. Then the sites of all motifs are drawn anew in each
+    tell its sequences from those of the data; what its filters find that sets them apart, and words that the data have more often, are fitted as motifs (expectation-maximisation,
+    sites on either strand), and the best is added if it raises the likelihood of held-out sequences. Then the sites of all motifs are drawn anew in each
     sequence given the others, with what they have in common: which lie together, how far apart, on which strands. This goes on until the
     critic points at nothing that held-out sequences confirm. New sequences take the arrangement of sites of one of the data, moved
     together by up to 10 bases, and new letters throughout: none is copied. A last critic, which reads arrangements too, weighs what is written by how much likelier it is in the data, as far as
