@@ -5,13 +5,13 @@ from __future__ import annotations
 from benchmarks._parts import Parts
 
 TEXT = """\
-Labels under attack, cells that a critic helped to make, and batches that states hide, each beside what an expert would try first and
+Labels under attack, cells and sequences that a critic helped to make, and batches that states hide, each beside what an expert would try first and
 the tools in use. Settings are the defaults of the package, the same on every set; none was chosen on the cells that are scored."""
 
 BENCHMARK = Parts(
     name="adversarial",
     prefix="adversarial",
-    parts=("attacks", "cells", "integration"),
+    parts=("attacks", "cells", "sequences", "integration"),
     title="Adversarial training",
     text=TEXT,
 )

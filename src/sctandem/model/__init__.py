@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sctandem.model._deepde import DeepDE
     from sctandem.model._regulatory_graph import RegulatoryGraph
     from sctandem.model._rsd import RSD
+    from sctandem.model._sequence_gan import SequenceGAN
     from sctandem.model._tape import TAPE
 
 __getattr__, __dir__, __all__ = attach(
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = attach(
         "DeepDE": "._deepde",
         "RSD": "._rsd",
         "RegulatoryGraph": "._regulatory_graph",
+        "SequenceGAN": "._sequence_gan",
         "TAPE": "._tape",
     },
 )

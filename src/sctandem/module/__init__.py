@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sctandem.module._mixtures import MixtureConfig, simulate_mixtures
     from sctandem.module._regulatory_graph import RegulatoryGraphConfig, RegulatoryGraphModule
     from sctandem.module._rsd import RSDConfig, RSDModule
+    from sctandem.module._sequence_gan import SequenceCritic, SequenceGANConfig
     from sctandem.module._tape import TAPEConfig, TAPEModule
 
 __getattr__, __dir__, __all__ = attach(
@@ -30,6 +31,8 @@ __getattr__, __dir__, __all__ = attach(
         "RSDModule": "._rsd",
         "RegulatoryGraphConfig": "._regulatory_graph",
         "RegulatoryGraphModule": "._regulatory_graph",
+        "SequenceCritic": "._sequence_gan",
+        "SequenceGANConfig": "._sequence_gan",
         "TAPEConfig": "._tape",
         "TAPEModule": "._tape",
         "simulate_mixtures": "._mixtures",
