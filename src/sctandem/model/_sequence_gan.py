@@ -12,12 +12,12 @@ import torch
 
 from sctandem._checks import check_positive, check_type
 from sctandem._compat import ModelLayout
+from sctandem._plain import from_plain, to_plain
 from sctandem._random import as_generator, draw_seed
 from sctandem.kernels._sequence_grammar import Grammar
 from sctandem.model._sequence_data import read_codes
 from sctandem.model._sequence_fit import Fitted, fit_sequences, importance, keep, score
 from sctandem.model.base._files import _read_raw, _written_whole
-from sctandem.model.base._plain import from_plain, to_plain
 from sctandem.module._sequence_gan import SequenceCritic, SequenceGANConfig
 from sctandem.nn._threads import torch_on_one_thread
 
