@@ -20,6 +20,7 @@ from sctandem.model import TAPE
 from sctandem.module import TAPEConfig
 from sctandem.nn import WindowConfig
 from sctandem.train import CountTrainingPlan
+from sctandem.train._checkpoint import TrainingPart
 
 
 def cells_in_another_order(mdata, seed=0):
@@ -330,7 +331,7 @@ def test_interruption_before_the_first_epoch_keeps_the_old_model(mdata, expected
 def test_learned_genes_only_enter_the_minibatches(mdata):
     TAPE.setup_mudata(mdata)
     model = TAPE(mdata, heldout_genes=["G0004"], config=SMALL)
-    entries = model._before_training(np.arange(150), progress=False)["entries"]
+    entries = model._before_training(np.arange(150), once=TrainingPart().once, progress=False)["entries"]
     assert entries[REGISTRY_KEYS.X_KEY].shape == (200, 59)
 
 

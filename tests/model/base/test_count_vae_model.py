@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from scvi.train import TrainRunner
 from sctandem.data import CountLoader
 from sctandem.model.base import CountVAEModel
 from sctandem.module.base import CountVAEConfig
-from sctandem.train import CountDataSplitter, CountTrainingPlan, CountTrainRunner, TrainConfig
+from sctandem.train import CountDataSplitter, CountTrainingPlan, TrainConfig
+from sctandem.train._loop import EpochLoop
 
 
 def silhouette(latent, groups):
@@ -165,26 +165,21 @@ def test_interruption_before_the_first_epoch_ends(adata):
     assert model.history == {}
 
 
-class Remembering(CountTrainRunner):
-    """Keeps the parameters at the end of every epoch."""
-
-    states: ClassVar[list] = []
-
-    def _validate(self, loader):
-        self.states.append({key: value.clone() for key, value in self.model.module.state_dict().items()})
-        return super()._validate(loader)
-
-
 def test_early_stopping_returns_to_the_best_epoch(adata, monkeypatch):
     config = TrainConfig(early_stopping=True, patience=3, schedule="constant", learning_rate=0.02, max_epochs=300)
-    monkeypatch.setattr(Remembering, "states", [])
+    states, validate = [], EpochLoop._validate
+
+    def remembered(self, loader):
+        states.append({key: value.clone() for key, value in self.plan.module.state_dict().items()})
+        return validate(self, loader)
+
+    monkeypatch.setattr(EpochLoop, "_validate", remembered)
     model = CountVAEModel(adata, rng=0)
-    model._train_runner_cls = Remembering
     model.train(config=config, rng=0, progress=False)
     losses = model.history["elbo_validation"]["elbo_validation"].to_numpy()
-    assert len(losses) == len(Remembering.states) < 300
+    assert len(losses) == len(states) < 300
     assert losses.argmin() == len(losses) - 1 - 3
-    best, last = Remembering.states[losses.argmin()], Remembering.states[-1]
+    best, last = states[losses.argmin()], states[-1]
     found = model.module.state_dict()
     assert found.keys() == best.keys()
     assert all(torch.equal(found[key], best[key]) for key in best)
