@@ -30,7 +30,7 @@ def test_query_finds_the_programme_and_file_keeps_it(adata, tmp_path):
     back = td.io.read_vectors(tmp_path / "genes.npz")
     pd.testing.assert_frame_equal(back, table, check_index_type=False, check_column_type=False)
     with np.load(tmp_path / "genes.npz", allow_pickle=False) as content:
-        assert sorted(content.files) == ["names", "vectors"]
+        assert sorted(content.files) == ["format", "names", "vectors"]
     adata.write_h5ad(tmp_path / "a.h5ad")
     assert np.allclose(td.get.vectors(anndata.read_h5ad(tmp_path / "a.h5ad")), table)
 
