@@ -165,7 +165,7 @@ class DomainAdversary:
         if self._memory is None or self._clusters is None:
             return state.new_zeros(())
         memory, clusters = self._memory, self._clusters
-        peers = self._peers(self._cluster_of(state.detach(), domain), group)
+        peers = _peers(memory, clusters, self._cluster_of(state.detach(), domain), group)
         of_domain = torch.nn.functional.one_hot(memory.domain, max(int(memory.domain.max()), int(domain.max())) + 1).to(
             state.dtype
         )
@@ -181,19 +181,13 @@ class DomainAdversary:
         kernel = 1 / (1 + squares / (self.config.width**2 * clusters.spread))
         return ((weight * kernel).sum(1) * compared).mean()
 
-    def _peers(self, cluster: Tensor, group: Tensor) -> Tensor:
-        """Say which states of the memory are peers of each cell, cells x memory, 0 or 1."""
-        memory, matched = self._memory, self._clusters.matched
-        known = (group >= 0)[:, None] & (memory.group >= 0)
-        alike = matched[cluster][:, memory.cluster] & (cluster >= 0)[:, None] & (memory.cluster >= 0)
-        return torch.where(known, group[:, None] == memory.group, alike).to(memory.state.dtype)
-
     def _cluster_of(self, state: Tensor, domain: Tensor) -> Tensor:
         """Give the nearest cluster of the own domain; -1 where it has none yet."""
         if self._clusters is None:
             return torch.full_like(domain, -1)
-        far = torch.cdist(state, self._clusters.centres)
-        nearest = far.masked_fill(domain[:, None] != self._clusters.domain, torch.inf).min(1)
+        clusters = self._clusters
+        far = torch.cdist(state, clusters.centres)
+        nearest = far.masked_fill(domain[:, None] != clusters.domain, torch.inf).min(1)
         return torch.where(nearest.values.isfinite(), nearest.indices, -1)
 
     def _remember(self, state: Tensor, domain: Tensor, group: Tensor, progress: float, n_cells: int) -> None:
@@ -209,11 +203,11 @@ class DomainAdversary:
         full = len(self._memory.state) >= min(size, n_cells)
         due = self._clusters is None or self._since >= self.config.refresh
         if full and due and progress >= self.config.start:
-            self._find_clusters()
+            self._find_clusters(self._memory)
 
-    def _find_clusters(self) -> None:
+    def _find_clusters(self, memory: _Memory) -> None:
         """Cluster the states in memory within domains, and match the clusters."""
-        memory, self._since = self._memory, 0
+        self._since = 0
         rng = np.random.default_rng([self._seed, self._n_searches])
         self._n_searches += 1
         found = match_clusters(memory.state.cpu().numpy(), memory.domain.cpu().numpy(), rng=rng)
@@ -233,3 +227,10 @@ class DomainAdversary:
             torch.from_numpy(found.matched).to(memory.domain.device),
             spread.clamp_min(1e-12),
         )
+
+
+def _peers(memory: _Memory, clusters: _Clusters, cluster: Tensor, group: Tensor) -> Tensor:
+    """Say which states of the memory are peers of each cell, cells x memory, 0 or 1."""
+    known = (group >= 0)[:, None] & (memory.group >= 0)
+    alike = clusters.matched[cluster][:, memory.cluster] & (cluster >= 0)[:, None] & (memory.cluster >= 0)
+    return torch.where(known, group[:, None] == memory.group, alike).to(memory.state.dtype)
