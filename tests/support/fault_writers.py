@@ -10,10 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import fault_objects as make
+import numpy as np
 from models import CASES
 
 import sctandem as td
 from sctandem.__main__ import main
+from sctandem.module import SequenceGANConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +73,19 @@ def _model(name: str, *, save_anndata: bool) -> Writer:
     return Writer("model", write, read, hdf5=save_anndata)
 
 
+@cache
+def _writing(content: int) -> Any:
+    letters = ["".join(row) for row in np.random.default_rng(content).choice(list("ACGT"), (100, 40))]
+    config = SequenceGANConfig(max_motifs=0, critic_epochs=1, n_filters=4)
+    model = td.model.SequenceGAN(letters, config=config, rng=content)
+    model.train(progress=False)
+    return model
+
+
+def _sequences(path: Path, content: int) -> None:
+    _writing(content).save(path, overwrite=True)
+
+
 def _vectors(path: Path, content: int) -> None:
     td.io.write_vectors(make.vectors_table() + content, path)
 
@@ -120,6 +135,7 @@ WRITERS = {
     **{f"{name}.save": _model(name, save_anndata=False) for name in CASES},
     "CountVAEModel.save with data": _model("CountVAEModel", save_anndata=True),
     "TAPE.save with data": _model("TAPE", save_anndata=True),
+    "SequenceGAN.save": Writer("model", _sequences, td.model.SequenceGAN.load),
     "io.write_vectors": Writer("genes.npz", _vectors, td.io.read_vectors),
     "genome.write_talens table": Writer("order.csv", _talens, lambda path: path.read_text().splitlines()[1]),
     "genome.write_talens sites": Writer("order.fasta", _talens, lambda path: path.read_text().splitlines()[3]),

@@ -9,10 +9,10 @@ import numpy as np
 from sctandem.kernels._site_search import base_log_odds, blocked_places, weighted_columns
 
 #: Distance up to which sites know of each other, what counts as about the same distance, and pairs that are there beforehand.
-_REACH, _AROUND, _PRIOR = 60, 8, 2.0
+_REACH, _AROUND, _PRIOR = 60, 8, 0.5
 _SMOOTH = 8.0
 #: Part of the sequences that are there beforehand for what motifs say of each other, and the most that they say, in log odds.
-_FEW, _SAID = 0.01, 2.0
+_FEW, _SAID = 0.01, 4.0
 _PSEUDO = 1.0
 #: Bases by which the sites of a sequence are moved together.
 _SHIFT = 10

@@ -6,8 +6,9 @@ import numpy as np
 
 #: Counts of each base that a motif is given beforehand, in all.
 _PSEUDO = 2.0
-#: Bits above which a column belongs to a motif, and widths a motif may have.
-_BITS, _NARROWEST, _WIDEST = 0.25, 6, 20
+#: Bits above which a column belongs to a motif, and widths a motif may have. A narrower one lies in too many sequences by chance for the
+#: columns beside it to show.
+_BITS, _NARROWEST, _WIDEST = 0.25, 11, 20
 
 
 def base_log_odds(codes: np.ndarray, background: np.ndarray, motif: np.ndarray, *, both: bool) -> np.ndarray:

@@ -29,7 +29,7 @@ _FOLLOWED, _SHORT, _KEPT, _LONG = 6, 4, 2, 12
 #: Sequences in which a filter finds most show its motif, as a share.
 _SHOWN = 0.15
 #: Least gain of a motif in log-likelihood a held-out sequence, and in standard errors.
-_LEAST, _SURE = 0.04, 4.0
+_LEAST, _SURE = 0.04, 3.0
 #: Sweeps over all sites after each new motif.
 _SETTLE = 3
 #: Order of the chain against which motifs are looked for.

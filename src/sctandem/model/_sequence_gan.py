@@ -14,6 +14,7 @@ from sctandem._checks import check_positive, check_type
 from sctandem._compat import ModelLayout
 from sctandem._plain import from_plain, to_plain
 from sctandem._random import as_generator, draw_seed
+from sctandem._whole import disk_errors
 from sctandem.kernels._sequence_grammar import Grammar
 from sctandem.model._sequence_data import read_codes
 from sctandem.model._sequence_fit import Fitted, fit_sequences, importance, keep, score
@@ -215,6 +216,8 @@ class SequenceGAN:
             When the model is not trained.
         ValueError
             When the folder exists and `overwrite` is `False`.
+        OSError
+            When the disk does not take the file; names the folder, which is as it was.
         """
         fitted, target, layout = self._trained(), Path(dir_path), ModelLayout()
         if target.exists() and not (overwrite and target.is_dir()):
@@ -229,7 +232,7 @@ class SequenceGAN:
             layout.features: [],
             layout.attributes: to_plain(held, "the model"),
         }
-        with _written_whole(target, last=layout.model_file) as folder:
+        with disk_errors(target), _written_whole(target, last=layout.model_file) as folder:
             torch.save(content, folder / layout.model_file)
 
     @classmethod
