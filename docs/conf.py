@@ -36,6 +36,7 @@ nitpick_ignore = [
     ("py:class", "sctandem.kernels._streamed_moments.Components"),
     ("py:class", "sctandem.module.base._take_over.FeatureMap"),
     ("py:class", "sctandem.nn._perturbation.CountBall"),
+    ("py:class", "sctandem.train._checkpoint.TrainingPart"),
 ]
 if os.environ.get("SCTANDEM_INTERSPHINX"):
     extensions.append("sphinx.ext.intersphinx")

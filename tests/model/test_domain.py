@@ -141,7 +141,7 @@ def kept(states, adata, kind=None, n=8):
     [
         (CountVAEModel, None, 0.05),
         (CountVAEModel, "type", 0.15),
-        (CapsuleNet, None, 0.0),  # whose alignment has done what can be done without labels
+        (CapsuleNet, None, 0.0),  # its alignment hides most of it already
         (CapsuleNet, "type", 0.05),
     ],
 )
