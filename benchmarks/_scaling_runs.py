@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 #: Modules with `CALLS` (name to what prepares and what is timed) and `NOT_MEASURED` (name to the reason).
 TABLES = ("pp", "tl", "collections", "model")
-#: `td.get`, `td.pl`, `td.io`, `td.genome` and `td.datasets` as wholes.
+#: Sub-packages that are left out as wholes.
 GROUPS_NOT_MEASURED = {
     "get": "reads tables that a tool has written",
     "pl": "draws what a tool has written",
     "io": "reads and writes files of one object",
     "genome": "takes no cells",
     "datasets": "makes or fetches the data",
+    "kernels": "what the tools compute with, measured within them",
+    "module": "what the models are made of, measured within them",
+    "nn": "what the models are made of, measured within them",
+    "train": "what the models are trained by, measured within them",
 }
 SHORT, REPEATS = 2.0, 3
 #: Below this many seconds at the largest size the clock says nothing of growth.
