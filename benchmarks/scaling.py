@@ -1,0 +1,115 @@
+"""`python -m benchmarks scaling`: time and memory of every public function that takes cells, at 10,000 and 40,000 cells."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _results, _scaling_runs
+from benchmarks._measure import measure
+from benchmarks._scaling_data import N_GENES, N_PEAKS, SIZES, make
+
+TITLE = "Growth with the number of cells"
+TEXT = f"""\
+Every public function that takes cells, on simulated multiomes of {N_GENES:,} genes and {N_PEAKS:,} peaks with 6 types, 2 batches and 4 donors. Each
+runs in a process of its own at {SIZES[0]:,} cells first, which takes imports and compilation off, and then at {", ".join(f"{n:,}" for n in SIZES)}; times
+are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the best of {_scaling_runs.REPEATS}. *Exponent* is that of the growth from {SIZES[1]:,} to {SIZES[2]:,} cells after
+the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s.
+Peak memory is that of the process during the call, libraries and input included. Models train {2} epochs."""
+MOST = 1.1
+#: Whose documentation says that the cost is linear in the cells: the docstrings of the tools, and epochs of a fixed number for models.
+LINEAR = ("tl.capsules", "tl.map_query", *(f"model.{name}" for name in ("CapsuleNet", "DeepDE", "RSD", "TAPE")))
+
+
+def main(argv: list[str]) -> int:
+    """Measure what is asked for and not there, row by row; 1 where a function failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks scaling", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=sorted(_scaling_runs.calls()), help="functions; by default all")
+    parser.add_argument("--again", action="store_true", help="measure rows again that are there")
+    options = parser.parse_args(argv)
+    done = {row["name"] for row in _rows() if not row.get("error")}
+    asked = [name for name in options.only or _scaling_runs.calls() if options.again or name not in done]
+    folder = Path(tempfile.mkdtemp())
+    failed = False
+    try:
+        if asked:
+            measure(make, folder)
+        for name in asked:
+            row = measure_one(name, folder)
+            failed |= "error" in row
+            _keep(row)
+            print(time.strftime("%H:%M:%S"), row, flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _keep()
+    return int(failed)
+
+
+def measure_one(name: str, folder: Path) -> dict[str, Any]:
+    """Give the row of one function; a failure is a row as well, so that the others go on."""
+    try:
+        found = measure(_scaling_runs.run, name, folder).value
+    except RuntimeError as error:
+        print(error, flush=True)
+        found = {"error": str(error).strip().splitlines()[-1]}
+    return {"name": name, **found, **_results.stamp()}
+
+
+def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the document."""
+    tables = [
+        {"title": "Targets", "rows": targets(rows)},
+        {"title": "Time and memory", "rows": [_line(row) for row in rows]},
+        {"title": "Not measured", "rows": _reasons()},
+    ]
+    return {"title": TITLE, "text": TEXT, "tables": tables, "measured": rows}
+
+
+def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Judge those that are said to be linear, and say how the others grow."""
+    lines = []
+    for title, names in (
+        ("growth exponent where the docs say linear", LINEAR),
+        ("[growth exponent of all others]", [name for name in _scaling_runs.calls() if name not in LINEAR]),
+    ):
+        there = {row["name"]: row for row in rows if row["name"] in names and "error" not in row}
+        known = {name: row["exponent"] for name, row in there.items() if row["exponent"] is not None}
+        above = {name: value for name, value in known.items() if value > MOST}
+        said = ", ".join(f"{name} {value:.2f}" for name, value in sorted(above.items(), key=lambda item: -item[1]))
+        found = f"{len(known) - len(above)} of {len(known)}" + (f"; above: {said}" if above else "")
+        met = "no" if above else "yes" if len(there) == len(names) else "not measured in full"
+        lines.append({"target": title, "asked": f"<= {MOST}", "measured": found, "met": met})
+    return lines
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    line = {"function": f"`{row['name']}`"}
+    if "error" in row:
+        return line | {"note": f"failed: {row['error']}"}
+    for n, seconds in zip(SIZES, row["processor_s"], strict=True):
+        line[f"s, {n:,}"] = f"{seconds:.2f}"
+    for n, peak in list(zip(SIZES, row["peak_mb"], strict=True))[1:]:
+        line[f"MB, {n:,}"] = f"{peak:.0f}"
+    line["exponent"] = "-" if row["exponent"] is None else f"{row['exponent']:.2f}"
+    return line | {"note": "said to be linear" if row["name"] in LINEAR else ""}
+
+
+def _reasons() -> list[dict[str, str]]:
+    groups = {f"all of td.{group}": reason for group, reason in _scaling_runs.GROUPS_NOT_MEASURED.items()}
+    every = _scaling_runs.not_measured() | groups
+    return [{"function": f"`{name}`", "reason": reason} for name, reason in every.items()]
+
+
+def _rows() -> list[dict[str, Any]]:
+    return _results.read("scaling").get("measured", [])
+
+
+def _keep(*new: dict[str, Any]) -> None:
+    """Write the document with new rows in the place of older ones."""
+    with _results.alone():
+        rows = _results.with_rows(_rows(), new, lambda row: (row["name"],))
+        _results.write("scaling", report(rows), seeds=[0])
