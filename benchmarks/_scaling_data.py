@@ -46,7 +46,9 @@ def multiome(folder: Path, n: int) -> MuData:
 
 def cells(folder: Path, n: int) -> AnnData:
     """Cells x 500 genes with types, donors, batches, conditions and principal components."""
-    return multiome(folder, n)["rna"].copy()
+    import mudata
+
+    return mudata.read_h5ad(folder / f"multiome_{n}.h5mu", "rna")
 
 
 def source(folder: Path, n: int) -> Path:
