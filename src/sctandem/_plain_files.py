@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import torch
 
 from sctandem._check_files import check_archive
-from sctandem._sync import sync
+from sctandem._whole import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def part_file(path: Path) -> Path:
 
 
 def write_plain(path: Path, content: dict[str, Any]) -> None:
-    """Write plain data to a file, in the place of one that is there; after an error that is as it was.
+    """Write plain data to a file, in the place of one that is there.
 
     Parameters
     ----------
@@ -93,15 +93,11 @@ def write_plain(path: Path, content: dict[str, Any]) -> None:
         The file; its folder is there.
     content
         What :func:`~sctandem._plain.to_plain` gives.
+
+    Raises
+    ------
+    OSError
+        When the disk does not take it; a file that was there is as it was.
     """
-    part = part_file(path)
-    try:
-        with part.open("wb") as file:
-            torch.save(content, file)
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
-    except BaseException:
-        with suppress(OSError):  # of the same trouble
-            part.unlink(missing_ok=True)
-        raise
+    with whole_file(path, part_file(path)) as part:
+        torch.save(content, part)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what the disk says when it does not take them."""
+"""Files and folders that are written whole or not at all, and what the disk says when it does not take them."""
 
 from __future__ import annotations
 
@@ -77,13 +77,15 @@ def _asked(target: Path) -> int | None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, part: Path | None = None) -> Iterator[Path]:
     """Yield where to write a file, which comes to its place when it is complete and on the disk.
 
     Parameters
     ----------
     path
         Its place; a file that is there is replaced, and stays as it was after an error.
+    part
+        Where to write it; `None` for a new name. A process that is killed leaves this file, so that who writes again and again names it.
 
     Yields
     ------
@@ -94,7 +96,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     OSError
         When the disk does not take it; names `path`.
     """
-    part = path.with_name(f".{path.name[:200]}.{uuid4().hex}.part")
+    part = part or path.with_name(f".{path.name[:200]}.{uuid4().hex}.part")
     with disk_errors(path):
         try:
             yield part
@@ -103,6 +105,49 @@ def whole_file(path: Path) -> Iterator[Path]:
             sync(path.absolute().parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path, *, last: str) -> Iterator[Path]:
+    """Yield a folder to write files to, which come to their place when all are complete and on the disk.
+
+    Parameters
+    ----------
+    target
+        Their folder; it is made when it does not exist. Files of the same names are replaced in it, others stay.
+    last
+        Name of the file that comes there after all others.
+
+    Yields
+    ------
+    A folder on the same disk.
+
+    Raises
+    ------
+    OSError
+        When the disk does not take them; names `target`.
+    """
+    exists = target.is_dir()
+    inside = target if exists else target.absolute().parent
+    folder = inside / f".{target.name}.{uuid4().hex}.part"
+    with disk_errors(target):
+        inside.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        try:
+            yield folder
+            files = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
+            for path in files:
+                sync(path)
+            sync(folder)
+            if exists:
+                for path in files:
+                    path.replace(target / path.name)
+                sync(target)
+            else:
+                folder.rename(target)
+            sync(inside)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_room(target: Path, n_bytes: int) -> None:

@@ -114,6 +114,19 @@ def test_a_saved_model_writes_the_same(model: SequenceGAN, data: list[str], tmp_
         loaded.train()
     with pytest.raises(ValueError, match="already exists"):
         model.save(tmp_path / "gan")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="It is a file: name a folder"):
+        model.save(tmp_path / "file", overwrite=True)
+
+
+def test_a_file_of_a_newer_version_is_told(model: SequenceGAN, tmp_path) -> None:
+    model.save(tmp_path / "gan")
+    path = tmp_path / "gan" / "model.pt"
+    content = torch.load(path, weights_only=True)
+    content["attr_dict"]["sctandem_"]["format"] += 1
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"model\.pt was made by a newer sctandem"):
+        SequenceGAN.load(tmp_path / "gan")
 
 
 @pytest.mark.parametrize("fault", ["code", "sites", "chain", "class", "cut"])

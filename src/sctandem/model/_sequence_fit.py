@@ -94,9 +94,9 @@ def fit_sequences(
     scale = _scale(*scores)
     real, made = scores
     fresh = grammar.draw(config.oversample * len(held), rng).astype(np.int64)
-    weights = importance(_score(critic, fresh), scale)
+    weights = importance(score(critic, fresh), scale)
     kept = fresh[keep(weights, len(held), rng)]
-    told.append({"motifs": len(grammar.motifs), "auc": _auc(real, made), "auc_kept": _auc(real, _score(critic, kept))})
+    told.append({"motifs": len(grammar.motifs), "auc": _auc(real, made), "auc_kept": _auc(real, score(critic, kept))})
     return Fitted(grammar, critic, scale, told)
 
 
@@ -156,7 +156,7 @@ def _critic(
                 loss.backward()
                 optimizer.step()
                 slower.step()
-            found = _score(critic, held), _score(critic, against)
+            found = score(critic, held), score(critic, against)
             loss = np.logaddexp(0, -found[0]).mean() + np.logaddexp(0, found[1]).mean()
             if loss < best:
                 best, scores = loss, found
@@ -166,15 +166,12 @@ def _critic(
 
 
 @torch.no_grad()
-def _score(critic: SequenceCritic, codes: np.ndarray) -> np.ndarray:
+def score(critic: SequenceCritic, codes: np.ndarray) -> np.ndarray:
     """Score sequences."""
     critic.eval()
     parts = torch.from_numpy(codes).split(_BATCH)
     scores = [(critic(part) + critic(3 - part.flip(1))) / 2 if critic.both else critic(part) for part in parts]
     return torch.cat(scores).double().numpy()
-
-
-score = _score
 
 
 def _auc(real: np.ndarray, made: np.ndarray) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,11 @@ from sctandem._checks import check_positive, check_type
 from sctandem._compat import ModelLayout
 from sctandem._plain import from_plain, to_plain
 from sctandem._random import as_generator, draw_seed
-from sctandem._whole import disk_errors
+from sctandem._whole import whole_folder
 from sctandem.kernels._sequence_grammar import Grammar
 from sctandem.model._sequence_data import read_codes
 from sctandem.model._sequence_fit import Fitted, fit_sequences, importance, keep, score
-from sctandem.model.base._files import _read_raw, _written_whole
+from sctandem.model.base._files import check_target, made_by, read_model_file
 from sctandem.module._sequence_gan import SequenceCritic, SequenceGANConfig
 from sctandem.nn._threads import torch_on_one_thread
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _LETTERS = np.array(list("ACGT"))
-_FIELDS = ("model", "config", "scale", "told", "chain", "order", "length", "motifs", "starts", "strands")
+_GRAMMAR = ("chain", "order", "length", "motifs", "starts", "strands")
+_FIELDS = ("model", "config", "scale", "told", *_GRAMMAR)
 
 
 class SequenceGAN:
@@ -219,20 +219,22 @@ class SequenceGAN:
         OSError
             When the disk does not take the file; names the folder, which is as it was.
         """
-        fitted, target, layout = self._trained(), Path(dir_path), ModelLayout()
-        if target.exists() and not (overwrite and target.is_dir()):
-            msg = f"{target} already exists. Name another folder, or replace the model in it with overwrite=True."
-            raise ValueError(msg)
+        fitted, target, layout = self._trained(), check_target(dir_path, overwrite=overwrite), ModelLayout()
         grammar = fitted.grammar
-        values = ("SequenceGAN", self.config, fitted.scale, fitted.told, grammar.chain, grammar.order, grammar.length)
-        values += (grammar.motifs, grammar.starts, grammar.strands)  # type: ignore[assignment]
-        held = dict(zip(_FIELDS, values, strict=True)) | {"version": version("sctandem")}
+        held = {
+            "model": "SequenceGAN",
+            "config": self.config,
+            "scale": fitted.scale,
+            "told": fitted.told,
+            **{name: getattr(grammar, name) for name in _GRAMMAR},
+            **made_by(),
+        }
         content = {
             layout.state: fitted.critic.state_dict(),
             layout.features: [],
             layout.attributes: to_plain(held, "the model"),
         }
-        with disk_errors(target), _written_whole(target, last=layout.model_file) as folder:
+        with whole_folder(target, last=layout.model_file) as folder:
             torch.save(content, folder / layout.model_file)
 
     @classmethod
@@ -253,11 +255,11 @@ class SequenceGAN:
         FileNotFoundError
             When the folder does not hold a model.
         ValueError
-            When the file is damaged, holds more than plain data, or is of another class.
+            When the file is damaged, made by a newer version, holds more than plain data, or is of another class.
         """
         layout = ModelLayout()
         path = Path(dir_path) / layout.model_file
-        raw = _read_raw(path)
+        raw = read_model_file(path)
         try:
             held = from_plain(raw[layout.attributes], (SequenceGANConfig,))
             missing = [name for name in _FIELDS if name not in held]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from contextlib import suppress
 from copy import deepcopy
@@ -138,10 +137,9 @@ class Checkpoint:
         start = time.monotonic()
         try:
             write_plain(self.path, self._content)
-        except (OSError, RuntimeError) as error:  # torch says that a disk is full by the latter
-            number = getattr(error, "errno", None)
+        except OSError as error:
             msg = f"the checkpoint {self.path} could not be written {when}: {error}."
-            raise OSError(number or errno.EIO, msg) from error
+            raise OSError(error.errno, msg) from error
         self._ended = time.monotonic()
         self._took = self._ended - start
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 
 import torch
 from anndata import AnnData
@@ -17,14 +14,13 @@ from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
-from sctandem._sync import sync
-from sctandem._whole import check_room, disk_errors
+from sctandem._whole import check_room, whole_folder
 from sctandem.model.base._manager import marks_as_before
 from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Self
 
     from mudata import MuData
@@ -97,11 +93,7 @@ class FilesMixin:
         The file holds plain data only: the configuration as a dictionary, arrays as tensors or lists. Neither the
         state of the optimiser nor a random generator is kept.
         """
-        target = Path(dir_path)
-        if target.exists() and not (overwrite and target.is_dir()):
-            what = "Name another folder, or replace the model in it with overwrite=True."
-            msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
-            raise ValueError(msg)
+        target = check_target(dir_path, overwrite=overwrite)
         layout, prefix = ModelLayout(), prefix or ""
         if (prepare := getattr(self, "_before_saving", None)) is not None:
             prepare()
@@ -109,7 +101,7 @@ class FilesMixin:
         if save_anndata:
             # HDF5 does not get over a disk that fills up: objects stay open, which end the process
             check_room(target, least_bytes(self.adata))
-        with disk_errors(target), _written_whole(target, last=f"{prefix}{layout.model_file}") as folder:
+        with whole_folder(target, last=f"{prefix}{layout.model_file}") as folder:
             if save_anndata:
                 self._write_data(folder, prefix)
             torch.save(content, folder / f"{prefix}{layout.model_file}", **dict(save_kwargs or {}))
@@ -211,7 +203,7 @@ class FilesMixin:
         The registry of scvi-tools.
         """
         layout = ModelLayout()
-        raw = _read_raw(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
+        raw = read_model_file(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
         return from_plain(raw[layout.attributes][layout.registry])
 
     @classmethod
@@ -257,7 +249,7 @@ class FilesMixin:
             layout.state: state,
             layout.features: to_plain(listed, "the names of the features"),
             layout.attributes: {key: to_plain(value, f"the attribute {key}") for key, value in attributes.items()}
-            | {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}},
+            | made_by(),
         }
 
     def _write_data(self, folder: Path, prefix: str) -> None:
@@ -272,33 +264,57 @@ class FilesMixin:
                 data.file.filename = backing
 
 
-@contextmanager
-def _written_whole(target: Path, *, last: str) -> Iterator[Path]:
-    """Yield a folder to write to; its files come into `target` when all are complete, `last` at the end."""
-    exists = target.is_dir()
-    inside = target if exists else target.absolute().parent
-    inside.mkdir(parents=True, exist_ok=True)
-    folder = inside / f".{target.name}.{uuid4().hex}.part"
-    folder.mkdir()
-    try:
-        yield folder
-        files = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
-        for path in files:
-            sync(path)
-        sync(folder)
-        if exists:
-            for path in files:
-                path.replace(target / path.name)
-            sync(target)
-        else:
-            folder.rename(target)
-        sync(inside)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def made_by() -> dict[str, Any]:
+    """Return the attribute that says what a model file was made by."""
+    return {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}}
 
 
-def _read_raw(path: Path) -> dict[str, Any]:
-    """Read a model file as plain data."""
+def check_target(dir_path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Check where a model is to be written.
+
+    Parameters
+    ----------
+    dir_path
+        The folder.
+    overwrite
+        Whether it may be there already.
+
+    Returns
+    -------
+    Its path.
+
+    Raises
+    ------
+    ValueError
+        When it is there and must not be, or is a file.
+    """
+    target = Path(dir_path)
+    if target.exists() and not (overwrite and target.is_dir()):
+        what = "Name another folder, or replace the model in it with overwrite=True."
+        msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
+        raise ValueError(msg)
+    return target
+
+
+def read_model_file(path: Path) -> dict[str, Any]:
+    """Read a model file as plain data.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    What it holds, in the layout of scvi-tools, without what it was made by.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is not there.
+    ValueError
+        When it is damaged, made by a newer version, holds more than plain data, or is of another kind.
+    """
     if not path.is_file():
         folder = path.parent
         found = (
@@ -307,13 +323,19 @@ def _read_raw(path: Path) -> dict[str, Any]:
         msg = f"there is no model file {path} (there: {found}); `model.save` writes it."
         raise FileNotFoundError(msg)
     layout = ModelLayout()
-    return read_plain(path, "model file", (layout.state, layout.features, layout.attributes))
+    raw = read_plain(path, "model file", (layout.state, layout.features, layout.attributes))
+    try:
+        number = raw[layout.attributes].pop(_MADE_BY, {}).get("format", FORMAT)
+    except DAMAGED as error:
+        msg = f"{path} is damaged: {error}"
+        raise ValueError(msg) from error
+    check_format(number, FORMAT, str(path))
+    return raw
 
 
 def _read_content(path: Path, layout: ModelLayout, configs: tuple[type, ...]) -> dict[str, Any]:
     """Read a model file."""
-    raw = _read_raw(path)
-    check_format(raw[layout.attributes].pop(_MADE_BY, {}).get("format", FORMAT), FORMAT, str(path))
+    raw = read_model_file(path)
     raw[layout.state].pop(layout.pyro, None)
     try:
         attributes = from_plain(raw[layout.attributes], configs)
