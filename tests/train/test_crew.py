@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scattered
@@ -14,8 +17,8 @@ import sctandem as td
 from sctandem.data import CountLoader, _streamed
 from sctandem.model.base import CountVAEModel
 from sctandem.module.base import CountVAEConfig
-from sctandem.train import CountTrainingPlan, TrainConfig
-from sctandem.train._checkpoint import TrainingPart
+from sctandem.train import CountTrainingPlan, TrainConfig, _crew, _worker
+from sctandem.train._checkpoint import Checkpoint, TrainingPart
 from sctandem.train._crew import run_in_processes
 from sctandem.train._loop import EpochLoop
 
@@ -166,12 +169,28 @@ def test_loss_that_is_not_finite_is_told_as_by_one_process(collection):
         data_of("memory", collection).train(2, learning_rate=1e30, devices=2, rng=0, progress=False)
 
 
+def test_only_a_checkpoint_that_could_not_be_written_is_told_as_one(tmp_path):
+    kept = Checkpoint(tmp_path / "run.ckpt", {}, seed=0)
+    loop = SimpleNamespace(part=kept.part(0))
+    folder = tmp_path / "job"
+    folder.mkdir()
+    lost = FileNotFoundError(errno.ENOENT, "No such file", "shard")
+    _worker.tell(folder, lost, str(lost))
+    with pytest.raises(RuntimeError, match="training on 2 processes failed: FileNotFoundError: .*shard"):
+        _crew._fail(folder, 2, loop)
+    assert kept.fault is None
+    _worker.tell(folder, OSError(), "No space left on device", errno.ENOSPC)
+    _crew._fail(folder, 2, loop)
+    assert kept.fault is not None
+    assert kept.fault.errno == errno.ENOSPC
+
+
 @pytest.mark.parametrize("name", ["TAPE", "RSD", "RegulatoryGraph"])
 def test_models_that_one_process_trains_say_why(name):
     case = CASES[name]
     data = case.data()
     case.set_up(data)
-    with pytest.raises(ValueError, match=f"devices=2: one process trains {name}, since it|most .*; leave it out"):
+    with pytest.raises(ValueError, match=f"devices=2: one process trains {name}, since (it|most) .*; leave it out"):
         case.make(data).train(2, devices=2)
 
 

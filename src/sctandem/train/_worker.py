@@ -13,8 +13,8 @@ import torch
 from sctandem.train._crew import EPOCH, JOB, Crew
 
 
-def main(folder: Path) -> None:
-    """Train a share of a job.
+def main(folder: Path) -> OSError | None:
+    """Train a share of a job; return what kept the checkpoint from being written.
 
     Parameters
     ----------
@@ -42,17 +42,22 @@ def main(folder: Path) -> None:
     loop.run(progress=False, told=told if crew.rank == 0 else None)
     fabric.barrier()
     kept = loop.part.checkpoint
-    if kept is not None and kept.fault is not None:
-        raise kept.fault
+    return None if kept is None else kept.fault
+
+
+def tell(folder: Path, error: Exception, message: str, number: int | None = None) -> None:
+    """Say to the process that waits what went wrong; `number` is that of a checkpoint that could not be written."""
+    content: dict[str, Any] = {"kind": type(error).__name__, "message": message, "errno": number}
+    (folder / f"error-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(content))
 
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
     try:
-        main(where)
+        fault = main(where)
     except Exception as error:
-        content: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "errno": None}
-        if isinstance(error, OSError) and error.errno is not None:
-            content |= {"message": str(error.strerror), "errno": error.errno}
-        (where / f"error-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(content))
+        tell(where, error, str(error))
         raise
+    if fault is not None:
+        tell(where, fault, str(fault.strerror), fault.errno)
+        raise fault
