@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import fragments
 import numpy as np
@@ -19,15 +20,32 @@ from sctandem.kernels._pwm import scan_motifs
 
 
 def test_a_bar_is_for_terminals_and_notebooks(monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     assert not _progress.wants_progress()
     assert _progress.wants_progress(True)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert _progress.wants_progress()
     assert not _progress.wants_progress(False)
     monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    assert _progress.wants_progress()
+    for shell, shown in ((SimpleNamespace(kernel=1), True), (SimpleNamespace(), False), (None, False)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert _progress.wants_progress() is shown
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_bars_and_a_script_that_imports_its_kernel_does_not():
+    import subprocess
+
+    import nbformat
+    from nbclient import NotebookClient
+
+    code = "from sctandem import _progress; print(_progress.wants_progress())"
+    script = subprocess.run(
+        [sys.executable, "-c", f"import ipykernel.kernelapp; {code}"], capture_output=True, text=True, check=True
+    )
+    assert script.stdout.strip() == "False"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert notebook.cells[0].outputs[0].text.strip() == "True"
 
 
 @pytest.mark.parametrize("shown", [True, False])

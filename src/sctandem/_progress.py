@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 def wants_progress(progress: bool | None = None) -> bool:  # noqa: FBT001
     """Whether to show a bar: as told, or in a terminal or notebook."""
-    return progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
+    return progress if progress is not None else sys.stderr.isatty() or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    """Whether a notebook runs this; it is not enough that something has imported what runs notebooks."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import resource
 from dataclasses import dataclass
@@ -159,11 +160,15 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def no_room_above(n_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow above a size: the system refuses the rest of it, as a full disk does."""
+    """Let no file of this process grow above a size: the system refuses the rest of it, as a full disk does.
+
+    What is printed meanwhile goes nowhere, for pytest keeps it in a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
