@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from benchmarks._label_tasks import KNOWN, PCA, UNKNOWN, Cells
 from benchmarks._labelled_sets import BATCH, BY_NAME, path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TITLE = "Integration"
@@ -55,20 +55,16 @@ SHOWN = {
 Row = dict[str, Any]
 
 
-def measure(seed: int) -> list[Row]:
-    """Embed both sets in all ways; what is not of this package with the first seed alone."""
-    rows = []
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[Row]:
+    """Embed both sets in the ways that are not done; what is not of this package with the first seed alone."""
     for name in SETS:
         cells = Cells.read(name)
-        rows += measure_own(cells, seed)
+        ways = {own: partial(_own_states, cells, own, seed) for own in OWN}
         if seed == SEEDS[0]:
-            rows += measure_peers(cells, seed)
-    return rows
-
-
-def measure_own(cells: Cells, seed: int, names: tuple[str, ...] = OWN) -> list[Row]:
-    """Score the models of this package."""
-    return [_row(cells, name, seed, partial(_own_states, cells, name, seed)) for name in names]
+            ways |= _peers(cells, seed)
+        for way, make in ways.items():
+            if (name, way) not in done:
+                yield _row(cells, way, seed, make)
 
 
 def _own_states(cells: Cells, name: str, seed: int) -> np.ndarray:
@@ -93,21 +89,21 @@ def _own_states(cells: Cells, name: str, seed: int) -> np.ndarray:
     return model.get_latent_representation()
 
 
-def measure_peers(cells: Cells, seed: int = 0) -> list[Row]:
-    """Score what is there without this package's models."""
+def _peers(cells: Cells, seed: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Give what is there without this package's models; scANVI goes on from the scVI that was trained."""
     points, batch = cells.adata.obsm[PCA], cells.batches
-    rows = [_row(cells, PRINCIPAL, seed, lambda: points)]
-    rows.append(_row(cells, CENTRED, seed, lambda: _centred(points, batch)))
-    rows.append(_row(cells, ALIGNED, seed, lambda: _aligned(points, batch, seed)))
-    base: list[Any] = []
+    base = cache(partial(_scvi_models.trained, cells, seed))
 
     def scvi_states() -> np.ndarray:
-        base.append(_scvi_models.trained(cells, seed))
-        return base[0].model.get_latent_representation()
+        return base().model.get_latent_representation()
 
-    rows.append(_row(cells, SCVI, seed, scvi_states))
-    rows.append(_row(cells, SCANVI, seed, lambda: _scanvi_states(cells, base[0], seed)))
-    return rows
+    return {
+        PRINCIPAL: lambda: points,
+        CENTRED: lambda: _centred(points, batch),
+        ALIGNED: lambda: _aligned(points, batch, seed),
+        SCVI: scvi_states,
+        SCANVI: lambda: _scanvi_states(cells, base(), seed),
+    }
 
 
 def _centred(points: np.ndarray, batch: np.ndarray) -> np.ndarray:
@@ -143,9 +139,7 @@ def _row(cells: Cells, name: str, seed: int, make: Callable[[], np.ndarray]) -> 
     points = np.ascontiguousarray(make(), dtype=np.float32)
     seconds = round(time.process_time() - start, 1)
     row = {"set": cells.name, "name": name, "seed": seed, "processor_seconds": seconds}
-    row |= integration_scores(points, cells.adata.obsm[PCA], cells.batches, cells.labels)
-    print(row, round(time.process_time() - start, 1), flush=True)
-    return row
+    return row | integration_scores(points, cells.adata.obsm[PCA], cells.batches, cells.labels)
 
 
 def table(rows: list[Row]) -> list[Row]:

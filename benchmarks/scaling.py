@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import _results, _scaling_runs
 from benchmarks._measure import measure
 from benchmarks._scaling_data import N_GENES, N_PEAKS, SIZES, make
+from benchmarks._scaling_model import EPOCHS
 
 TITLE = "Growth with the number of cells"
 TEXT = f"""\
@@ -19,7 +20,7 @@ Every public function that takes cells, on simulated multiomes of {N_GENES:,} ge
 runs in a process of its own at {SIZES[0]:,} cells first, which takes imports and compilation off, and then at {", ".join(f"{n:,}" for n in SIZES)}; times
 are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the best of {_scaling_runs.REPEATS}. *Exponent* is that of the growth from {SIZES[1]:,} to {SIZES[2]:,} cells after
 the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s.
-Peak memory is that of the process during the call, libraries and input included. Models train {2} epochs."""
+Peak memory is that of the process during the call, libraries and input included. Models train {EPOCHS} epochs."""
 MOST = 1.1
 #: Whose documentation says that the cost is linear in the cells: the docstrings of the tools, and epochs of a fixed number for models.
 LINEAR = ("tl.capsules", "tl.map_query", *(f"model.{name}" for name in ("CapsuleNet", "DeepDE", "RSD", "TAPE")))

@@ -24,6 +24,14 @@ def signalled(function, at):
     return run
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Let the signal be heard: a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     "at", [2, 5, pytest.param(17, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.slow)]
 )
@@ -42,7 +50,8 @@ def test_ctrl_c_in_training(name, at, monkeypatch, tmp_path):
         except KeyboardInterrupt:
             assert not model.is_trained  # before the first epoch: as the docs say, the model is then not trained
     if model.is_trained:
-        assert sum(map(len, model.history.values())) >= 0
+        # ended by the signal, before its last epoch
+        assert at > 30 or max(map(len, model.history.values()), default=0) < 30
         assert np.isfinite(case.output(model).astype(float)).all()
         model.save(tmp_path / "m")
         np.testing.assert_array_equal(case.output(case.cls.load(tmp_path / "m", case.data())), case.output(model))

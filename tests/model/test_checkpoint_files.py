@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from fault_writers import no_room_above
 from interrupted import N_EPOCHS, made, same, vae
 from models import CASES
 
@@ -73,20 +72,9 @@ def test_places_that_are_none(tmp_path):
         vae().train(2, checkpoint=3)
 
 
-@contextmanager
-def files_of_at_most(n_bytes):
-    """No file grows beyond this, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_no_room_before_the_training_leaves_the_model_as_it_was(tmp_path):
     model = vae()
-    with files_of_at_most(100), pytest.raises(OSError, match="c could not be written before the training began"):
+    with no_room_above(100), pytest.raises(OSError, match="c could not be written before the training began"):
         model.train(2, rng=0, progress=False, checkpoint=tmp_path / "c")
     assert not model.is_trained
     assert model.history is None
@@ -101,7 +89,7 @@ def test_no_room_in_the_training_leaves_a_model_and_the_last_file(tmp_path, monk
     whole.train(N_EPOCHS, rng=0, progress=False)
 
     def full(self, when):
-        with files_of_at_most(5000 if "2" in when else 1 << 30):
+        with no_room_above(5000 if "2" in when else 1 << 30):
             write(self, when)
 
     monkeypatch.setattr(_checkpoint.Checkpoint, "_write", full)

@@ -240,17 +240,25 @@ class CountLoader:
         """
         if self._n_shares == 1:
             return 1.0
-        sizes = [stop - start for start, stop in (self._parts(rank)[number] for rank in range(self._n_shares))]
+        sizes = [stop - start for start, stop in (self._part(number, rank) for rank in range(self._n_shares))]
         return sizes[self._rank] * self._n_shares / max(1, sum(sizes))
 
-    def _parts(self, rank: int) -> list[tuple[int, int]]:
-        """Return where the share of a process of each batch begins and ends: in the order of the epoch, or, on disk, in its own cells."""
-        n = self._n_shares
+    def _part(self, number: int, rank: int) -> tuple[int, int]:
+        """Return where the share of a process of a batch begins and ends: in the order of the epoch, or, on disk, in its own cells."""
+        n, n_batches, total = self._n_shares, len(self), self._n_visited()
         if self._streamed() is None:
-            return [(a + (b - a) * rank // n, a + (b - a) * (rank + 1) // n) for a, b in self._bounds()]
-        n_batches, total = len(self), self._bounds()[-1][1] if len(self) else 0
+            start, stop = (i * total // n_batches for i in (number, number + 1))
+            return start + (stop - start) * rank // n, start + (stop - start) * (rank + 1) // n
         n_cells = total * (rank + 1) // n - total * rank // n
-        return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
+        return number * n_cells // n_batches, (number + 1) * n_cells // n_batches
+
+    def _own_parts(self) -> list[tuple[int, int]]:
+        """Return what of each batch is the share of this process."""
+        return [self._part(number, self._rank) for number in range(len(self))]
+
+    def _n_visited(self) -> int:
+        """Return how many cells an epoch visits, in all processes."""
+        return len(self) * self.batch_size if self.drop_last else len(self.indices)
 
     def add(self, key: str, values: Tensor) -> None:
         """Put an entry into the batches, in the place of one of this name.
@@ -283,7 +291,7 @@ class CountLoader:
         order = self._drawn()
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self._generator).numpy()]
-        for start, stop in self._parts(self._rank):
+        for start, stop in self._own_parts():
             yield self.take(order[start:stop])
 
     def _drawn(self) -> np.ndarray:
@@ -291,12 +299,6 @@ class CountLoader:
         if not self.shuffle or self._draw_weights is None:
             return self.indices
         return self.indices[systematic_draw(self._draw_weights, self._offsets.random())]
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Return where each batch begins and ends in the order of the epoch."""
-        n_batches = len(self)
-        n_cells = n_batches * self.batch_size if self.drop_last else len(self.indices)
-        return [(i * n_cells // n_batches, (i + 1) * n_cells // n_batches) for i in range(n_batches)]
 
     def _streamed(self) -> str | None:
         """Return the key of the counts that lie on disk."""
@@ -315,12 +317,12 @@ class CountLoader:
                 parts = counts.shuffled(self._drawn(), rng)
         else:
             parts = counts.in_order(self._own(self.indices))
-        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._parts(self._rank)]):
+        for cells, rows in cut_batches(parts, [stop - start for start, stop in self._own_parts()]):
             yield self._batch(cells, {key: rows})
 
     def _own(self, order: np.ndarray) -> np.ndarray:
         """Return the cells of this process, which lie next to one another in an order."""
-        total = self._bounds()[-1][1] if len(self) else 0
+        total = self._n_visited()
         return order[total * self._rank // self._n_shares : total * (self._rank + 1) // self._n_shares]
 
     def take(self, cells: np.ndarray) -> dict[str, Tensor]:

@@ -32,6 +32,11 @@ for _code, _base in enumerate("ACGT"):
 _GZIP = b"\x1f\x8b"
 
 
+def encode(bases: str) -> np.ndarray:
+    """Turn bases into codes, uint8: A, C, G, T of either case as 0 to 3, all else as `UNKNOWN`."""
+    return _CODES[np.frombuffer(bases.encode("latin-1"), dtype=np.uint8)]
+
+
 @dataclass(frozen=True, slots=True)
 class PeakSequences:
     """The bases of peaks, one peak after the other.
@@ -94,7 +99,7 @@ def read_sequences(where: pd.DataFrame, fasta: str | Path) -> PeakSequences:
                 if len(bases) != end[row] - start[row]:
                     msg = f"{path.name}.fai does not fit {path.name}; delete it, or make it anew with `samtools faidx`."
                     raise ValueError(msg)
-                codes[offsets[row] : offsets[row + 1]] = _CODES[np.frombuffer(bases.encode("latin-1"), dtype=np.uint8)]
+                codes[offsets[row] : offsets[row + 1]] = encode(bases)
     return PeakSequences(codes, offsets)
 
 

@@ -321,7 +321,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
         check_devices(self, devices, config)
-        weights, n_cells = self._training_cells(config)
+        weights, n_cells, _ = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
         kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
         rng = rng if kept is None else kept.seed

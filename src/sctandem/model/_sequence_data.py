@@ -12,7 +12,7 @@ import pandas as pd
 from sctandem._checks import check_path, check_positive
 from sctandem._open_chromatin import open_chromatin
 from sctandem.genome._coordinates import peak_coordinates
-from sctandem.genome._fasta import _CODES, UNKNOWN, read_sequences
+from sctandem.genome._fasta import UNKNOWN, encode, read_sequences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def _of_texts(data: Any, width: int | None) -> list[np.ndarray]:
             raise ValueError(msg)
         start = 0 if width is None else (len(text) - width) // 2
         part = text if width is None else text[start : start + width]
-        rows.append(_CODES[np.frombuffer(part.encode("ascii"), dtype=np.uint8)])
+        rows.append(encode(part))
     return rows
 
 

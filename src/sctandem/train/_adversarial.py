@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.module.base import LossOutput
 
 from sctandem.nn._perturbation import count_ball, perturb
 from sctandem.train._plan import CountTrainingPlan
+from sctandem.train._terms import with_term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scvi.module.base import BaseModuleClass
+    from scvi.module.base import BaseModuleClass, LossOutput
     from torch import Tensor
 
     from sctandem.nn._perturbation import CountBall
@@ -95,15 +95,7 @@ class AdversarialTrainingPlan(CountTrainingPlan):
         moved = self._loss_of_moved(batch, unit)
         if moved is None:
             return clean
-        added = self.config.adversary.weight * moved
-        # a new object: the loss of the cells as they are stays what it was
-        return LossOutput(
-            loss=clean.loss + added,
-            reconstruction_loss=clean.reconstruction_loss,
-            kl_local=clean.kl_local,
-            n_obs_minibatch=clean.n_obs_minibatch,
-            extra_metrics={**clean.extra_metrics, "adversarial": added.detach()},
-        )
+        return with_term(clean, "adversarial", self.config.adversary.weight * moved)
 
     def _loss_of_moved(self, batch: dict[str, Tensor], unit: Tensor) -> Tensor | None:
         """Move the cells and read them again."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from scvi.module.base import LossOutput
 
 from sctandem.kernels._matched_clusters import match_clusters
+from sctandem.train._terms import with_term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scvi.module.base import BaseModuleClass
+    from scvi.module.base import BaseModuleClass, LossOutput
     from torch import Tensor
 
     from sctandem.train._config import TrainConfig
@@ -128,14 +128,7 @@ class DomainAdversary:
         told = self.told(state, domain, group.long())
         self._remember(state.detach(), domain, group.long(), progress, n_cells)
         unit = output.reconstruction_loss_sum.detach() / output.n_obs_minibatch
-        added = self.config.strength * unit * told
-        return LossOutput(
-            loss=output.loss + added,
-            reconstruction_loss=output.reconstruction_loss,
-            kl_local=output.kl_local,
-            n_obs_minibatch=output.n_obs_minibatch,
-            extra_metrics={**output.extra_metrics, "domain_adversarial": added.detach()},
-        )
+        return with_term(output, "domain_adversarial", self.config.strength * unit * told)
 
     def run_state(self) -> dict[str, Any]:
         """Return what is remembered, so that a run can go on.

@@ -75,7 +75,6 @@ class CountTrainRunner:
         self.progress, self.part, self.n_processes = progress, part or TrainingPart(), n_processes
         #: Whether the run has come to its end.
         self.is_finished = False
-        self._rows: list[dict[str, float]] = []
 
     def __call__(self) -> None:
         """Train, and leave the model trained."""
@@ -113,13 +112,13 @@ class CountTrainRunner:
             )
         finally:
             model.module.eval()
-        self.is_finished, self._rows = loop.is_finished, loop.rows
-        self._finish()
+        self.is_finished = loop.is_finished
+        self._finish(loop.rows)
 
-    def _finish(self) -> None:
+    def _finish(self, rows: list[dict[str, float]]) -> None:
         """Write the history and what else scvi-tools keeps of a training run."""
         model, splitter = self.model, self.data_splitter
-        table = pd.DataFrame(self._rows)
+        table = pd.DataFrame(rows)
         previous = model.history_ if isinstance(model.history_, dict) else {}
         start = max((int(old.index.max()) + 1 for old in previous.values() if len(old)), default=0)
         table.index = pd.RangeIndex(start, start + len(table), name="epoch")

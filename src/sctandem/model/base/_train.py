@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     import numpy as np
+    from torch import Tensor
 
     from sctandem._random import RNG
     from sctandem.train._checkpoint import TrainingPart
@@ -59,14 +60,14 @@ class TrainMixin(CheckpointMixin):
         """Choose the class of the plan by the settings."""
         return self._adversarial_plan_cls if config.is_adversarial else self._training_plan_cls
 
-    def _training_cells(self, config: TrainConfig) -> tuple[np.ndarray | None, int]:
-        """Return the weights of the cells, or `None`, and how many are trained on; check these and the covariate to hide."""
-        read_domains(self.adata, config)
+    def _training_cells(self, config: TrainConfig) -> tuple[np.ndarray | None, int, dict[str, Tensor]]:
+        """Return the weights of the cells, or `None`, how many are trained on, and the covariate to hide; check all three."""
+        entries = read_domains(self.adata, config)
         weights = read_weights(self.adata, config.sample_weight)
         n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
         n_cells = round(n_obs * config.train_size)
         check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
-        return weights, n_cells
+        return weights, n_cells, entries
 
     def train(  # noqa: PLR0913 - the modes of the training beside the settings of a run
         self,
@@ -190,8 +191,7 @@ class TrainMixin(CheckpointMixin):
         part: TrainingPart,
     ) -> bool:
         """Train over epochs; return whether they came to their end."""
-        weights, n_cells = self._training_cells(config)
-        entries = read_domains(self.adata, config)
+        weights, n_cells, entries = self._training_cells(config)
         streams: list[Any] = [None, None] if rng is None else spawn(rng, 2)
         with nullcontext() if rng is None else torch_seeded(streams[0]):
             splitter = self._data_splitter_cls(
