@@ -24,8 +24,9 @@ def test_shares_are_those_of_the_table(adata):
     figure = td.pl.long_tail(adata)
     (ax,) = figure.axes
     table = adata.uns["hcm"]["clusters"]
-    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], 100 * table["n_cells"] / adata.n_obs)
-    np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 1], 100 * table["mass"])
+    dots = {drawn.get_label(): drawn.get_offsets()[:, 1] for drawn in ax.collections[1:]}
+    np.testing.assert_allclose(dots["of the cells"], 100 * table["n_cells"] / adata.n_obs)
+    np.testing.assert_allclose(dots["of the weight"], 100 * table["mass"])
     assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "c"]
     plt.close(figure)
 

@@ -48,7 +48,7 @@ def long_tail(
 
     Returns
     -------
-    The figure. Left: clusters of the finest level by falling size, the share of each in cells (bars) and in weight (dots), logarithmic.
+    The figure. Left: clusters of the finest level by falling size, the share of each in cells and in weight, logarithmic.
     Right: cells of each cluster of the split in training, validation and test, logarithmic; a cross where a part lacks a cluster of at least three cells, in
     red. Of more than 45 clusters there are no names.
 
@@ -102,7 +102,9 @@ def _draw_shares(ax: Axes, table: pd.DataFrame, keys: HierarchyKeys) -> None:
     places = np.arange(len(size))
     shares = 100 * size / size.sum()
     mass = 100 * table[keys.mass].to_numpy(dtype=float)
-    ax.bar(places, shares, width=0.8, color=NEUTRAL, label="of the cells")
+    # dots and not bars: a bar has no foot on a logarithmic axis
+    ax.vlines(places, np.minimum(shares, mass), np.maximum(shares, mass), color=NEUTRAL, linewidth=1)
+    ax.scatter(places, shares, s=14, color=INK, zorder=3, label="of the cells")
     ax.scatter(places, mass, s=14, color=_WEIGHED, zorder=3, label="of the weight")
     ax.set_yscale("log")
     ax.set_ylim(min(shares.min(), mass.min()) / 2, 170)
