@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -164,13 +166,13 @@ def test_reason_is_asked_of_the_disk_where_the_writer_does_not_say(tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_line_says_it_and_returns_2(tmp_path, capsys):
+def test_command_line_says_it_and_returns_2(tmp_path):
     from sctandem.__main__ import main
 
     words = ["collection", "build", str(make.source_file()), "--out", str(tmp_path / "c"), "--organism", "human"]
-    with no_room_above(100):
+    with no_room_above(100), contextlib.redirect_stderr(io.StringIO()) as printed:
         assert main(words) == 2
-    said = capsys.readouterr().err
+    said = printed.getvalue()
     assert "File too large" in said
     assert str(tmp_path / "c") in said
     assert "resume=True goes on with it" in said
