@@ -60,4 +60,10 @@ def found_words(row: dict[str, Any]) -> str:
 
 def _verdict(row: dict[str, Any]) -> str:
     met = str(row["met"] or "-")
-    return "yes" if met.startswith("yes") else "no" if met.startswith("no") else "open"
+    return (
+        "yes"
+        if met.startswith("yes")
+        else "no"
+        if met.startswith("no") and not met.startswith("not measured")
+        else "open"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,7 +12,7 @@ from anndata import AnnData
 from mudata import MuData
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
@@ -183,6 +183,22 @@ def check_texts(values: Iterable[Any], name: str, *, hint: str = "") -> None:
     """
     odd = next((value for value in values if not isinstance(value, str)), "")
     check_type(odd, str, name, hint=hint)
+
+
+def texts(values: Any, name: str) -> list[str]:
+    """Check that an argument holds several texts, and return them as a list; one text is several letters, and refused.
+
+    Raises
+    ------
+    TypeError
+        Names the argument and what was given.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        msg = f"{name} must be a list of names, got {type(values).__name__}: {shown(values)}"
+        raise TypeError(msg)
+    found = list(values)
+    check_texts(found, f"each of {name}")
+    return [str(value) for value in found]
 
 
 def check_slot_names(arguments: Mapping[str, Any]) -> None:

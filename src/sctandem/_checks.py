@@ -27,6 +27,7 @@ from sctandem._check_arguments import (
     listed,
     object_name,
     select_cells,
+    texts,
 )
 from sctandem._check_slots import (
     check_complete,
@@ -80,6 +81,7 @@ __all__ = [
     "numeric_table",
     "object_name",
     "select_cells",
+    "texts",
     "working_copy",
 ]
 

@@ -254,11 +254,38 @@ def test_arguments_that_do_not_fit_are_named(tmp_path):
         td.data.build_collection(
             tmp_path / "in", tmp_path / "out", organism="human", words=pd.DataFrame({"column": [], "word": []})
         )
+    for wrong, error, message in (
+        ({"sources": None}, TypeError, "sources must be a path, a Source or a list of them, got NoneType"),
+        ({"sources": AnnData(np.ones((2, 2)))}, TypeError, "got AnnData: write it to a file first"),
+        (
+            {"sources": td.data.Source(tmp_path / "in" / "a.h5ad", obs={"zz": "q"})},
+            ValueError,
+            "Source 'a' says words for 'zz'",
+        ),
+        ({"genes": None}, TypeError, "genes must be a list of names, got NoneType"),
+        ({"genes": [3]}, TypeError, "each of genes must be a str, got int: 3"),
+        ({"genes": []}, ValueError, "genes is an empty list"),
+        ({"obs": {"_index": "a"}}, ValueError, "obs names the column '_index'"),
+        ({"obs": {"": "a"}}, ValueError, "obs names the column ''"),
+        ({"obs": {"x": 3}}, TypeError, r"obs\['x'\] must be a list of names, got int: 3"),
+        ({"organism": 3}, TypeError, "organism must be a str"),
+    ):
+        with pytest.raises(error, match=message):
+            td.data.build_collection(
+                **{"sources": tmp_path / "in", "out": tmp_path / "out", "organism": "human"} | wrong
+            )
+        assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
     with pytest.raises(ValueError, match="none of 'NOSUCH'"):
         td.data.build_collection(tmp_path / "in", tmp_path / "out", organism="human", genes=["NOSUCH"])
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="already exists"):
         td.data.build_collection(tmp_path / "in", tmp_path / "out", organism="human")
+
+
+def test_organisms_whose_ids_are_not_known_are_told(tmp_path):
+    scattered.sources(tmp_path / "in")
+    with pytest.warns(UserWarning, match="organism='martian' is none of 'human', 'mouse'"):
+        td.data.build_collection(tmp_path / "in" / "a.h5ad", tmp_path / "out", organism="martian", rng=0)
 
 
 def test_real_files_share_cells(shared_data, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -280,8 +282,15 @@ def test_query_by_words_and_genes(collection):
     )
     with pytest.raises(ValueError, match="cannot be understood"):
         collection.to_adata("nothing == 3")
+    for numbers in ("n_counts + 1", "n_counts", "x = n_counts"):  # which were once taken for positions
+        with pytest.raises(
+            ValueError, match=f"query='{re.escape(numbers)}' does not say of each cell whether to take it"
+        ):
+            collection.to_adata(numbers)
     with pytest.raises(KeyError, match="NOSUCH"):
         collection.to_adata([0], genes=["NOSUCH"])
+    with pytest.raises(TypeError, match="genes must be a list of names, got str: 'g1'"):
+        collection.to_adata([0], genes="g1")
 
 
 def test_annbatch_reads_the_folder_as_its_own(collection):

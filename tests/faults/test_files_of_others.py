@@ -193,10 +193,25 @@ def test_manifest_cut_flipped_and_forged(collection, tmp_path):
     path.write_text(json.dumps(manifest | {"format": 7}))
     with pytest.raises(ValueError, match="made by a newer sctandem: it has the format 7"):
         td.data.open_collection(collection)
-    manifest["shards"][0]["name"] = "../../elsewhere"
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="names the shard '../../elsewhere', which is not inside it"):
-        td.data.open_collection(collection)
+    shard, *others = manifest["shards"]
+    file = next(iter(manifest["files"].values()))
+    for forged, message in (
+        (
+            {"shards": [{**shard, "name": "../../elsewhere"}, *others]},
+            "names '../../elsewhere', which is not inside it",
+        ),
+        ({"files": {"../elsewhere": file}}, "names '../elsewhere', which is not inside it"),
+        ({"shards": [{"n_obs": 3, "n_entries": 3}]}, "a shard is damaged: it lacks 'name'"),
+        ({"shards": [3]}, "a shard is damaged: it lacks 'name', 'n_obs', 'n_entries'"),
+        ({"files": {"a": 3}}, "the file 'a' is damaged: it lacks 'bytes', 'sha256'"),
+        ({"files": {"a": {**file, "bytes": "x"}}}, "the file 'a' is damaged: bytes is 'x', which is no int"),
+        ({"n_obs": "x"}, "n_obs is 'x', which is no int"),
+        ({"columns": 3}, "columns is 3, which is no list"),
+        ({"columns": [3]}, "names the column 3, which is no text"),
+    ):
+        path.write_text(json.dumps(manifest | forged))
+        with pytest.raises(ValueError, match=rf"collection\.json.* {message}"):
+            td.data.open_collection(collection)
     assert not marker.exists()
 
 

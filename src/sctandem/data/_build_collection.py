@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sctandem._checks import check_option, check_path, check_type
+from sctandem._checks import check_option, check_path, check_type, listed, texts
 from sctandem._progress import progress_bar
 from sctandem._random import draw_seed
 from sctandem._whole import disk_errors
@@ -32,6 +33,7 @@ from sctandem.data._shards import find_duplicates, shard_name, units_of, write_s
 from sctandem.data._sources import Source, SourceError, find_sources
 from sctandem.data._stage import Unit, stage
 from sctandem.data._words import columns_to_find, read_texts, read_words
+from sctandem.kernels._gene_names import ENSEMBL_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +65,8 @@ def build_collection(
     out
         Folder of the collection, which must not exist.
     organism
-        Whose genes: `"human"`, `"mouse"`, ... A source whose Ensembl ids are of another one counts as broken.
+        Whose genes: `"human"`, `"mouse"`, ... A source whose Ensembl ids are of another one counts as broken. Others than those whose
+        ids are known here give a warning, for then that cannot be noticed.
     genes
         `"union"`, `"intersection"`, or the genes as Ensembl ids or symbols.
     obs
@@ -98,6 +101,8 @@ def build_collection(
         When a source cannot be read; a ValueError.
     ValueError
         For arguments that do not fit, or an unfinished build of other sources or settings.
+    TypeError
+        For arguments of another kind.
     OSError
         When the disk does not take it; `out` is then not there, and `resume` goes on once there is room.
 
@@ -138,14 +143,25 @@ def build_collection(
     check_path(out, "out")
     if isinstance(genes, str):
         check_option(genes, ("union", "intersection"), "genes")
-    settings = Settings(
-        organism,
-        genes if isinstance(genes, str) else [str(gene) for gene in genes],
-        columns_to_find(obs),
-        read_words(words),
-        _read_gene_names(gene_names),
-    )
-    return build(find_sources(sources), Path(out), settings, skip_broken=skip_broken, resume=resume, rng=rng)
+    elif not (genes := texts(genes, "genes")):
+        msg = "genes is an empty list: name genes, or take 'union' or 'intersection'."
+        raise ValueError(msg)
+    found = find_sources(sources)
+    columns = columns_to_find(obs)
+    for source in found:
+        if unknown := sorted(set(source.obs) - set(columns)):
+            msg = (
+                f"the Source {source.name!r} says words for {listed(unknown)}, which the collection has no column for; it has "
+                f"{listed(columns)}: declare others by obs={{{unknown[0]!r}: {unknown[0]!r}}}."
+            )
+            raise ValueError(msg)
+    if organism not in ENSEMBL_PREFIXES:
+        warnings.warn(
+            f"organism={organism!r} is none of {listed(ENSEMBL_PREFIXES)}: sources with genes of another organism are not noticed.",
+            stacklevel=2,
+        )
+    settings = Settings(organism, genes, columns, read_words(words), _read_gene_names(gene_names))
+    return build(found, Path(out), settings, skip_broken=skip_broken, resume=resume, rng=rng)
 
 
 def build(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._check_files import existing_file, readable
-from sctandem._checks import check_path, listed, select_cells
+from sctandem._checks import check_path, listed, select_cells, texts
 from sctandem._progress import progress_bar
 from sctandem.data._manifest import check_sizes, faults, read_manifest, report_path
 from sctandem.data._streamed import StreamedCounts
@@ -190,11 +190,14 @@ class Collection:
         if not isinstance(query, str):
             return select_cells(query, self.n_obs, "query")
         try:
-            found = self.obs.query(query, engine="python")
+            found = self.obs.eval(query, engine="python")
         except Exception as error:
             msg = f"query={query!r} cannot be understood ({error}); obs has the columns {listed(self.obs.columns)}."
             raise ValueError(msg) from error
-        return found.index.to_numpy()
+        if not (isinstance(found, pd.Series) and found.dtype == bool):  # numbers would be taken for positions
+            msg = f"query={query!r} does not say of each cell whether to take it; compare, as in 'n_counts > 500'."
+            raise ValueError(msg)
+        return np.flatnonzero(found)
 
     def gene_places(self, genes: Sequence[str] | None = None) -> np.ndarray:
         """Return the places of genes on the axis.
@@ -212,10 +215,12 @@ class Collection:
         ------
         KeyError
             When a gene is not there.
+        TypeError
+            When `genes` is one text, or holds something else than texts.
         """
         if genes is None:
             return np.arange(self.n_vars)
-        wanted = pd.Index(genes)
+        wanted = pd.Index(texts(genes, "genes"))
         places = self.genes.index.get_indexer(wanted)
         symbols = self.genes["symbol"]
         unique = pd.Series(np.arange(len(symbols)), index=symbols)[~symbols.duplicated(keep=False).to_numpy()]

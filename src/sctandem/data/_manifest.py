@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 #: Version of the layout; files of a newer one are refused.
 FORMAT = 1
 MANIFEST = "collection.json"
-#: What the manifest says at the least.
-_NEEDED = ("n_obs", "n_vars", "n_entries", "columns", "organism", "digest", "identity", "shards", "files")
+#: What the manifest says at the least, of what kind, and the same of each shard and file.
+_NEEDED: dict[str, type] = {
+    **dict.fromkeys(("n_obs", "n_vars", "n_entries"), int),
+    **dict.fromkeys(("organism", "digest", "identity"), str),
+    **dict.fromkeys(("columns", "shards"), list),
+    "files": dict,
+}
+_OF_A_SHARD: dict[str, type] = {"name": str, "n_obs": int, "n_entries": int}
+_OF_A_FILE: dict[str, type] = {"bytes": int, "sha256": str}
 #: The group of the shards.
 CELLS = "cells.zarr"
 
@@ -87,14 +94,31 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         msg = f"{path} is damaged: {error}"
         raise ValueError(msg) from error
     check_format(number, FORMAT, str(folder))
-    if lacking := [key for key in _NEEDED if key not in manifest]:
-        msg = f"{path} is damaged: it lacks {listed(lacking)}."
+    _check_says(manifest, _NEEDED, str(path))
+    if odd := [column for column in manifest["columns"] if not isinstance(column, str)]:
+        msg = f"{path} is damaged: it names the column {odd[0]!r}, which is no text."
         raise ValueError(msg)
     for shard in manifest["shards"]:
-        if not (folder / shard["name"]).resolve().is_relative_to(folder.resolve()):
-            msg = f"{path} names the shard {shard['name']!r}, which is not inside it."
+        _check_says(shard, _OF_A_SHARD, f"{path}: a shard")
+    for name, file in manifest["files"].items():
+        _check_says(file, _OF_A_FILE, f"{path}: the file {name!r}")
+    for name in (*(shard["name"] for shard in manifest["shards"]), *manifest["files"]):
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            msg = f"{path} names {name!r}, which is not inside it."
             raise ValueError(msg)
     return manifest
+
+
+def _check_says(found: Any, needed: dict[str, type], where: str) -> None:
+    """Check that a part of a manifest says what it has to."""
+    lacking = [key for key in needed if not isinstance(found, dict) or key not in found]
+    if lacking:
+        msg = f"{where} is damaged: it lacks {listed(lacking)}."
+        raise ValueError(msg)
+    for key, kind in needed.items():
+        if not isinstance(found[key], kind):
+            msg = f"{where} is damaged: {key} is {found[key]!r:.80}, which is no {kind.__name__}."
+            raise ValueError(msg)
 
 
 def check_sizes(folder: Path, manifest: dict[str, Any]) -> None:

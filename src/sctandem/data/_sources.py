@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anndata import AnnData
+from mudata import MuData
 
 from sctandem._checks import check_path, check_type, listed
 
@@ -86,11 +88,16 @@ def find_sources(sources: Any) -> list[Source]:
 
     Raises
     ------
+    TypeError
+        When `sources` is something else.
     FileNotFoundError
         When a path does not exist, or a folder holds no file of a kind that is known.
     ValueError
         When a file is named twice, or two sources have one name.
     """
+    if isinstance(sources, AnnData | MuData) or not isinstance(sources, Iterable | PathLike | Source):
+        msg = f"sources must be a path, a Source or a list of them, got {type(sources).__name__}: write it to a file first."
+        raise TypeError(msg)
     given = [sources] if isinstance(sources, (str, PathLike, Source)) else list(sources)
     found: list[Source] = []
     for each in given:

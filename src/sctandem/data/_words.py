@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sctandem._check_files import existing_file, readable
-from sctandem._checks import check_type, listed
+from sctandem._checks import check_type, listed, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,12 +130,10 @@ def columns_to_find(obs: Any) -> dict[str, tuple[str, ...]]:
     check_type(obs, Mapping, "obs", hint="It names columns and where sources have them.")
     found = {}
     for name, given in obs.items():
-        places = (given,) if isinstance(given, str) else tuple(given)
-        if not isinstance(name, str) or not all(isinstance(place, str) for place in places):
-            msg = f"obs[{name!r}] must be the name of a column, or several, got {places!r}."
-            raise TypeError(msg)
-        if "/" in name or name in {"source", "source_row", "n_counts"}:
-            msg = f"obs names the column {name!r}, which a collection needs for itself or cannot hold."
+        check_type(name, str, "each column that obs names")
+        places = (given,) if isinstance(given, str) else tuple(texts(given, f"obs[{name!r}]"))
+        if "/" in name or name.strip() in {"", "_index", "source", "source_row", "n_counts"}:
+            msg = f"obs names the column {name!r}, which a collection needs for itself or cannot hold: give it another name."
             raise ValueError(msg)
         found[name] = places
     return found
