@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Files of a job: what the processes are handed, how far they are, and what they say.
 JOB, EPOCH, LOG = "job.pt", "epoch.json", "log.txt"
-#: Fewest cells that a process takes of a batch: batch normalisation needs more than one.
-_LEAST = 2
 
 
 class Crew:
@@ -105,7 +103,7 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
     Parameters
     ----------
     loop
-        The loop; nothing of it has begun.
+        The loop, which `check_crew` has passed; nothing of it has begun.
     n_processes
         How many.
     progress
@@ -113,14 +111,11 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
 
     Raises
     ------
-    ValueError
-        When there are too few cells in a batch, or too few devices.
     FloatingPointError
         When the loss is no longer finite.
     RuntimeError
         When a process failed otherwise.
     """
-    _check(loop, n_processes)
     seed = int(torch.randint(2**31, ()).item())
     with tempfile.TemporaryDirectory(prefix="sctandem-") as place:
         folder = Path(place)
@@ -140,27 +135,14 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
                 loop.part.checkpoint = None
 
 
-def _check(loop: EpochLoop, n_processes: int) -> None:
-    """Check that there is something to do for each process."""
-    smallest = loop.n_cells // max(1, len(loop.loader)) // n_processes
-    if smallest < _LEAST:
-        msg = f"devices={n_processes} leave {smallest} cells of a batch for a process; each needs {_LEAST}: take fewer, or a larger batch_size."
-        raise ValueError(msg)
-    if loop.device.type == "cuda" and torch.cuda.device_count() < n_processes:
-        msg = f"devices={n_processes}, but there are {torch.cuda.device_count()} GPUs."
-        raise ValueError(msg)
-
-
 def _work(folder: Path, n_processes: int, loop: EpochLoop, *, shown: bool) -> None:
     """Start the processes, and wait for them."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
+    command = [sys.executable, "-m", "sctandem.train._agent", str(folder), str(n_processes), str(os.getpid())]
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // n_processes)))
     # they find modules where this process does
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path), "OMP_NUM_THREADS": threads}
     with (folder / LOG).open("w") as log:
-        process = subprocess.Popen(
-            [*command, "-m", "sctandem.train._worker", str(folder)], stdout=log, stderr=log, env=environment
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             with tqdm(total=loop.max_epochs, desc="Training", unit="epoch", disable=not shown) as bar:
                 while process.poll() is None:

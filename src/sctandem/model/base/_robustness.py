@@ -10,14 +10,14 @@ import torch
 from scvi import REGISTRY_KEYS
 from sklearn.metrics import adjusted_rand_score
 
-from sctandem._check_arguments import check_number, check_positive
+from sctandem._check_arguments import check_number, check_positive, check_type
 from sctandem._random import torch_generator
 from sctandem.nn._gene_attack import change_genes
 from sctandem.nn._perturbation import count_ball, perturb
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -32,27 +32,29 @@ _SHARES = np.linspace(0, 1, 41)
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """Attacks and their strengths, the weakest first.
+    """Attacks and their strengths, at least one each, the weakest first: what it finds counts for those after it.
 
     Parameters
     ----------
     radii
-        Of `pgd`: most that log1p of counts per 10,000 moves.
+        Of `pgd`: most that log1p of counts per 10,000 moves, rising.
     n_steps
         Steps of `pgd`.
     max_sd, unexpressed
         Of `pgd`, as in :class:`~sctandem.train.AdversarialConfig`.
     n_genes
-        Of `genes`: numbers of genes that are set to nothing or to much.
+        Of `genes`: numbers of genes that are set to nothing or to much, rising.
     dropout
-        Of `dropout`: parts of the genes with counts that lose them.
+        Of `dropout`: parts of the genes with counts that lose them, rising.
     depth
-        Of `depth`: parts of the molecules that are left.
+        Of `depth`: parts of the molecules that are left, falling.
 
     Raises
     ------
     ValueError
-        For a value out of bounds.
+        For a value out of bounds, no strength of an attack, or strengths of which the weakest is not the first.
+    TypeError
+        For a strength that is not in a tuple.
 
     Examples
     --------
@@ -72,12 +74,25 @@ class AttackConfig:
     def __post_init__(self) -> None:
         check_positive(self.n_steps, "n_steps", whole=True)
         check_positive(self.max_sd, "max_sd")
-        for name in ("radii", "n_genes"):
-            for value in getattr(self, name):
-                check_positive(value, name, whole=name == "n_genes")
-        for name in ("dropout", "depth"):
-            for value in getattr(self, name):
-                check_number(value, name, high=1)
+        for name in ("radii", "n_genes", "dropout", "depth"):
+            values = getattr(self, name)
+            check_type(values, tuple | list, name, hint=f"Give its strengths in a tuple, such as {name}=(value,).")
+            for value in values:
+                if name in {"radii", "n_genes"}:
+                    check_positive(value, name, whole=name == "n_genes")
+                else:
+                    check_number(value, name, high=1)
+            _check_order(values, name, falling=name == "depth")
+
+
+def _check_order(values: Sequence[float], name: str, *, falling: bool) -> None:
+    """Check that there are strengths, the weakest first: an attack takes over what the one before it found."""
+    weak = sorted(set(values), reverse=falling)
+    if not weak or list(values) != weak:
+        wanted = "strictly falling" if falling else "strictly rising"
+        fault = "has no strength" if not weak else f"does not begin with the weakest attack: give {tuple(weak)}"
+        msg = f"{name}={values!r} {fault}; it holds at least one, {wanted}."
+        raise ValueError(msg)
 
 
 @dataclass
@@ -133,19 +148,20 @@ def attack(reader: ClassReader, codes: np.ndarray, config: AttackConfig, *, seed
     find a place at which it is read otherwise.
     """
     parts: list[dict[tuple[str, float], Tensor]] = []
-    generator = torch_generator(seed)
+    device = reader.module.device
+    generator = torch_generator(seed, device=device)
     highest, profiles, start = _much(reader), [], 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for batch in reader.batches(_BATCH_SIZE):
             counts = batch[REGISTRY_KEYS.X_KEY].to_dense()
-            truth = torch.from_numpy(codes[start : start + len(counts)])
+            truth = torch.from_numpy(codes[start : start + len(counts)]).to(device)
             start += len(counts)
             parts.append(
                 dict(_attacks(reader, batch, counts, truth, highest=highest, config=config, generator=generator))
             )
             profiles.append((counts, batch))
-    joined = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
+    joined = {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in parts[0]}
     clean = joined.pop(("none", 0.0))
     return Attacked(clean, joined, _largest_changes(reader, profiles, clean, highest))
 
@@ -174,12 +190,12 @@ def _attacks(
         found = torch.where(found == aim, _read(reader, batch, moved), found)
         yield ("pgd", radius), found
     found = clean
-    changed = enumerate(change_genes(counts, highest, margin, max(config.n_genes, default=0)), start=1)
+    changed = enumerate(change_genes(counts, highest, margin, config.n_genes[-1]), start=1)
     for n_genes, cells in changed:
         found = torch.where(found == aim, _read(reader, batch, cells), found)
         if n_genes in config.n_genes:
             yield ("genes", n_genes), found
-    order = torch.rand(counts.shape, generator=generator)
+    order = torch.rand(counts.shape, generator=generator, device=counts.device)
     for part in config.dropout:
         yield ("dropout", part), _read(reader, batch, counts * (order >= part), counts)
     for part in config.depth:
@@ -202,13 +218,13 @@ def _much(reader: ClassReader) -> Tensor:
     shares = []
     for batch in reader.batches(_BATCH_SIZE):
         counts = batch[REGISTRY_KEYS.X_KEY].to_dense()
-        shares.append((counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy())
+        shares.append((counts / counts.sum(1, keepdim=True).clamp_min(1)).cpu().numpy())
     stacked = np.concatenate(shares)
     stacked[stacked == 0] = np.nan
     expressed = ~np.isnan(stacked).all(0)
     much = np.zeros(stacked.shape[1], dtype=np.float32)
     much[expressed] = np.nanquantile(stacked[:, expressed], _MUCH, axis=0)
-    return torch.from_numpy(much)
+    return torch.from_numpy(much).to(reader.module.device)
 
 
 def _largest_changes(
@@ -216,12 +232,12 @@ def _largest_changes(
 ) -> dict[str, float]:
     """Find how much of the mean of each class can be set to much, the genes that matter least first."""
     counts = torch.cat([part for part, _ in profiles])
-    read, found = torch.from_numpy(clean), {}
+    read, found = torch.from_numpy(clean).to(counts.device), {}
     for code in np.unique(clean):
         mean = counts[read == code].mean(0, keepdim=True)
         first = int(np.flatnonzero(clean == code)[0])
         batch = _row(profiles, first)
-        margin = reader.losses(torch.tensor([code]), batch)
+        margin = reader.losses(torch.tensor([code], device=counts.device), batch)
         cells = mean.clone().requires_grad_()
         slope = torch.autograd.grad(margin(cells).sum(), cells)[0]
         target = torch.maximum(highest * mean.sum(), mean)
