@@ -18,7 +18,7 @@ def test_build_inspect_and_verify(tmp_path, capsys):
     command += ["--obs", "type=cell_type,celltype", "--words", str(words)]
     assert main(command) == 2
     assert "bad.h5ad" in (said := capsys.readouterr()).err
-    assert "skip_broken=True" in said.err
+    assert "pass --skip-broken to go on without it" in said.err
     assert main([*command, "--skip-broken"]) == 0
     said = capsys.readouterr().out
     assert "b: 40 cells, 20 duplicates left out" in said

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from sctandem.data import Collection
 
+#: Arguments that messages name, and the options that stand for them here.
+_OPTIONS = {
+    "skip_broken=True": "--skip-broken",
+    "resume=True": "--resume",
+    "name the layer": "name by --layer the layer",
+}
 _TABLES = ("sources", "words", "mapping", "duplicates", "genes")
 
 
@@ -35,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="COLUMN=NAME[,NAME...]",
         help="a column of the collection and its names in the sources; may be given several times",
     )
+    build.add_argument("--layer", help="with the counts, of all sources that are named")
     build.add_argument("--words", type=Path, help="CSV with the columns column, word and becomes")
     build.add_argument("--gene-names", type=Path, help="CSV with the columns id and symbol")
     build.add_argument("--skip-broken", action="store_true", help="go on without sources that cannot be read")
@@ -68,12 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (OSError, ValueError, KeyError, TypeError) as error:
         notes = getattr(error, "__notes__", [])
-        _say(" ".join([str(error).strip("'\""), *notes]), error=True)
+        said = " ".join([str(error).strip("'\""), *notes])
+        for argument, option in _OPTIONS.items():
+            said = said.replace(argument, option)
+        _say(said, error=True)
         return 2
 
 
 def _build(options: argparse.Namespace) -> int:
-    from sctandem.data import build_collection
+    from sctandem.data import Source, build_collection
 
     genes = options.genes
     if genes not in {"union", "intersection"}:
@@ -83,8 +93,9 @@ def _build(options: argparse.Namespace) -> int:
     for entry in options.obs:
         column, _, names = entry.partition("=")
         obs[column] = names.split(",") if names else [column]
+    sources = [Source(path, layer=options.layer) for path in options.sources]
     collection = build_collection(
-        options.sources,
+        sources,
         options.out,
         organism=options.organism,
         genes=genes,

@@ -34,7 +34,7 @@ from sctandem.data._shards import find_duplicates, shard_name, units_of, write_s
 from sctandem.data._sources import Source, SourceError, find_sources
 from sctandem.data._stage import Unit, stage
 from sctandem.data._words import columns_to_find, read_texts, read_words
-from sctandem.kernels._gene_names import ENSEMBL_PREFIXES
+from sctandem.kernels._gene_names import ENSEMBL_PREFIXES, organism_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,13 +66,13 @@ def build_collection(
     out
         Folder of the collection, which must not exist.
     organism
-        Whose genes: `"human"`, `"mouse"`, ... A source whose Ensembl ids are of another one counts as broken. Others than those whose
+        Whose genes: `"human"`, `"mouse"`, ..., or in Latin. A source whose Ensembl ids are of another one counts as broken. Others than those whose
         ids are known here give a warning, for then that cannot be noticed.
     genes
         `"union"`, `"intersection"`, or the genes as Ensembl ids or symbols.
     obs
-        Columns of the collection, and the names under which sources have them, the first that is there being taken: such as
-        ``{"cell_type": ["celltype", "annotation"], "donor": "patient"}``. `None` for `cell_type`, `tissue`, `disease`, `donor` and
+        Columns of the collection, and the names under which sources have them, the first that is there being taken, and at last its
+        own: such as ``{"cell_type": ["celltype", "annotation"], "donor": "patient"}``. `None` for `cell_type`, `tissue`, `disease`, `donor` and
         `assay` under their usual names.
     words
         What words of the sources become: a table, or a CSV file, with the columns `column`, `word` and `becomes`, and `source` where
@@ -86,7 +86,7 @@ def build_collection(
     resume
         Whether to go on with a build of the same name that was interrupted.
     rng
-        Seed of the order of the cells.
+        Seed of the order of the cells. A build that is resumed keeps that of its beginning.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def build_collection(
     once a block, which is slow for large files.
 
     *Interruption.* The work lies in a hidden folder beside `out`; `out` appears when all of it is there. What was done before an
-    interruption is kept, and gives the same bytes.
+    interruption is kept where its checksum is right, and gives the same bytes.
 
     Examples
     --------
@@ -156,12 +156,17 @@ def build_collection(
                 f"{listed(columns)}: declare others by obs={{{unknown[0]!r}: {unknown[0]!r}}}."
             )
             raise ValueError(msg)
+    organism = organism_name(organism)
     if organism not in ENSEMBL_PREFIXES:
         warnings.warn(
             f"organism={organism!r} is none of {listed(ENSEMBL_PREFIXES)}: sources with genes of another organism are not noticed.",
             stacklevel=2,
         )
-    settings = Settings(organism, genes, columns, read_words(words), _read_gene_names(gene_names))
+    table = read_words(words)
+    if table is not None and (unknown := sorted(set(table["column"]) - set(columns))):
+        msg = f"words is about {listed(unknown)}, which the collection has no column for; it has {listed(columns)}."
+        raise ValueError(msg)
+    settings = Settings(organism, genes, columns, table, _read_gene_names(gene_names))
     return build(found, Path(out), settings, skip_broken=skip_broken, resume=resume, rng=rng)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from sctandem._checks import listed
 from sctandem.data._sources import SourceError, blamed, fingerprint, opened
-from sctandem.data._words import decide_words, words_of
+from sctandem.data._words import DEFAULT_COLUMNS, decide_words, words_of
 from sctandem.kernels._gene_names import (
     ENSEMBL_PREFIXES,
     NOT_A_GENE,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from sctandem.data._source_file import SourceFile
     from sctandem.data._sources import Source
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,11 @@ def make_plan(
     n_entries = sum(plan.n_entries for plan in found)
     n_cells = sum(plan.n_cells for plan in found)
     n_buckets = max(1, -(-n_entries // (2 * settings.block_entries)), -(-n_cells // (2 * settings.block_cells)))
+    for column in settings.columns.keys() - DEFAULT_COLUMNS.keys():
+        if not counted.loc[counted["column"] == column, "word"].any():
+            logger.warning(
+                "obs names the column %r, which no source has under %s.", column, listed(settings.columns[column])
+            )
     words = decide_words(counted, settings.words)
     mapping = pd.concat(reports, ignore_index=True)
     sets = gene_sets([plan.positions for plan in found], len(axis))
@@ -310,6 +318,8 @@ def _axis(
         if not known & set(wanted):
             msg = f"genes: none of {listed(wanted, 3)} is in any source; they have {listed(sorted(known), 3)}."
             raise ValueError(msg)
+        if nowhere := [gene for gene in wanted if gene not in known]:
+            logger.warning("genes names %s, which no source has: nothing is counted for them.", listed(nowhere, 5))
     axis = gene_axis(genes, wanted)
     if not axis:
         msg = "genes='intersection' leaves no gene: no gene is in all sources. Give a table `gene_names`, or take the union."

@@ -181,7 +181,9 @@ def _counts(group: Any, layer: str | None) -> tuple[str, Any, Any]:
     for place in here:
         if _looks_like_counts(place[1]):
             return place
-    msg = f"holds no counts (whole numbers) in {', '.join(place[0] for place in here) or 'X'}: name the layer that does"
+    others = [name for name in layers if name != "counts"]
+    there = f"name the layer that does (it has {listed(others)})" if others else "and it has no other layer"
+    msg = f"holds no counts (whole numbers, none below 0) in {', '.join(place[0] for place in here) or 'X'}: {there}"
     raise ValueError(msg)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from sctandem._ahead import ahead
 from sctandem._sync import sync
+from sctandem.data._manifest import sha256
 from sctandem.data._plan import read_columns
 from sctandem.data._sources import SourceError, blamed, fingerprint, opened
 from sctandem.kernels._harmonise import barcode_hashes, cell_keys, harmonise
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sctandem.data._source_file import SourceFile
     from sctandem.kernels._harmonise import Harmonised
 
-_ARRAYS, _TABLE = "arrays.bin", "arrays.json"
+_ARRAYS, _TABLE, _CHECK = "arrays.bin", "arrays.json", "sha256"
 
 
 class Unit:
@@ -55,10 +56,24 @@ class Unit:
                 np.ascontiguousarray(array).tofile(file)
                 offset += array.nbytes
         (unfinished / _TABLE).write_text(json.dumps({"layout": layout, **facts}))
+        (unfinished / _CHECK).write_text(_checksum(unfinished))
         for path in unfinished.iterdir():
             sync(path)
         unfinished.rename(folder)
         sync(folder.parent)
+
+    @staticmethod
+    def is_whole(folder: Path) -> bool:
+        """Whether a unit is there as it was written; what is left of another is taken away."""
+        if not folder.is_dir():
+            return False
+        try:
+            if (folder / _CHECK).read_text() == _checksum(folder):
+                return True
+        except OSError:
+            pass
+        shutil.rmtree(folder)
+        return False
 
     def read(self, name: str, start: int = 0, stop: int | None = None, *, file: Any = None) -> np.ndarray:
         """Read a part of an array; from an open file where several are read."""
@@ -75,13 +90,18 @@ class Unit:
         return (self.folder / _ARRAYS).open("rb")
 
 
+def _checksum(folder: Path) -> str:
+    """Return one hash of the files of a unit."""
+    return " ".join(sha256(folder / name) for name in (_ARRAYS, _TABLE))
+
+
 def unit_folder(work: Path, source: int, block: int) -> Path:
     """Return where a unit lies."""
     return work / "units" / f"{source:05d}-{block:06d}"
 
 
 def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> None:
-    """Read all sources, block by block; blocks that are there are not read again.
+    """Read all sources, block by block; blocks that are there as they were written are not read again.
 
     Parameters
     ----------
@@ -103,7 +123,7 @@ def stage(plan: Plan, work: Path, seed: int, tick: Callable[[int], None]) -> Non
         bounds = {
             block: (int(source.ranges[block]), int(source.ranges[block + 1])) for block in range(len(source.ranges) - 1)
         }
-        missing = {block: rows for block, rows in bounds.items() if not unit_folder(work, number, block).is_dir()}
+        missing = {b: rows for b, rows in bounds.items() if not Unit.is_whole(unit_folder(work, number, b))}
         tick(source.n_cells - sum(stop - start for start, stop in missing.values()))
         if not missing:
             continue

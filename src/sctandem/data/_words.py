@@ -135,7 +135,7 @@ def columns_to_find(obs: Any) -> dict[str, tuple[str, ...]]:
         if "/" in name or name.strip() in {"", "_index", "source", "source_row", "n_counts"}:
             msg = f"obs names the column {name!r}, which a collection needs for itself or cannot hold: give it another name."
             raise ValueError(msg)
-        found[name] = places
+        found[name] = (*places, *(() if name in places else (name,)))
     return found
 
 

@@ -21,6 +21,16 @@ ENSEMBL_PREFIXES = {
     "macaque": "ENSMMUG",
     "chicken": "ENSGALG",
 }
+#: The names of these organisms in Latin.
+_LATIN = {
+    "homo sapiens": "human",
+    "mus musculus": "mouse",
+    "rattus norvegicus": "rat",
+    "danio rerio": "zebrafish",
+    "sus scrofa": "pig",
+    "macaca mulatta": "macaque",
+    "gallus gallus": "chicken",
+}
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{6,})(?:\.\d+)?(?:_PAR_Y)?$")
 
 #: How a name of a source came onto the axis.
@@ -32,6 +42,13 @@ ID, TABLE, SYMBOL, AMBIGUOUS, NOT_ASKED, NOT_A_GENE = (
     "left out: not among the genes asked for",
     "left out: not a gene",
 )
+
+
+def organism_name(name: str) -> str:
+    """Return the name under which an organism is known here, whatever its case, in English or Latin; others as they are."""
+    folded = " ".join(name.replace("_", " ").casefold().split())
+    found = _LATIN.get(folded, folded)
+    return found if found in ENSEMBL_PREFIXES else name
 
 
 class GeneTable(NamedTuple):
