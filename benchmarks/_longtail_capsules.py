@@ -8,9 +8,10 @@ from benchmarks._longtail_data import files
 from benchmarks._longtail_labels import measure_classifiers, table, targets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["CAPTION", "SEEDS", "TITLE", "data", "measure", "table", "targets"]
+__all__ = ["CAPTION", "SEEDS", "TITLE", "data", "measure_rest", "table", "targets"]
 
 CLASSIFIERS = ("CapsuleNet",)
 
@@ -23,8 +24,8 @@ def data() -> list[Path]:
     return files()
 
 
-def measure(seed: int) -> list[dict[str, Any]]:
-    return measure_classifiers(seed, CLASSIFIERS)
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    return measure_classifiers(seed, CLASSIFIERS, done)
 
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from benchmarks._longtail_methods import (
     ADJUSTED,
     BALANCED,
     CLASS_BALANCED,
+    CLASS_BALANCED_SHIFTED,
     CLASSIFIERS,
     HCM,
     PLAIN,
@@ -21,6 +22,7 @@ from benchmarks._longtail_methods import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TITLE = "Labels from a long tail: regression and network"
@@ -31,7 +33,8 @@ types are rare is drawn. The others are the test, as they are. Points of accurac
 cells weighted to the composition of the training. Means ± standard deviations over seeds; genes are chosen on the training cells. Class-balanced loss: weights by effective numbers, 0.999 (Cui
 2019). Logit adjustment (Menon 2021), within the loss of the network, after the fit elsewhere. HCM: `pp.hierarchical_weights` with the labels at its
 defaults; CapsuleNet and the network draw their minibatches by them, or weigh the loss; the regression weighs the loss; *in the logits of the loss*: the logarithm of the mean weight of each type is taken off there, where logit adjustment adds that of its share (the same where all types weigh the same together); *without the root*: with the labels as the only level. The logit of
-a type then gains the logarithm of its mean weight, which CapsuleNet does itself. Draws of other seeds chose that and the levels; the draws shown chose nothing. """
+a type then gains the logarithm of its mean weight, which CapsuleNet does itself; *shifted as HCM*: class-balanced loss with that as well, for it was not proposed with it. With labels the tree has no say: *without the root* the weights are inverse
+frequencies and the shift that of logit adjustment, and what the hierarchy adds at the defaults is the root, on which all cells weigh the same. Most of the gain in macro F1 is the shift's: class-balanced loss with it does as well as HCM or better. Draws of other seeds chose that and the levels; the draws shown chose nothing. """
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -56,28 +59,30 @@ def scores(truth: np.ndarray, found: np.ndarray, types: list[str], train: np.nda
     }
 
 
-def measure(seed: int) -> list[dict[str, Any]]:
-    return measure_classifiers(seed, PLAIN_CLASSIFIERS)
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    return measure_classifiers(seed, PLAIN_CLASSIFIERS, done)
 
 
-def measure_classifiers(seed: int, classifiers: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Learn from the tails of all sets with some of the classifiers and all their methods."""
-    rows = []
+def measure_classifiers(
+    seed: int, classifiers: tuple[str, ...], done: set[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Learn from the tails of all sets with some of the classifiers and those of their methods that are not done."""
     for name in SETS:
         drawn = draw(name, seed)
         truth, train = (part.obs[LABEL].to_numpy().astype(str) for part in (drawn.test, drawn.train))
         for classifier in classifiers:
             fit, methods = CLASSIFIERS[classifier]
             for method in methods:
-                found = fit(drawn, method, seed)
-                row = {"seed": seed, "set": name, "name": f"{classifier}: {method}", "n_train": len(train)}
-                rows.append(row | scores(truth, found, drawn.types, train))
-    return rows
+                title = f"{classifier}: {method}"
+                if (name, title) not in done:
+                    found = fit(drawn, method, seed)
+                    row = {"seed": seed, "set": name, "name": title, "n_train": len(train)}
+                    yield row | scores(truth, found, drawn.types, train)
 
 
 def _mean(rows: list[dict[str, Any]], column: str) -> str:
     values = 100 * np.array([row[column] for row in rows])
-    return f"{values.mean():.1f} ± {values.std():.1f}"
+    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else np.nan:.1f}"
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -115,6 +120,11 @@ def targets_of(classifiers: tuple[str, ...], rows: list[dict[str, Any]]) -> list
             "at most 1 point of accuracy lost": ("accuracy", -1.0, PLAIN),
             "at most 1 point of accuracy lost, test composed as the training": ("accuracy_tailed", -1.0, PLAIN),
             "macro F1 not below that of class-balanced loss": ("macro_f1", 0.0, CLASS_BALANCED),
+            "macro F1 not below that of class-balanced loss with the same shift": (
+                "macro_f1",
+                0.0,
+                CLASS_BALANCED_SHIFTED,
+            ),
             "macro F1 not below that of logit adjustment": ("macro_f1", 0.0, ADJUSTED),
             "macro F1 not below that of logit adjustment, test composed as the training": (
                 "macro_f1_tailed",
@@ -127,10 +137,11 @@ def targets_of(classifiers: tuple[str, ...], rows: list[dict[str, Any]]) -> list
             gains = {
                 name: _gain(rows, name, f"{classifier}: {method}", f"{classifier}: {other}", column) for name in SETS
             }
+            title = f"{classifier}, {method}: {text}"
             known = {name: gain for name, gain in gains.items() if gain is not None}
             out.append(
                 {
-                    "target": f"{classifier}, {method}: {text}",
+                    "target": f"[{title}]" if other == CLASS_BALANCED_SHIFTED else title,
                     "measured": ", ".join(f"{name} {gain:+.1f}" for name, gain in known.items()),
                     "met": _verdict([gain >= least for gain in known.values()]),
                 }

@@ -20,6 +20,8 @@ PLAIN, CLASS_BALANCED, INVERSE, ADJUSTED, HCM = (
     "HCM",
 )
 HCM_LOSS, BALANCED = "HCM, as loss", "HCM, without the root"
+#: A control: what the shift alone is worth beside weights that know nothing of a tree.
+CLASS_BALANCED_SHIFTED = "class-balanced loss, shifted as HCM"
 #: The logarithm of the weights goes where logit adjustment has that of the shares: into the logits of the loss.
 SHIFTED, SHIFTED_BALANCED = "HCM, in the logits of the loss", "HCM, in the logits of the loss, without the root"
 #: Of the effective number of samples (Cui 2019); steps of the network and its rate.
@@ -30,7 +32,7 @@ def cell_weights(data: Tailed, method: str, seed: int) -> np.ndarray:
     """Give the weight of each training cell."""
     label = data.train.obs[LABEL].astype(str)
     size = label.map(label.value_counts()).to_numpy(dtype=float)
-    if method == CLASS_BALANCED:
+    if method in {CLASS_BALANCED, CLASS_BALANCED_SHIFTED}:
         found = (1 - BETA) / (1 - BETA**size)
     elif method == INVERSE:
         found = 1 / size
@@ -71,7 +73,7 @@ def regression(data: Tailed, method: str, seed: int) -> np.ndarray:
     logits = model.decision_function(data.test.layers["log"])
     if method == ADJUSTED:
         logits = logits - log_prior(data, model.classes_)
-    if method in {HCM, BALANCED}:
+    if method in {HCM, BALANCED, CLASS_BALANCED_SHIFTED}:
         logits = logits + shift(data, cell_weights(data, method, seed), model.classes_)
     return model.classes_[logits.argmax(1)]
 
@@ -114,7 +116,7 @@ def network(data: Tailed, method: str, seed: int) -> np.ndarray:
     model.eval()
     with torch.inference_mode():
         logits = model(torch.from_numpy(data.test.layers["log"].toarray())).numpy()
-    if method in {HCM, HCM_LOSS, BALANCED}:
+    if method in {HCM, HCM_LOSS, BALANCED, CLASS_BALANCED_SHIFTED}:
         logits = logits + shift(data, weights, classes)
     return classes[logits.argmax(1)]
 
@@ -146,10 +148,16 @@ def capsules(data: Tailed, method: str, seed: int) -> np.ndarray:
 
 
 CLASSIFIERS = {
-    "logistic regression": (regression, (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, BALANCED)),
+    "logistic regression": (
+        regression,
+        (PLAIN, INVERSE, CLASS_BALANCED, CLASS_BALANCED_SHIFTED, ADJUSTED, HCM, BALANCED),
+    ),
     "network": (
         network,
-        (PLAIN, INVERSE, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED, SHIFTED, SHIFTED_BALANCED),
+        (
+            *(PLAIN, INVERSE, CLASS_BALANCED, CLASS_BALANCED_SHIFTED, ADJUSTED),
+            *(HCM, HCM_LOSS, BALANCED, SHIFTED, SHIFTED_BALANCED),
+        ),
     ),
-    "CapsuleNet": (capsules, (PLAIN, CLASS_BALANCED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
+    "CapsuleNet": (capsules, (PLAIN, CLASS_BALANCED, CLASS_BALANCED_SHIFTED, ADJUSTED, HCM, HCM_LOSS, BALANCED)),
 }

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _results
+from benchmarks import _results, _row_commits
 
 #: What tells rows of a part from one another; a part with one set of data need not name it.
 KEY = ("seed", "set", "name")
@@ -95,10 +95,21 @@ class Parts:
         modules = {part: module for part, module in every.items() if measured.get(part)}
         tables = [{"title": "Targets", "rows": targets}]
         tables += [
-            {"title": module.TITLE, "rows": module.table(measured[part]), "caption": module.CAPTION}
+            {
+                "title": module.TITLE,
+                "rows": module.table(measured[part]),
+                "caption": " ".join((module.CAPTION.strip(), *_commits(measured[part]))),
+            }
             for part, module in modules.items()
         ]
         document = {"title": self.title, "text": self.text, "tables": tables, "measured": measured}
         seeds = sorted({row["seed"] for rows in measured.values() for row in rows})
         files = {path for module in modules.values() for path in module.data()}
         _results.write(self.name, document, seeds=seeds, data=sorted(files))
+
+
+def _commits(rows: Rows) -> list[str]:
+    """Say where rows of a table were measured at several states of the code; one is told below the page."""
+    if len({row.get("commit") for row in rows}) < 2:
+        return []
+    return _row_commits.of_runs((row.get("name") or row.get("set") or "rows", row) for row in rows)

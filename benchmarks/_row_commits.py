@@ -23,7 +23,7 @@ def of_runs(rows: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:
     seeds: dict[tuple[str, str], list[int]] = {}
     for name, row in rows:
         seeds.setdefault((row.get("commit", "unknown"), name), []).append(row["seed"])
-    named = [(f"{name} ({_seeds(sorted(found))})", {"commit": commit}) for (commit, name), found in seeds.items()]
+    named = [(f"{name} ({_seeds(sorted(set(found)))})", {"commit": commit}) for (commit, name), found in seeds.items()]
     found = sentences(named, between="; ")
     return [*found, SEVERAL] if len(found) > 1 else found
 
