@@ -128,6 +128,37 @@ def test_bad_input(adata, model):
         AttackConfig(radii=(0.0,))
 
 
+@pytest.mark.parametrize("name", ["radii", "n_genes", "dropout", "depth"])
+def test_strengths_begin_with_the_weakest_since_the_next_takes_over_what_it_finds(name):
+    weak_first = {"radii": (0.1, 0.5), "n_genes": (1, 3), "dropout": (0.1, 0.5), "depth": (0.5, 0.1)}[name]
+    assert getattr(AttackConfig(**{name: weak_first}), name) == weak_first
+    told = f"does not begin with the weakest attack: give {weak_first}".replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=f"{name}=.* {told}"):
+        AttackConfig(**{name: weak_first[::-1]})
+    with pytest.raises(ValueError, match=f"{name}=.* {told}"):
+        AttackConfig(**{name: (*weak_first, weak_first[-1])})
+    with pytest.raises(ValueError, match=rf"{name}=\(\) has no strength; it holds at least one"):
+        AttackConfig(**{name: ()})
+    with pytest.raises(TypeError, match=f"{name} must be a tuple or a list, got .*{name}=.value,."):
+        AttackConfig(**{name: weak_first[0]})
+
+
+def test_an_object_that_a_file_backs_gives_the_same(adata, model, result, tmp_path):
+    import anndata
+
+    held = adata.copy()
+    held.uns = {}
+    held.write_h5ad(tmp_path / "a.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    td.tl.robustness(backed, model, "type", attacks=SMALL, rng=0)
+    assert backed.isbacked
+    assert backed.uns["robustness"]["table"].equals(result["table"])
+    td.tl.robustness(backed, model, "type", attacks=SMALL, max_cells=50, rng=0, key_added="some")
+    some = td.tl.robustness(held, model, "type", attacks=SMALL, max_cells=50, rng=0, copy=True).uns["robustness"]
+    assert backed.uns["some"]["table"].equals(some["table"])
+    backed.file.close()
+
+
 def test_plot_shows_every_strength(adata, result):
     figure = td.pl.robustness(adata)
     assert [ax.get_title() for ax in figure.axes] == [

@@ -141,7 +141,7 @@ def robustness(
     if adata.n_obs > max_cells:
         chosen = np.sort(generator.choice(adata.n_obs, max_cells, replace=False))
     # another object than that of the model is copied: setting it up for the model would leave traces
-    where = (None, chosen) if adata is model.adata else (adata[chosen].copy(), None)
+    where = (None, chosen) if adata is model.adata else (_in_memory(adata, chosen), None)
     groups = _groups(model, where, seed) if given is None else given[chosen]
     reader = ClassReader(model, where, groups)
     place = {name: code for code, name in enumerate(reader.names)}
@@ -165,6 +165,11 @@ def robustness(
         keys.score: float(table.groupby(keys.attack)[keys.accuracy].mean().mean()),
     }
     return result if copy else None
+
+
+def _in_memory(adata: AnnData, chosen: np.ndarray) -> AnnData:
+    """Copy the chosen cells; of an object that a file backs no more than these are read."""
+    return adata[chosen].to_memory() if adata.isbacked else adata[chosen].copy()
 
 
 def _groups(model: Any, where: tuple[AnnData | None, np.ndarray | None], seed: int) -> np.ndarray:

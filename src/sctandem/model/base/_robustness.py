@@ -10,14 +10,14 @@ import torch
 from scvi import REGISTRY_KEYS
 from sklearn.metrics import adjusted_rand_score
 
-from sctandem._check_arguments import check_number, check_positive
+from sctandem._check_arguments import check_number, check_positive, check_type
 from sctandem._random import torch_generator
 from sctandem.nn._gene_attack import change_genes
 from sctandem.nn._perturbation import count_ball, perturb
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -32,27 +32,29 @@ _SHARES = np.linspace(0, 1, 41)
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """Attacks and their strengths, the weakest first.
+    """Attacks and their strengths, at least one each, the weakest first: what it finds counts for those after it.
 
     Parameters
     ----------
     radii
-        Of `pgd`: most that log1p of counts per 10,000 moves.
+        Of `pgd`: most that log1p of counts per 10,000 moves, rising.
     n_steps
         Steps of `pgd`.
     max_sd, unexpressed
         Of `pgd`, as in :class:`~sctandem.train.AdversarialConfig`.
     n_genes
-        Of `genes`: numbers of genes that are set to nothing or to much.
+        Of `genes`: numbers of genes that are set to nothing or to much, rising.
     dropout
-        Of `dropout`: parts of the genes with counts that lose them.
+        Of `dropout`: parts of the genes with counts that lose them, rising.
     depth
-        Of `depth`: parts of the molecules that are left.
+        Of `depth`: parts of the molecules that are left, falling.
 
     Raises
     ------
     ValueError
-        For a value out of bounds.
+        For a value out of bounds, no strength of an attack, or strengths of which the weakest is not the first.
+    TypeError
+        For a strength that is not in a tuple.
 
     Examples
     --------
@@ -72,12 +74,25 @@ class AttackConfig:
     def __post_init__(self) -> None:
         check_positive(self.n_steps, "n_steps", whole=True)
         check_positive(self.max_sd, "max_sd")
-        for name in ("radii", "n_genes"):
-            for value in getattr(self, name):
-                check_positive(value, name, whole=name == "n_genes")
-        for name in ("dropout", "depth"):
-            for value in getattr(self, name):
-                check_number(value, name, high=1)
+        for name in ("radii", "n_genes", "dropout", "depth"):
+            values = getattr(self, name)
+            check_type(values, tuple | list, name, hint=f"Give its strengths in a tuple, such as {name}=(value,).")
+            for value in values:
+                if name in {"radii", "n_genes"}:
+                    check_positive(value, name, whole=name == "n_genes")
+                else:
+                    check_number(value, name, high=1)
+            _check_order(values, name, falling=name == "depth")
+
+
+def _check_order(values: Sequence[float], name: str, *, falling: bool) -> None:
+    """Check that there are strengths, the weakest first: an attack takes over what the one before it found."""
+    weak = sorted(set(values), reverse=falling)
+    if not weak or list(values) != weak:
+        wanted = "strictly falling" if falling else "strictly rising"
+        fault = "has no strength" if not weak else f"does not begin with the weakest attack: give {tuple(weak)}"
+        msg = f"{name}={values!r} {fault}; it holds at least one, {wanted}."
+        raise ValueError(msg)
 
 
 @dataclass
@@ -174,7 +189,7 @@ def _attacks(
         found = torch.where(found == aim, _read(reader, batch, moved), found)
         yield ("pgd", radius), found
     found = clean
-    changed = enumerate(change_genes(counts, highest, margin, max(config.n_genes, default=0)), start=1)
+    changed = enumerate(change_genes(counts, highest, margin, config.n_genes[-1]), start=1)
     for n_genes, cells in changed:
         found = torch.where(found == aim, _read(reader, batch, cells), found)
         if n_genes in config.n_genes:
