@@ -45,8 +45,9 @@ class ClassReader:
         self.names = sorted(set(groups))
         centres = np.stack([states[groups == name].mean(0) for name in self.names])
         spread = np.mean([states[groups == name].var(0) for name in self.names], axis=0)
-        self._scale = torch.as_tensor(1 / np.maximum(spread, 1e-6), dtype=torch.float32)
-        self._centres = torch.as_tensor(centres, dtype=torch.float32)
+        device = self.module.device
+        self._scale = torch.as_tensor(1 / np.maximum(spread, 1e-6), dtype=torch.float32, device=device)
+        self._centres = torch.as_tensor(centres, dtype=torch.float32, device=device)
 
     def batches(self, batch_size: int) -> Iterator[dict[str, Tensor]]:
         """Give the minibatches of the cells, in order.

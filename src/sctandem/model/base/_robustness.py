@@ -148,19 +148,20 @@ def attack(reader: ClassReader, codes: np.ndarray, config: AttackConfig, *, seed
     find a place at which it is read otherwise.
     """
     parts: list[dict[tuple[str, float], Tensor]] = []
-    generator = torch_generator(seed)
+    device = reader.module.device
+    generator = torch_generator(seed, device=device)
     highest, profiles, start = _much(reader), [], 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for batch in reader.batches(_BATCH_SIZE):
             counts = batch[REGISTRY_KEYS.X_KEY].to_dense()
-            truth = torch.from_numpy(codes[start : start + len(counts)])
+            truth = torch.from_numpy(codes[start : start + len(counts)]).to(device)
             start += len(counts)
             parts.append(
                 dict(_attacks(reader, batch, counts, truth, highest=highest, config=config, generator=generator))
             )
             profiles.append((counts, batch))
-    joined = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
+    joined = {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in parts[0]}
     clean = joined.pop(("none", 0.0))
     return Attacked(clean, joined, _largest_changes(reader, profiles, clean, highest))
 
@@ -194,7 +195,7 @@ def _attacks(
         found = torch.where(found == aim, _read(reader, batch, cells), found)
         if n_genes in config.n_genes:
             yield ("genes", n_genes), found
-    order = torch.rand(counts.shape, generator=generator)
+    order = torch.rand(counts.shape, generator=generator, device=counts.device)
     for part in config.dropout:
         yield ("dropout", part), _read(reader, batch, counts * (order >= part), counts)
     for part in config.depth:
@@ -217,13 +218,13 @@ def _much(reader: ClassReader) -> Tensor:
     shares = []
     for batch in reader.batches(_BATCH_SIZE):
         counts = batch[REGISTRY_KEYS.X_KEY].to_dense()
-        shares.append((counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy())
+        shares.append((counts / counts.sum(1, keepdim=True).clamp_min(1)).cpu().numpy())
     stacked = np.concatenate(shares)
     stacked[stacked == 0] = np.nan
     expressed = ~np.isnan(stacked).all(0)
     much = np.zeros(stacked.shape[1], dtype=np.float32)
     much[expressed] = np.nanquantile(stacked[:, expressed], _MUCH, axis=0)
-    return torch.from_numpy(much)
+    return torch.from_numpy(much).to(reader.module.device)
 
 
 def _largest_changes(
@@ -231,12 +232,12 @@ def _largest_changes(
 ) -> dict[str, float]:
     """Find how much of the mean of each class can be set to much, the genes that matter least first."""
     counts = torch.cat([part for part, _ in profiles])
-    read, found = torch.from_numpy(clean), {}
+    read, found = torch.from_numpy(clean).to(counts.device), {}
     for code in np.unique(clean):
         mean = counts[read == code].mean(0, keepdim=True)
         first = int(np.flatnonzero(clean == code)[0])
         batch = _row(profiles, first)
-        margin = reader.losses(torch.tensor([code]), batch)
+        margin = reader.losses(torch.tensor([code], device=counts.device), batch)
         cells = mean.clone().requires_grad_()
         slope = torch.autograd.grad(margin(cells).sum(), cells)[0]
         target = torch.maximum(highest * mean.sum(), mean)
