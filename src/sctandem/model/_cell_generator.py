@@ -95,6 +95,7 @@ class FittedGenerator:
         CountVAEModel.setup_anndata(adata, batch_key=batch_key)
         model = CountVAEModel(adata, config=CountVAEConfig(n_latent=config.n_latent), rng=seed)
         model.train(config.max_epochs or _epochs(adata.n_obs), rng=seed, progress=progress, train_size=1.0)
+        model.to_device("cpu")  # where what follows is computed
         self.counts = sparse.csr_matrix(adata.X, dtype=np.float32)
         self.states = self._read(model)
         #: AUC of a classifier of held-out and made cells, before and after the critic.

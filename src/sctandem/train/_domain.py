@@ -150,8 +150,13 @@ class DomainAdversary:
             From `run_state`.
         """
         self._seed, self._n_searches, self._since = (int(state[name]) for name in ("seed", "searches", "since"))
-        self._memory = _Memory(**state["memory"]) if state["memory"] else None
-        self._clusters = _Clusters(**state["clusters"]) if state["clusters"] else None
+        # files hold tensors of the processor
+        device = self.module.device
+        memory, clusters = (
+            {name: value.to(device) for name, value in state[kept].items()} for kept in ("memory", "clusters")
+        )
+        self._memory = _Memory(**memory) if memory else None
+        self._clusters = _Clusters(**clusters) if clusters else None
 
     def told(self, state: Tensor, domain: Tensor, group: Tensor) -> Tensor:
         """Say how well the discriminator tells domains from states, a mean over cells; 0 before there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -125,6 +125,13 @@ class ElasticTrainingPlan(CountTrainingPlan):
     ) -> None:
         super().__init__(module, config=config)
         self.springs, self.strength = list(springs), strength
+
+    def make_optimizer(self, n_steps: int, batch_size: int) -> tuple[torch.optim.Optimizer, Any]:
+        """Make the optimizer, and bring the springs to where their parameters now are; see :meth:`CountTrainingPlan.make_optimizer`."""
+        self.springs = [
+            (parameter, at.to(parameter.device), weight.to(parameter.device)) for parameter, at, weight in self.springs
+        ]
+        return super().make_optimizer(n_steps, batch_size)
 
     def penalty(self) -> Tensor:
         """Sum the springs, without their strength."""
