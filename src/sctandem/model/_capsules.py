@@ -320,7 +320,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if config.early_stopping:
             msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
             raise ValueError(msg)
-        check_devices(self, devices, config)
+        check_devices(self, devices, config, accelerator=accelerator)
         weights, n_cells, _ = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
         kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Files of a job: what the processes are handed, how far they are, and what they say.
 JOB, EPOCH, LOG = "job.pt", "epoch.json", "log.txt"
-#: Fewest cells that a process takes of a batch: batch normalisation needs more than one.
-_LEAST = 2
 
 
 class Crew:
@@ -105,7 +103,7 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
     Parameters
     ----------
     loop
-        The loop; nothing of it has begun.
+        The loop, which `check_crew` has passed; nothing of it has begun.
     n_processes
         How many.
     progress
@@ -113,14 +111,11 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
 
     Raises
     ------
-    ValueError
-        When there are too few cells in a batch, or too few devices.
     FloatingPointError
         When the loss is no longer finite.
     RuntimeError
         When a process failed otherwise.
     """
-    _check(loop, n_processes)
     seed = int(torch.randint(2**31, ()).item())
     with tempfile.TemporaryDirectory(prefix="sctandem-") as place:
         folder = Path(place)
@@ -138,17 +133,6 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
             loop.take_up()
             if own:
                 loop.part.checkpoint = None
-
-
-def _check(loop: EpochLoop, n_processes: int) -> None:
-    """Check that there is something to do for each process."""
-    smallest = loop.n_cells // max(1, len(loop.loader)) // n_processes
-    if smallest < _LEAST:
-        msg = f"devices={n_processes} leave {smallest} cells of a batch for a process; each needs {_LEAST}: take fewer, or a larger batch_size."
-        raise ValueError(msg)
-    if loop.device.type == "cuda" and torch.cuda.device_count() < n_processes:
-        msg = f"devices={n_processes}, but there are {torch.cuda.device_count()} GPUs."
-        raise ValueError(msg)
 
 
 def _work(folder: Path, n_processes: int, loop: EpochLoop, *, shown: bool) -> None:

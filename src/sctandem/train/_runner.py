@@ -11,6 +11,7 @@ from sctandem._compat import torch_device
 from sctandem._progress import wants_progress
 from sctandem.train._checkpoint import TrainingPart
 from sctandem.train._crew import run_in_processes
+from sctandem.train._crew_checks import check_crew
 from sctandem.train._loop import EpochLoop
 
 if TYPE_CHECKING:
@@ -85,20 +86,21 @@ class CountTrainRunner:
         if (before := getattr(model, "_before_training", None)) is not None:
             entries = before(splitter.train_idx, once=self.part.once, progress=wants_progress(self.progress))
             splitter.data_loader_kwargs.update(entries)
-        # from here on the old parameters are gone: a model that fails in training counts as not trained
-        model.is_trained_ = False
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)
-        loader = splitter.train_dataloader()
-        model.to_device(self.device)
         loop = EpochLoop(
             plan,
-            loader,
+            splitter.train_dataloader(),
             splitter.val_dataloader() if plan.config.validation_interval else None,
             max_epochs=self.max_epochs,
             n_cells=len(splitter.train_idx),
             device=self.device,
             part=self.part,
         )
+        if self.n_processes > 1:
+            check_crew(loop, self.n_processes)
+        # from here on the old parameters are gone: a model that fails in training counts as not trained
+        model.is_trained_ = False
+        model.to_device(self.device)
         try:
             if self.n_processes == 1:
                 loop.begin()

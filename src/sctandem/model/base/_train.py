@@ -174,7 +174,7 @@ class TrainMixin(CheckpointMixin):
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        check_devices(self, devices, config)
+        check_devices(self, devices, config, accelerator=accelerator)
         kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
         run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
         finished = self._train_part(config, rng=rng if kept is None else kept.seed, part=part_of(kept), **run)
