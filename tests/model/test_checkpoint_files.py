@@ -12,7 +12,8 @@ from fault_writers import no_room_above
 from interrupted import N_EPOCHS, made, same, vae
 from models import CASES
 
-from sctandem.train import _checkpoint
+from sctandem._alone import alone
+from sctandem.train import CountTrainingPlan, _checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +125,32 @@ def test_quick_epochs_are_not_all_written(tmp_path, monkeypatch):
     assert 5 <= len(writings) <= 8
     part.keep(lambda: {"epoch": 1}, when="", finished=True)
     assert seconds[0] - 60 == len(writings)
+
+
+def test_a_file_that_another_process_writes_is_refused(begun, tmp_path):
+    content = begun.read_bytes()
+    for path in (begun, tmp_path / "new"):
+        model = vae()
+        with alone(path.with_name(f".{path.name}.lock"), "held"):  # as another process would hold it
+            with pytest.raises(
+                FileExistsError, match=f"Another process is training with the checkpoint .*{path.name}: wait"
+            ):
+                model.train(N_EPOCHS, rng=0, progress=False, checkpoint=path)
+            assert not model.is_trained
+    assert begun.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["run.ckpt"]
+
+
+def test_the_file_is_held_as_long_as_a_loop_runs(tmp_path, monkeypatch):
+    path, step, seen = tmp_path / "c", CountTrainingPlan.step, []
+
+    def held(self, batch):
+        with pytest.raises(FileExistsError, match="held"), alone(tmp_path / ".c.lock", "held"):
+            pass
+        seen.append(1)
+        return step(self, batch)
+
+    monkeypatch.setattr(CountTrainingPlan, "step", held)
+    vae().train(1, rng=0, progress=False, checkpoint=path)
+    assert seen
+    assert list(tmp_path.iterdir()) == []

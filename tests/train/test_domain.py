@@ -18,6 +18,8 @@ N = 240
 class Identity(torch.nn.Module):
     """States that are there."""
 
+    device = torch.device("cpu")
+
     def state_of(self, found):
         return found["state"]
 

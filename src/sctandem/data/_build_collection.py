@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sctandem._alone import alone
 from sctandem._checks import check_option, check_path, check_type, listed, texts
 from sctandem._progress import progress_bar
 from sctandem._random import draw_seed
@@ -331,15 +332,5 @@ def _write_journal(work: Path, journal: dict[str, Any]) -> None:
 def _alone(work: Path) -> Iterator[None]:
     """Refuse to build where another process is building; make the folder."""
     work.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"Another process is building in {work}: wait for it."
-            raise FileExistsError(msg) from None
+    with alone(work / "lock", f"Another process is building in {work}: wait for it."):
         yield

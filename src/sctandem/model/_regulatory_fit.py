@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from sctandem._progress import wants_progress
 from sctandem.module._regulatory_graph import Edge, GraphInputs, GraphResult, RegulatoryGraphModule, both_ways
-from sctandem.train._checkpoint import TrainingPart, loop_state, take_up_loop
+from sctandem.train._checkpoint import TrainingPart
+from sctandem.train._loop_state import loop_state, take_up_loop, taken_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,12 +104,13 @@ def fit_graph(
     losses: list[float] = []
     part = part or TrainingPart()
     if (state := part.state) is not None:
-        losses = list(state["losses"])
-        take_up_loop(state, module, steps)
+        with part.reading():
+            losses = taken_losses(state["losses"])
+            take_up_loop(state, module, steps)
     module.train()
     try:
         left, shown = range(len(losses), n_epochs), wants_progress(progress)
-        with tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
+        with part.alone(), tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
             for epoch in bar:
                 loss = module.loss(tensors.predict(tensors.weights(module), chosen), wanted, share)
                 steps.zero_grad()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 
+from sctandem._alone import alone
 from sctandem._check_files import check_format
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, part_file, read_plain, write_plain
 from sctandem._sync import sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 _KIND = "checkpoint"
@@ -46,6 +49,8 @@ class Checkpoint:
         When there is no such folder.
     ValueError
         When the file belongs to another training, is damaged, or asks for more than plain data.
+    FileExistsError
+        When another process is writing it.
     OSError
         When it cannot be written.
     """
@@ -53,6 +58,7 @@ class Checkpoint:
     def __init__(self, path: Path, about: Mapping[str, Any], *, seed: int, before: Any = None) -> None:
         self.path = path
         self._ended, self._took = 0.0, 0.0
+        self._is_alone = False
         self.fault: OSError | None = None
         #: Whether this process writes the file: of several only the first.
         self.is_written = True
@@ -62,8 +68,8 @@ class Checkpoint:
             raise IsADirectoryError(msg) if path.is_dir() else FileNotFoundError(msg)
         self.is_resumed = path.exists()
         if self.is_resumed:
-            self._content = read_plain(path, _KIND, _KEYS)
-            check_format(self._content[_KEYS[0]], _FORMAT, str(path))
+            with self.alone():
+                self.read_again()
             self._check_same(dict(about))
         else:
             plain = to_plain({"about": dict(about), "before": before}, "the checkpoint")
@@ -90,7 +96,12 @@ class Checkpoint:
     @property
     def before(self) -> Any:
         """The history of the model before the training."""
-        return from_plain(self._content["before"])
+        with self.reading():
+            before = from_plain(self._content["before"])
+            if before is not None and not all(isinstance(table, pd.DataFrame) for table in before.values()):
+                msg = "its history is none"
+                raise ValueError(msg)
+        return before
 
     def part(self, number: int) -> TrainingPart:
         """Return one of the parts of the training.
@@ -122,8 +133,55 @@ class Checkpoint:
             raise OSError(self.fault.errno, msg) from self.fault
 
     def read_again(self) -> None:
-        """Take over what another process has written to the file."""
-        self._content = read_plain(self.path, _KIND, _KEYS)
+        """Take over what is in the file, such as another process has written it."""
+        content = read_plain(self.path, _KIND, _KEYS)
+        check_format(content[_KEYS[0]], _FORMAT, str(self.path))
+        with self.reading():
+            for key, kind in (("about", dict), ("seed", int), ("once", dict), ("parts", dict)):
+                if type(content[key]) is not kind:
+                    msg = f"{key!r} is of the kind {type(content[key]).__name__}"
+                    raise ValueError(msg)
+            if not 0 <= content["seed"] < 1 << 63:
+                msg = f"its seed is {content['seed']}"
+                raise ValueError(msg)
+        self._content = content
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Tell what does not fit in the content as a fault of the file.
+
+        Raises
+        ------
+        ValueError
+            Names the file.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:  # it may fit elsewhere
+            raise
+        except DAMAGED as error:
+            msg = f"{self.path} is damaged: {error or type(error).__name__}. Delete the file to begin anew."
+            raise ValueError(msg) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from writing the file; two would write to the same place beside it.
+
+        Raises
+        ------
+        FileExistsError
+            When another process is writing it.
+        """
+        if self._is_alone or not self.is_written:
+            yield
+            return
+        told = f"Another process is training with the checkpoint {self.path}: wait for it, or name another file."
+        with alone(self.path.with_name(f".{self.path.name}.lock"), told):
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
     def remove(self) -> None:
         """Delete the file: the training has ended."""
@@ -136,7 +194,10 @@ class Checkpoint:
         """Write the file, whole or not at all."""
         start = time.monotonic()
         try:
-            write_plain(self.path, self._content)
+            with self.alone():
+                write_plain(self.path, self._content)
+        except FileExistsError:
+            raise
         except OSError as error:
             msg = f"the checkpoint {self.path} could not be written {when}: {error}."
             raise OSError(error.errno, msg) from error
@@ -167,11 +228,20 @@ class TrainingPart:
         """How far it is; `None` where nothing of it is kept."""
         if self.checkpoint is None or (kept := self.checkpoint._content["parts"].get(self.number)) is None:
             return None
-        try:
-            return from_plain(kept)
-        except DAMAGED as error:
-            msg = f"{self.checkpoint.path} is damaged: {error}"
-            raise ValueError(msg) from error
+        with self.checkpoint.reading():
+            state = from_plain(kept)
+            if not isinstance(state, dict):
+                msg = f"part {self.number} is of the kind {type(state).__name__}"
+                raise ValueError(msg)
+        return state
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Tell what does not fit in the state as a fault of the file."""
+        return nullcontext() if self.checkpoint is None else self.checkpoint.reading()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep others from writing the file for as long as the loop runs."""
+        return nullcontext() if self.checkpoint is None else self.checkpoint.alone()
 
     def keep(self, state: Callable[[], dict[str, Any]], *, when: str, finished: bool = False) -> bool:
         """Write how far it is, when the last writing is long enough ago.
@@ -221,39 +291,13 @@ class TrainingPart:
             return compute()
         done, name = self.checkpoint._content["once"], f"{self.number} {name}"
         if name in done:
-            return from_plain(done[name], kinds)
+            with self.checkpoint.reading():
+                result = from_plain(done[name], kinds)
+                if kinds and not isinstance(result, kinds):
+                    msg = f"{name} is of the kind {type(result).__name__}"
+                    raise ValueError(msg)
+            return result
         result = compute()
         done[name] = deepcopy(to_plain(result, name))
         self.checkpoint._write(f"after {name}")
         return result
-
-
-def streams_of(device: torch.device) -> dict[str, Any]:
-    """Return the state of torch's global generators, on the processor and on the device in use."""
-    streams: dict[str, Any] = {"cpu": torch.random.get_rng_state()}
-    if device.type == "cuda":
-        streams["cuda"] = torch.cuda.get_rng_state(device)
-    return streams
-
-
-def set_streams(streams: Mapping[str, Any], device: torch.device) -> None:
-    """Put torch's global generators into a state that `streams_of` gave."""
-    torch.random.set_rng_state(streams["cpu"])
-    if device.type == "cuda" and "cuda" in streams:
-        torch.cuda.set_rng_state(streams["cuda"], device)
-
-
-def loop_state(module: Any, optimizer: torch.optim.Optimizer, schedule: Any = None) -> dict[str, Any]:
-    """Return what a plain loop over steps holds: weights, optimizer, schedule and random streams."""
-    device = next(iter(module.parameters())).device
-    state = {"module": dict(module.state_dict()), "optimizer": optimizer.state_dict(), "streams": streams_of(device)}
-    return state if schedule is None else {**state, "schedule": schedule.state_dict()}
-
-
-def take_up_loop(state: Mapping[str, Any], module: Any, optimizer: torch.optim.Optimizer, schedule: Any = None) -> None:
-    """Put a plain loop where `loop_state` found it."""
-    module.load_state_dict(state["module"])
-    optimizer.load_state_dict(state["optimizer"])
-    if schedule is not None:
-        schedule.load_state_dict(state["schedule"])
-    set_streams(state["streams"], next(iter(module.parameters())).device)

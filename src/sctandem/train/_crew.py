@@ -137,14 +137,12 @@ def run_in_processes(loop: EpochLoop, n_processes: int, *, progress: bool | None
 
 def _work(folder: Path, n_processes: int, loop: EpochLoop, *, shown: bool) -> None:
     """Start the processes, and wait for them."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
+    command = [sys.executable, "-m", "sctandem.train._agent", str(folder), str(n_processes), str(os.getpid())]
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // n_processes)))
     # they find modules where this process does
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path), "OMP_NUM_THREADS": threads}
     with (folder / LOG).open("w") as log:
-        process = subprocess.Popen(
-            [*command, "-m", "sctandem.train._worker", str(folder)], stdout=log, stderr=log, env=environment
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             with tqdm(total=loop.max_epochs, desc="Training", unit="epoch", disable=not shown) as bar:
                 while process.poll() is None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sctandem.kernels._matched_clusters import match_clusters
+from sctandem.train._loop_state import check_alike
 from sctandem.train._terms import with_term
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class DomainAdversary:
         memory, clusters = (
             {name: value.to(device) for name, value in state[kept].items()} for kept in ("memory", "clusters")
         )
+        _check_kept(memory, clusters)
         self._memory = _Memory(**memory) if memory else None
         self._clusters = _Clusters(**clusters) if clusters else None
 
@@ -225,6 +227,26 @@ class DomainAdversary:
             torch.from_numpy(found.matched).to(memory.domain.device),
             spread.clamp_min(1e-12),
         )
+
+
+def _check_kept(memory: dict[str, Tensor], clusters: dict[str, Tensor]) -> None:
+    """Check that what a run remembered is of one form: a size of memory, of states and of clusters."""
+    if not memory and not clusters:
+        return
+    states = memory["state"]
+    code = states.new_zeros(len(states), dtype=torch.int64)
+    table = states.reshape(len(states), -1)
+    wanted = {"state": table if table.is_floating_point() else table.float()}
+    check_alike(memory, wanted | dict.fromkeys(("domain", "group", "cluster"), code), "the memory of states")
+    if clusters:
+        n = len(clusters["domain"])
+        wanted = {
+            "centres": states.new_zeros(n, states.shape[1]),
+            "domain": states.new_zeros(n, dtype=torch.int64),
+            "matched": states.new_zeros(n, n, dtype=torch.bool),
+            "spread": states.new_zeros(()),
+        }
+        check_alike(clusters, wanted, "the clusters of states")
 
 
 def _peers(memory: _Memory, clusters: _Clusters, cluster: Tensor, group: Tensor) -> Tensor:

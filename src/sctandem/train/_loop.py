@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sctandem._progress import wants_progress
 from sctandem.nn._threads import torch_on_one_thread
 from sctandem.train._early_stopping import EarlyStopping
+from sctandem.train._loop_state import check_alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +83,21 @@ class _Memory:
         stopping = None if self.stopping is None else {"best": self.stopping.best, "waited": self.stopping.waited}
         return {"best": None if self.best is None else dict(self.best), "stopped": self.stopped, "stopping": stopping}
 
-    def take_up(self, state: dict[str, Any]) -> None:
+    def take_up(self, state: dict[str, Any], module: torch.nn.Module) -> None:
         """Remember what `state` gave."""
+        wanted = self.state()
+        if state["best"] is not None:
+            wanted["best"] = dict(module.state_dict())
+        check_alike({key: state[key] for key in wanted}, wanted, "the memory of the run")
         self.best, self.stopped = state["best"], state["stopped"]
         if self.stopping is not None and state["stopping"] is not None:
             self.stopping.best, self.stopping.waited = state["stopping"]["best"], state["stopping"]["waited"]
+
+
+def _checked_rows(rows: Any) -> list[dict[str, float]]:
+    """Return what the epochs gave that are over, checked."""
+    check_alike(rows, [dict.fromkeys(map(str, row), 0.0) for row in rows], "the list of epochs")
+    return list(rows)
 
 
 class EpochLoop:
@@ -130,7 +141,6 @@ class EpochLoop:
         n_batches = len(self.loader)
         self.plan.begin(n_batches * self.max_epochs, math.ceil(self.n_cells / max(1, n_batches)))
 
-    @torch_on_one_thread()
     def run(self, *, progress: bool | None = None, told: Callable[[int, float], None] | None = None) -> None:
         """Go through the epochs.
 
@@ -141,6 +151,12 @@ class EpochLoop:
         told
             Called after each epoch with the number of those that are done and the loss.
         """
+        with self.part.alone():
+            self._run(progress=progress, told=told)
+
+    @torch_on_one_thread()
+    def _run(self, *, progress: bool | None, told: Callable[[int, float], None] | None) -> None:
+        """Go through the epochs, as the only one who writes the file."""
         config, module = self.plan.config, self.plan.module
         memory = _Memory(EarlyStopping(config.patience) if config.early_stopping else None)
         self.take_up(memory)
@@ -173,12 +189,13 @@ class EpochLoop:
         """Go on where the part is, if anything is kept of it."""
         if (state := self.part.state) is None:
             return
-        self.rows = list(state["rows"])
-        self.plan.take_up(state["plan"])
-        self.loader.take_up(state["loader"])
-        self.is_finished = bool(state["stopped"])
-        if memory is not None:
-            memory.take_up(state)
+        with self.part.reading():
+            rows = _checked_rows(state["rows"])
+            if memory is not None:
+                memory.take_up(state, self.plan.module)
+            self.plan.take_up(state["plan"])
+            self.loader.take_up(state["loader"])
+            self.rows, self.is_finished = rows, bool(state["stopped"])
 
     def _keep(self, memory: _Memory) -> bool:
         """Keep how far the loop is; return whether to go on."""

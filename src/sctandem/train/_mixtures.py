@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from sctandem._progress import wants_progress
 from sctandem._random import torch_seeded
-from sctandem.train._checkpoint import TrainingPart, loop_state, take_up_loop
+from sctandem.train._checkpoint import TrainingPart
+from sctandem.train._loop_state import loop_state, take_up_loop, taken_losses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,10 +82,11 @@ def train_on_mixtures(
     part = part or TrainingPart()
     module.train()
     try:
-        with torch_seeded(rng):
+        with part.alone(), torch_seeded(rng):
             if (state := part.state) is not None:
-                losses = list(state["losses"])
-                take_up_loop(state, module, optimizer, schedule)
+                with part.reading():
+                    losses = taken_losses(state["losses"])
+                    take_up_loop(state, module, optimizer, schedule)
             left = range(len(losses), n_epochs)
             with tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
                 for _ in bar:

@@ -8,10 +8,10 @@ import torch
 from scvi.train import TrainingPlan
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from sctandem.train._checkpoint import loop_state, take_up_loop
 from sctandem.train._config import TrainConfig
 from sctandem.train._crew import Objective
 from sctandem.train._domain import DomainAdversary
+from sctandem.train._loop_state import loop_state, take_up_loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

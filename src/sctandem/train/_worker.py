@@ -1,4 +1,4 @@
-"""What each of several processes does: `python -m sctandem.train._worker FOLDER`, started by torchrun."""
+"""What each of several processes does: `python -m sctandem.train._worker FOLDER PARENT`, started by torchrun."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sctandem.train._crew import EPOCH, JOB, Crew
+from sctandem.train._watch import end_with
 
 
 def main(folder: Path) -> OSError | None:
@@ -33,6 +34,9 @@ def main(folder: Path) -> OSError | None:
         strategy=DDPStrategy(find_unused_parameters=True),
     )
     fabric.launch()
+    fabric.barrier()
+    if fabric.global_rank == 0:  # all have read it: counts are not to lie there for longer
+        (folder / JOB).unlink()
     crew = Crew(fabric, job["seed"])
     crew.join(loop)
 
@@ -53,6 +57,7 @@ def tell(folder: Path, error: Exception, message: str, number: int | None = None
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
+    end_with(int(sys.argv[2]), lambda: os._exit(1))
     try:
         fault = main(where)
     except Exception as error:
