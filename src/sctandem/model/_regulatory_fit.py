@@ -105,8 +105,8 @@ def fit_graph(
     part = part or TrainingPart()
     if (state := part.state) is not None:
         with part.reading():
-            losses = taken_losses(state["losses"])
             take_up_loop(state, module, steps)
+            losses = taken_losses(state, 1)
     module.train()
     try:
         left, shown = range(len(losses), n_epochs), wants_progress(progress)

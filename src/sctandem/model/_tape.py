@@ -145,6 +145,10 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         seed = int(torch.randint(2**31, ()).item())
         cells, config = np.asarray(train_indices), self.config
         fit = once("windows", lambda: fit_tape(data, cells, config, rng=seed, progress=progress), (TAPEFit,))
+        for values, of_genes in ((fit.state, "loadings"), (fit.context, "profile")):
+            if values.shape != (len(data.library), fit.start[of_genes].shape[1]):  # of a checkpoint
+                msg = f"states or contexts of shape {values.shape} are not those of {len(data.library)} cells"
+                raise ValueError(msg)
         self.module.start(fit.start, len(train_indices))
         self.module.set_fitted(fit.keep)
         library = np.where(data.library > 0, np.log(np.maximum(data.library, 1e-12)), NO_LIBRARY)

@@ -141,6 +141,9 @@ class Checkpoint:
                 if type(content[key]) is not kind:
                     msg = f"{key!r} is of the kind {type(content[key]).__name__}"
                     raise ValueError(msg)
+            if any(not isinstance(value, str | int | float | None) for value in content["about"].values()):
+                msg = "it does not say what it is of"
+                raise ValueError(msg)
             if not 0 <= content["seed"] < 1 << 63:
                 msg = f"its seed is {content['seed']}"
                 raise ValueError(msg)
@@ -222,6 +225,8 @@ class TrainingPart:
 
     def __init__(self, checkpoint: Checkpoint | None = None, number: int = 0) -> None:
         self.checkpoint, self.number = checkpoint, number
+        #: Whether a step before the epochs was found, and not done again.
+        self.has_found = False
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -234,6 +239,17 @@ class TrainingPart:
                 msg = f"part {self.number} is of the kind {type(state).__name__}"
                 raise ValueError(msg)
         return state
+
+    @contextmanager
+    def reading_once(self) -> Iterator[None]:
+        """Tell what does not fit in what `once` found as a fault of the file."""
+        try:
+            yield
+        except DAMAGED:
+            if not self.has_found:
+                raise
+            with self.reading():
+                raise
 
     def reading(self) -> AbstractContextManager[None]:
         """Tell what does not fit in the state as a fault of the file."""
@@ -296,6 +312,7 @@ class TrainingPart:
                 if kinds and not isinstance(result, kinds):
                     msg = f"{name} is of the kind {type(result).__name__}"
                     raise ValueError(msg)
+            self.has_found = True
             return result
         result = compute()
         done[name] = deepcopy(to_plain(result, name))

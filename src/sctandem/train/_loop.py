@@ -94,9 +94,12 @@ class _Memory:
             self.stopping.best, self.stopping.waited = state["stopping"]["best"], state["stopping"]["waited"]
 
 
-def _checked_rows(rows: Any) -> list[dict[str, float]]:
+def _checked_rows(rows: Any, n_epochs: float) -> list[dict[str, float]]:
     """Return what the epochs gave that are over, checked."""
     check_alike(rows, [dict.fromkeys(map(str, row), 0.0) for row in rows], "the list of epochs")
+    if len(rows) != n_epochs:
+        msg = f"it has losses of {len(rows)} epochs, and steps of {n_epochs:g}"
+        raise ValueError(msg)
     return list(rows)
 
 
@@ -190,7 +193,7 @@ class EpochLoop:
         if (state := self.part.state) is None:
             return
         with self.part.reading():
-            rows = _checked_rows(state["rows"])
+            rows = _checked_rows(state["rows"], state["plan"]["step"] / max(1, len(self.loader)))
             if memory is not None:
                 memory.take_up(state, self.plan.module)
             self.plan.take_up(state["plan"])

@@ -52,9 +52,14 @@ def take_up_loop(state: Mapping[str, Any], module: Any, optimizer: torch.optim.O
     set_streams(state["streams"], next(iter(module.parameters())).device)
 
 
-def taken_losses(losses: Any) -> list[float]:
-    """Return the losses of epochs that are over, checked."""
-    check_alike(losses, [0.0] * len(losses), "the losses")
+def taken_losses(state: Mapping[str, Any], n_steps: int) -> list[float]:
+    """Return the losses of epochs that are over, checked against the steps that Adam has taken, `n_steps` an epoch."""
+    losses = state["losses"]
+    check_alike(losses, [0.0] * len(losses), "the list of losses")
+    taken = max(float(of_one["step"]) for of_one in state["optimizer"]["state"].values())
+    if taken != n_steps * len(losses):
+        msg = f"there are {len(losses)} losses after {taken:g} steps"
+        raise ValueError(msg)
     return list(losses)
 
 

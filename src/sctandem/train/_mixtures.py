@@ -85,8 +85,8 @@ def train_on_mixtures(
         with part.alone(), torch_seeded(rng):
             if (state := part.state) is not None:
                 with part.reading():
-                    losses = taken_losses(state["losses"])
                     take_up_loop(state, module, optimizer, schedule)
+                    losses = taken_losses(state, N_BATCHES)
             left = range(len(losses), n_epochs)
             with tqdm(left, desc="Training", unit="epoch", initial=len(losses), disable=not shown) as bar:
                 for _ in bar:

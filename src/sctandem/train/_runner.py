@@ -84,7 +84,8 @@ class CountTrainRunner:
         if (to_learn := getattr(model, "_cells_to_learn", None)) is not None:
             splitter.keep(to_learn())
         if (before := getattr(model, "_before_training", None)) is not None:
-            entries = before(splitter.train_idx, once=self.part.once, progress=wants_progress(self.progress))
+            with self.part.reading_once():
+                entries = before(splitter.train_idx, once=self.part.once, progress=wants_progress(self.progress))
             splitter.data_loader_kwargs.update(entries)
         plan.n_obs_training, plan.n_obs_validation = len(splitter.train_idx), len(splitter.val_idx)
         loop = EpochLoop(
