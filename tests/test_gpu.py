@@ -9,8 +9,9 @@ from tests.support.models import CASES
 from tests.support.typed_cells import simulate
 
 import sctandem as td
-from sctandem.model import CapsuleNet
-from sctandem.model.base import CountVAEModel
+from sctandem.model import CapsuleNet, DeepDE, SequenceGAN
+from sctandem.model.base import AttackConfig, CountVAEModel
+from sctandem.module import SequenceGANConfig
 from sctandem.nn import (
     SparseLinear,
     dense_to_csr,
@@ -19,6 +20,7 @@ from sctandem.nn import (
     row_sums,
     zinb_log_likelihood,
 )
+from sctandem.train import DomainConfig, TrainConfig, _checkpoint
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU (CUDA) on this machine")
 
@@ -101,7 +103,7 @@ def test_sparse_layer_and_sums_equal_those_of_the_cpu(rng):
 def test_trained_there_and_loaded_on_the_cpu_a_model_gives_the_same(name, tmp_path):
     case = CASES[name]
     model = case.trained()
-    assert model.device.type == "cuda"
+    assert model.device.type == ("cpu" if name == "RSD" else "cuda")  # RSD learns in seconds, on the processor
     output = case.output(model)
     model.save(tmp_path / "model")
     loaded = case.cls.load(tmp_path / "model", case.data(), accelerator="cpu")
@@ -155,3 +157,106 @@ def test_functions_of_tl_leave_their_slots():
     td.tl.capsules(adata, rng=0)
     assert adata.obs["capsules"].nunique() > 1
     assert np.isfinite(adata.obsm["X_capsules"]).all()
+
+
+class KilledError(Exception):
+    """Ends a training, as far as that can tell."""
+
+
+MODES = {
+    "plain": TrainConfig(max_epochs=8, early_stopping=True, patience=8, train_size=0.8),
+    "fgsm": TrainConfig(max_epochs=8, adversarial="fgsm"),
+    "pgd": TrainConfig(max_epochs=8, adversarial="pgd"),
+    "vat": TrainConfig(max_epochs=8, adversarial="vat"),
+    "batch hidden": TrainConfig(max_epochs=8, domain_adversarial="batch", domain=DomainConfig(start=0.0, n_memory=256)),
+}
+
+
+def of_mode(cls, config, checkpoint=None):
+    """Trained there, on labels and batches."""
+    adata = simulate(batch_effect=0.3)
+    cls.setup_anndata(
+        adata, **({"sample_key": "batch"} if cls is DeepDE else {"labels_key": "type", "batch_key": "batch"})
+    )
+    model = cls(adata, rng=0)
+    if cls is CapsuleNet and config.early_stopping:
+        config = TrainConfig(max_epochs=8)
+    model.train(config=config, rng=0, progress=False, accelerator="gpu", checkpoint=checkpoint)
+    return model
+
+
+@pytest.mark.parametrize("cls", [CapsuleNet, DeepDE])
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_train_there_and_go_on_from_a_checkpoint(cls, mode, tmp_path, monkeypatch):
+    whole, write, left = of_mode(cls, MODES[mode]), _checkpoint.Checkpoint._write, [6]
+    assert whole.device.type == "cuda"
+    losses = whole.history["train_loss"].to_numpy().ravel()
+    assert losses[-1] < losses[0]
+
+    def killed(self, when):
+        write(self, when)
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+
+    monkeypatch.setattr(_checkpoint, "MOST_SHARE", 1.0)
+    monkeypatch.setattr(_checkpoint.Checkpoint, "_write", killed)
+    with pytest.raises(KilledError):
+        of_mode(cls, MODES[mode], tmp_path / "c")
+    monkeypatch.setattr(_checkpoint.Checkpoint, "_write", write)
+    resumed = of_mode(cls, MODES[mode], tmp_path / "c")
+    assert resumed.device.type == "cuda"
+    # sums on a GPU are not always added in one order
+    np.testing.assert_allclose(resumed.history["train_loss"].to_numpy().ravel(), losses, rtol=1e-3)
+    for name, value in whole.module.state_dict().items():
+        torch.testing.assert_close(resumed.module.state_dict()[name].float(), value.float(), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("cls", [CapsuleNet, DeepDE])
+def test_attacks_leave_there_what_they_leave_on_the_cpu(cls):
+    attacks = AttackConfig(radii=(0.1, 0.5), n_steps=3, n_genes=(1, 3), dropout=(0.0, 0.5), depth=(1.0, 0.5))
+    model, found = of_mode(cls, MODES["pgd"]), {}
+    for device in ("cuda", "cpu"):
+        model.to_device(device)
+        for query in (model.adata, simulate(batch_effect=0.3, seed=0)):  # that of the model, and another
+            assert model.device.type == device
+            td.tl.robustness(query, model, "type", attacks=attacks, max_cells=300, rng=0)
+            found.setdefault(device, []).append(query.uns["robustness"])
+    for there, here in zip(found["cuda"], found["cpu"], strict=True):
+        assert abs(there["clean_accuracy"] - here["clean_accuracy"]) < 0.01
+        # other random numbers: places to start from, genes and molecules that are lost
+        np.testing.assert_allclose(there["table"]["accuracy"], here["table"]["accuracy"], atol=0.06)
+        np.testing.assert_allclose(there["max_change"]["largest_share"], here["max_change"]["largest_share"], atol=0.06)
+
+
+@pytest.mark.parametrize("replay", ["cells", "generated"])
+@pytest.mark.parametrize("begun", ["cpu", "gpu"])
+def test_learns_on_and_maps_there(replay, begun):
+    adata = simulate(batch_effect=0.3)
+    first, second = adata[::2].copy(), adata[1::2].copy()
+    second.obs["batch"] = "new"
+    CapsuleNet.setup_anndata(first, labels_key="type", batch_key="batch")
+    model = CapsuleNet(first, rng=0)
+    model.train(20, rng=0, progress=False, accelerator=begun)
+    query = CapsuleNet.load_query_data(second[:, 5:].copy(), model)
+    query.train(3, rng=0, progress=False, accelerator="gpu")
+    assert query.device.type == "cuda"
+    assert (query.predict().to_numpy() == second.obs["type"].to_numpy()).mean() > 0.8
+    work = second.copy()
+    td.tl.map_query(work, model)
+    assert np.isfinite(work.obs["mapped_score"]).all()
+    model.partial_fit(second, replay=replay, max_epochs=5, rng=0, progress=False, accelerator="gpu")
+    assert model.device.type == "cuda"
+    assert (model.predict(second).to_numpy() == second.obs["type"].to_numpy()).mean() > 0.8
+
+
+def test_cells_and_sequences_are_made_where_there_is_a_gpu():
+    adata = simulate()
+    new = td.tl.simulate(adata, {"0": 50, "1": 50}, "type", rng=0, progress=False)
+    assert new.n_obs == 100
+    letters = np.random.default_rng(0).choice(list("ACGT"), (200, 50))
+    letters[::2, 20:28] = list("TGACGTCA")
+    config = SequenceGANConfig(max_motifs=1, critic_epochs=2, n_sweeps=2)
+    model = SequenceGAN(["".join(row) for row in letters], config=config, rng=0)
+    model.train(progress=False)
+    assert [len(text) for text in model.generate(20, rng=0)] == [50] * 20
