@@ -75,3 +75,13 @@ class Slow(CountTrainingPlan):
             (Path(os.environ[FOLDER]) / f"{os.environ['RANK']}.pid").write_text(numbers)
         time.sleep(0.03)
         return super().step(batch)
+
+
+class Kept(CountTrainingPlan):
+    """Write all parameters after every step, by the number of steps of the run: the last one of each part stays."""
+
+    def step(self, batch):
+        output = super().step(batch)
+        weights = {name: value.detach().clone() for name, value in self.module.named_parameters()}
+        torch.save(weights, Path(os.environ[FOLDER]) / f"{self._n_steps}-{os.environ.get('RANK', '0')}.pt")
+        return output
