@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def tell(folder: Path, error: Exception, message: str, number: int | None = None
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    end_with(int(sys.argv[2]), lambda: os._exit(1))
+    end_with(int(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL))
     try:
         fault = main(where)
     except Exception as error:
