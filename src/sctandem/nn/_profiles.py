@@ -11,8 +11,8 @@ from sctandem.nn._sparse import map_values, product
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Least squared length, so that a row at the middle is like no centre and not an error.
-_LEAST = 1e-12
+#: Least squared length, so that of a row at the middle no rounding becomes a direction.
+_LEAST = 1e-6
 
 
 def profile_cosines(x: Tensor, centres: Tensor, variance: Tensor, shift: Tensor, group: Tensor) -> Tensor:
