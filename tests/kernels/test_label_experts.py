@@ -35,6 +35,17 @@ def test_an_expert_that_knows_nothing_has_no_weight():
     assert fit_expert_weights(expit(noise), second, target)[0] < 0.03
 
 
+def test_a_third_expert_is_weighed_as_the_others_and_needs_no_place_at_the_start():
+    first, second, _, rng = problem(20_000)
+    third = rng.normal(0, 0.1, first.shape)
+    target = drawn(softmax(first + second + 12 * third, axis=1), rng)
+    weights = fit_expert_weights(expit(first), second / 2, target, third)
+    np.testing.assert_allclose(weights, (1, 2, 12), rtol=0.06)
+    found = label_probabilities(expit(first), second / 2, (1, 2, 12), third)
+    np.testing.assert_allclose(found, softmax(first + second + 12 * third, axis=1), atol=1e-4)
+    assert fit_expert_weights(expit(first)[:19], second[:19], target[:19], third[:19]) == (0.5, 0.5, 0)
+
+
 def test_few_cells_say_nothing_of_weights():
     assert fit_expert_weights(np.full((19, 2), 0.5), np.zeros((19, 2)), np.zeros(19, dtype=int)) == (0.5, 0.5)
 

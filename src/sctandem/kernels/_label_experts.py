@@ -1,4 +1,4 @@
-"""Labels by two experts: capsules and a regression, weighed by what they say of cells that neither was fitted to."""
+"""Labels by experts: capsules, a regression, and elsewhere profiles, weighed by what they say of cells that none was fitted to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from scipy import sparse
 
@@ -24,6 +26,8 @@ FEWEST = 20
 _DEFAULT_PENALTY = 1e-1
 DEFAULT_WEIGHTS = (0.5, 0.5)
 """Of capsules and regression, before any cell told better."""
+_MOST = (20.0, 20.0, 100.0)
+"""Largest weights of capsules, regression and profiles, whose cosines are small numbers."""
 UNSEEN = -15.0
 """Logit of a label that no cell had."""
 
@@ -98,8 +102,11 @@ def _fit(
 
 
 def fit_expert_weights(
-    lengths: NDArray[np.floating], logits: NDArray[np.floating], target: NDArray[np.integer]
-) -> tuple[float, float]:
+    lengths: NDArray[np.floating],
+    logits: NDArray[np.floating],
+    target: NDArray[np.integer],
+    cosines: NDArray[np.floating] | None = None,
+) -> tuple[float, ...]:
     """Find how much the log odds of capsules and the logits of a regression count, so that held-out labels are likeliest.
 
     Parameters
@@ -110,11 +117,13 @@ def fit_expert_weights(
         Logits of the regression, cells x labels.
     target
         Label of each cell.
+    cosines
+        Of cells with the profiles of the labels, cells x labels; `None` to leave these out.
 
     Returns
     -------
-    Weight of the capsules and of the regression, 0 or more; one half each with fewer than 20 cells. They also set how sure the
-    probabilities are, as a temperature does.
+    Weight of the capsules, of the regression and of the cosines where given, 0 or more; with fewer than 20 cells one half each, and 0. They
+    also set how sure the probabilities are, as a temperature does.
 
     Notes
     -----
@@ -126,38 +135,56 @@ def fit_expert_weights(
     Hinton, Training products of experts by minimizing contrastive divergence, Neural Computation 14 (2002);
     Guo et al., On calibration of modern neural networks, ICML (2017).
     """
+    start = DEFAULT_WEIGHTS if cosines is None else (*DEFAULT_WEIGHTS, 0.0)
     if len(target) < FEWEST:
-        return DEFAULT_WEIGHTS
-    odds = _log_odds(lengths)
-    before = softmax(DEFAULT_WEIGHTS[0] * odds + DEFAULT_WEIGHTS[1] * logits, axis=1)
+        return start
+    experts = _experts(lengths, logits, cosines)
+    before = softmax(_weighed(start, experts), axis=1)
 
     def loss(weights: NDArray[np.float64]) -> float:
-        logs = log_softmax(weights[0] * odds + weights[1] * logits, axis=1)
+        logs = log_softmax(_weighed(weights, experts), axis=1)
         return -float(
             logs[np.arange(len(target)), target].mean() + FEWEST / len(target) * (before * logs).sum(1).mean()
         )
 
-    found = minimize(loss, DEFAULT_WEIGHTS, method="L-BFGS-B", bounds=[(0, 20), (0, 20)]).x
-    return float(found[0]), float(found[1])
+    found = minimize(loss, start, method="L-BFGS-B", bounds=[(0, most) for most in _MOST[: len(start)]]).x
+    return tuple(map(float, found))
 
 
 def label_probabilities(
-    lengths: NDArray[np.floating], logits: NDArray[np.floating], weights: tuple[float, float]
+    lengths: NDArray[np.floating],
+    logits: NDArray[np.floating],
+    weights: Sequence[float],
+    cosines: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Unite what capsules and regression say of the labels.
+    """Unite what the experts say of the labels.
 
     Parameters
     ----------
-    lengths, logits
+    lengths, logits, cosines
         As for `fit_expert_weights`, whose result `weights` is.
     weights
-        Of the two.
+        Of each.
 
     Returns
     -------
     Cells x labels, adding up to 1.
     """
-    return softmax(weights[0] * _log_odds(lengths) + weights[1] * logits, axis=1)
+    return softmax(_weighed(weights, _experts(lengths, logits, cosines)), axis=1)
+
+
+def _experts(
+    lengths: NDArray[np.floating], logits: NDArray[np.floating], cosines: NDArray[np.floating] | None
+) -> list[NDArray[np.floating]]:
+    """Give what each expert says in the units of a logit, cells x labels each."""
+    return [_log_odds(lengths), logits, *([] if cosines is None else [cosines.astype(np.float64)])]
+
+
+def _weighed(
+    weights: Sequence[float] | NDArray[np.float64], experts: list[NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    """Add up the experts by their weights."""
+    return np.sum([weight * expert for weight, expert in zip(weights, experts, strict=True)], axis=0)
 
 
 def _loss(logits: NDArray[np.float64], target: NDArray[np.integer]) -> float:

@@ -21,6 +21,7 @@ from sctandem.kernels._label_regions import (
     typicality,
 )
 from sctandem.kernels._robust_regression import fit_robust_regressions
+from sctandem.model._capsules_elsewhere import weights_elsewhere
 from sctandem.model._capsules_moved import label_logits, log_boxes, read_moved
 from sctandem.model._capsules_read import CapsulesReadMixin
 from sctandem.nn import scipy_to_csr
@@ -81,14 +82,17 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         else:
             bounds = log_boxes(self._counts[known], self._depths()[known], float(self.module.depth), adversary)
             judged, used = fit_robust_regressions(*bounds, target, held_out | held_back, n_labels)
-            self.module.set_direct(judged.weights, judged.intercepts)
+            self.module.set_direct(judged.weights, judged.intercepts)  # which the moves are against
             weights = []
             for kind in kinds:
                 moved = read_moved(self, known[kind], target[kind], adversary)
                 both = [lengths[kind], moved[0]], [judged.logits(logs[kind]), moved[1]], [target[kind]] * 2
                 weights.append(fit_expert_weights(*map(np.concatenate, both)))
+        self.module.set_direct(judged.weights, judged.intercepts)
+        elsewhere = weights_elsewhere(self, known[kinds[0]], target[kinds[0]], rng)
         self.module.set_direct(used.weights, used.intercepts)
         self.calibration_ |= {
+            "elsewhere": np.append(weights[0], 0.0) if elsewhere is None else elsewhere,
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
             "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
@@ -96,7 +100,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         }
 
     def _keep_centres(self) -> None:
-        """Keep the mean logarithms of the training cells, by label where there are labels: queries are held against them."""
+        """Keep mean logarithms of the training cells, by label where there are labels, and their variances: queries are held against them."""
         cells = np.asarray(self.train_indices)
         label = self._label_codes()[cells] if self.label_names else np.zeros(len(cells), dtype=np.int64)
         cells, label = cells[label >= 0], label[label >= 0]
@@ -108,6 +112,12 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         seen = np.bincount(label, minlength=n_labels) > 0
         means[~seen] = np.asarray(logs.mean(0)).ravel()
         self.module.centre_logs.copy_(torch.from_numpy(means.T.astype(np.float32)))
+        shares = np.bincount(label, minlength=n_labels) / len(cells)
+        square = np.asarray(logs.multiply(logs).mean(0), dtype=np.float64).ravel()
+        variance = np.maximum(square - shares @ means**2, 0)
+        # half of the genes are hardly ever there: none counts for what a single cell had
+        usual = float(np.median(variance[variance > 0])) if (variance > 0).any() else 1.0
+        self.module.log_variance.copy_(torch.from_numpy((variance + usual).astype(np.float32)))
 
     def _logs(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Give the logarithms that the module reads, float32, cells x features."""
@@ -237,11 +247,20 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             codes = presence.to_numpy().argmax(1)
             found = pd.Categorical.from_codes(codes, list(presence.columns))
             return presence if soft else pd.Series(found, index=presence.index, name="capsules")
-        lengths, logits = self._read_all(["labels", "direct"], adata, indices, batch_size)
+        elsewhere = self.module.n_batch > self.module.n_reference_batches
+        found = self._read_all(
+            ["labels", "direct", *(("profiles", "placed") if elsewhere else ())], adata, indices, batch_size
+        )
+        lengths, logits = found[:2]
         of_new, of_trained = self.calibration_["expert_weights"]
         values = label_probabilities(lengths, logits, tuple(of_new))
         trained = self._trained_on(adata, indices)
         values[trained] = label_probabilities(lengths[trained], logits[trained], tuple(of_trained))
+        if elsewhere:
+            cosines, placed = found[2:]
+            values[placed] = label_probabilities(
+                lengths[placed], logits[placed], self._weights_elsewhere(), cosines[placed]
+            )
         values *= np.exp(self.calibration_.get("label_shift", 0.0))  # files of before have none
         values /= values.sum(axis=1, keepdims=True)
         cells = self._names(adata, indices)
@@ -267,7 +286,15 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         -------
         Cells x labels; the softmax of them is what `predict` gives for cells that were not trained on.
         """
-        return label_logits(found, self.calibration_["expert_weights"][0].tolist())
+        logits = label_logits(found, self.calibration_["expert_weights"][0].tolist())
+        if "placed" not in found:
+            return logits
+        return torch.where(found["placed"][:, None], label_logits(found, self._weights_elsewhere()), logits)
+
+    def _weights_elsewhere(self) -> list[float]:
+        """Return the weights of capsules, regression and profiles in batches that are new; files of before have none for profiles."""
+        known = self.calibration_
+        return [float(weight) for weight in known.get("elsewhere", [*known["expert_weights"][0], 0.0])]
 
     def _trained_on(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Say of which of the cells that are read the counts were trained on, (cells,)."""

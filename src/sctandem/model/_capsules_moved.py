@@ -61,10 +61,11 @@ def label_logits(found: dict[str, torch.Tensor], weights: Sequence[float] = DEFA
     found
         What `inference` of the module gave.
     weights
-        Of capsules and regression.
+        Of capsules and regression, and of profiles where a third is given.
     """
-    of_capsules, of_regression = weights
-    return of_capsules * torch.logit(found["labels"].clamp(EPS, 1 - EPS)) + of_regression * found["direct"]
+    of_capsules, of_regression, *of_profiles = weights
+    logits = of_capsules * torch.logit(found["labels"].clamp(EPS, 1 - EPS)) + of_regression * found["direct"]
+    return logits + of_profiles[0] * found["profiles"] if of_profiles else logits
 
 
 @torch_on_one_thread()

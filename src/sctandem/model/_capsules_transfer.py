@@ -99,6 +99,7 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
             self._start_unseen_labels(poses)
             self._extend_types(poses, aligned, old, before, rng)
         TrainMixin.train(self, max_epochs, **options)
+        self.module.learned_all()
         with torch_seeded(rng):
             self._calibrate(rng, as_composed(self._label_codes(), seen) if self.label_names else None)
         if self.label_names:

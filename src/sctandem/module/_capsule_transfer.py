@@ -58,7 +58,7 @@ class CapsuleTransferMixin:
         else:
             msg = "a convolution (kernel_size) reads features in order: the cells must have exactly those of the model."
             raise ValueError(msg)
-        for name in ("loadings", "batch_effect", "log_share", "log_theta", "centre_logs"):
+        for name in ("loadings", "batch_effect", "log_share", "log_theta", "centre_logs", "log_variance"):
             features.move(getattr(self, name), getattr(old, name))
         share = 1.0
         if not own_depth:
@@ -69,6 +69,7 @@ class CapsuleTransferMixin:
             copy_module(getattr(self, name), getattr(old, name))
         self.types = old.types.split(old.types.n_upper)
         self._take_over_norms(old)
+        features.move(self.placed_shift, old.placed_shift)
         self.n_known_batches.copy_(old.n_known_batches)
         self.n_known_labels.copy_(old.n_known_labels)
 
@@ -113,6 +114,7 @@ class CapsuleTransferMixin:
         shift
             What the batch adds to the logarithm of each feature, (features,).
         """
+        self.placed_shift[:, batch] = shift
         centre = torch.stack([norm.running_mean for norm in list(self.norm.norms)[: self.n_reference_batches]]).mean(0)
         self.norm.norms[batch].running_mean.copy_(centre + shift @ self.first.weight)
         if self.direct is not None:
@@ -171,6 +173,7 @@ class CapsuleTransferMixin:
         self.n_known_batches.fill_(self.n_batch)
         self.n_known_labels.fill_(self.n_labels)
         self.direct_offset.zero_()
+        self.placed_shift.zero_()
 
     def parts(self) -> dict[str, list[Piece]]:
         """Name the parts of the module that can be trained, each as parameters or entries of them.

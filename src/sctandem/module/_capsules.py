@@ -23,6 +23,7 @@ from sctandem.nn import (
     row_sums,
     squash,
 )
+from sctandem.nn._profiles import profile_cosines
 from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
@@ -130,9 +131,11 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         self.register_buffer("depth", torch.tensor(float(depth)))
         # what is known of the training cells: mean logarithms by label, and how many batches they were of
         self.register_buffer("centre_logs", torch.zeros(n_genes, max(1, n_labels)))
+        self.register_buffer("log_variance", torch.ones(n_genes))  # within labels
         self.register_buffer("n_known_batches", torch.tensor(n_batch))
         self.register_buffer("n_known_labels", torch.tensor(n_labels))
         self.register_buffer("direct_offset", torch.zeros(n_batch, max(1, n_labels)))
+        self.register_buffer("placed_shift", torch.zeros(n_genes, n_batch))
         if shares is not None:
             with torch.no_grad():
                 self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
@@ -217,6 +220,8 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         """Make as many type capsules as the state has; they are loaded after this module itself."""
         for name in (
             "centre_logs",
+            "log_variance",
+            "placed_shift",
             "n_known_batches",
             "n_known_labels",
             "direct_offset",
@@ -281,7 +286,8 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         -------
         `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
         `programmes` (lengths of the primary capsules), `library` (log of the depth), and with labels `labels` (lengths of
-        the label capsules), and outside of the training `direct` (their logits by the regression).
+        the label capsules), and outside of the training `direct` (their logits by the regression). With batches that are new to the
+        weights also `profiles` (cosines of the cell with the means of the labels) and `placed` (whether the cell is of such a batch).
         """
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
         size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
@@ -300,6 +306,10 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
                 found["direct"] = self.direct(logs) - self.direct_offset[batch.long()]
+                if self.n_batch > self.n_reference_batches:
+                    of_labels = self.centre_logs, self.log_variance, self.placed_shift
+                    found["profiles"] = profile_cosines(logs, *of_labels, batch.long())
+                    found["placed"] = batch >= self.n_reference_batches
         return found
 
     @auto_move_data

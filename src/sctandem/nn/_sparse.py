@@ -218,6 +218,13 @@ def _weight_gradient(ctx: Any, grad: Tensor) -> Tensor:
     return out
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return `x @ weight + bias` for a sparse CSR tensor or a dense one; see `SparseLinear`."""
+    if x.layout is not torch.sparse_csr:
+        return torch.addmm(bias, x, weight)
+    return _SparseProduct.apply(x, weight, bias)
+
+
 class SparseLinear(nn.Module):
     """Linear layer that reads a sparse CSR tensor (or a dense one): `x @ weight + bias`.
 
@@ -288,9 +295,7 @@ class SparseLinear(nn.Module):
         if x.shape[-1] != self.n_in:
             msg = f"the input has {x.shape[-1]} features, but the layer was made for {self.n_in}"
             raise ValueError(msg)
-        if x.layout is not torch.sparse_csr:
-            return torch.addmm(self.bias, x, self.weight)
-        return _SparseProduct.apply(x, self.weight, self.bias)
+        return product(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Describe the layer."""
