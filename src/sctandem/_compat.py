@@ -266,6 +266,7 @@ class ModelLayout:
     categories: str = "categorical_mapping"
     original_key: str = "original_key"
     data_ids: tuple[str, str] = ("_scvi_uuid", "_scvi_manager_uuid")
+    code_prefix: str = "_scvi_"
 
 
 def forget_data(model: Any, data: AnnData | MuData) -> None:

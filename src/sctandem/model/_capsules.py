@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import (
-    BaseAnnDataField,
-    CategoricalObsField,
-    LabelsWithUnlabeledObsField,
-    LayerField,
-    NumericalObsField,
-)
+from scvi.data.fields import BaseAnnDataField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import (
@@ -41,8 +35,10 @@ from sctandem.model.base import FilesMixin, LatentMixin
 from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
+from sctandem.model.base._depths import read_depths
 from sctandem.model.base._devices import check_devices
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._manager import register
+from sctandem.model.base._text_fields import TextLabelsField, TextObsField, text_of
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
@@ -158,7 +154,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         *,
         layer: str | None = None,
         labels_key: str | None = None,
-        unlabeled_category: str = "unknown",
+        unlabeled_category: str | int = "unknown",
         batch_key: str | None = None,
         size_factor_key: str | None = None,
         source_registry: dict[str, Any] | None = None,
@@ -172,7 +168,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         layer
             Layer of the counts; `None` for `X`.
         labels_key
-            Column of `obs` with the labels to learn; `None` for none.
+            Column of `obs` with the labels to learn, which are read as text, numbers too; `None` for none.
         unlabeled_category
             The label of cells that have none.
         batch_key
@@ -202,10 +198,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if labels_key is not None:
             check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
-        for key in (batch_key, size_factor_key):
-            if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
-                msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
-                raise ValueError(msg)
+        if batch_key is not None:
+            check_key(adata.obs, batch_key, "adata.obs")
+        if size_factor_key is not None:
+            read_depths(adata, size_factor_key)
         cls._register(adata, given, source_registry)
 
     @classmethod
@@ -214,17 +210,13 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
             LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
         ]
         if (labels_key := given["labels_key"]) is not None:
-            fields.append(
-                LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, given["unlabeled_category"])
-            )
+            fields.append(TextLabelsField(REGISTRY_KEYS.LABELS_KEY, labels_key, text_of(given["unlabeled_category"])))
         if given["size_factor_key"] is not None:
             fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, given["size_factor_key"]))
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     setup_collection = collection_setup(setup_anndata)
 

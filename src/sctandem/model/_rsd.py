@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields import LayerField
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import (
@@ -35,7 +35,8 @@ from sctandem.model._rsd_read import RSDReadMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
 from sctandem.model.base._checkpoint import CheckpointMixin, part_of
 from sctandem.model.base._devices import check_devices
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._manager import register
+from sctandem.model.base._text_fields import TextObsField
 from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
 from sctandem.nn._threads import torch_on_one_thread
@@ -179,12 +180,10 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
+            TextObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
         ]
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     def _signature(self, weights: np.ndarray | None = None) -> tuple[Signature, np.ndarray]:
         """Summarise the reference, and choose the genes that the network reads; weights are relative within types."""
