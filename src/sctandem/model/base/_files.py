@@ -141,7 +141,7 @@ class FilesMixin:
         FileNotFoundError
             When the folder does not hold a model, or no data were given and none are there.
         ValueError
-            When the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
+            When there is no such accelerator, the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
         TypeError
             When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
@@ -152,6 +152,7 @@ class FilesMixin:
         any other function or class is refused before it is called. For files from others, keep torch up to date:
         flaws in this reader were mended in its versions 2.6 and 2.10.
         """
+        where = torch_device(accelerator, device)
         layout, folder = ModelLayout(), Path(dir_path)
         path = folder / f"{prefix or ''}{layout.model_file}"
         content = _read_content(path, layout, cls._config_classes)
@@ -182,7 +183,7 @@ class FilesMixin:
             except RuntimeError as error:
                 msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
                 raise ValueError(msg) from error
-        model.to_device(torch_device(accelerator, device))
+        model.to_device(where)
         model.module.eval()
         model._validate_anndata(adata)
         return model
