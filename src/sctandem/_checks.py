@@ -220,7 +220,11 @@ def check_adata(adata: Any) -> None:
     TypeError
         Names the type that was given, and how to reach the modalities of a MuData.
     """
-    hint = "Tables of samples x features: AnnData(table). MuData: mdata['rna']."
+    if isinstance(adata, MuData):
+        name = next(iter(adata.mod), "rna")
+        msg = f"adata must be an AnnData, got a MuData: pass one of its modalities ({listed(adata.mod)}), such as mdata[{name!r}]."
+        raise TypeError(msg)
+    hint = "Tables of samples x features: AnnData(table)."
     if _is_collection(adata):
         hint = (
             "What does not read a collection in batches takes its cells, or some of them: collection.to_adata(query)."

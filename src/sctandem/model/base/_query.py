@@ -61,6 +61,12 @@ def categories(model: BaseModelClass) -> dict[str, Category]:
     return found
 
 
+def read_names(model: BaseModelClass) -> set[str]:
+    """Return the names of the columns of `obs` that a model reads."""
+    size = model.registry_[ModelLayout().setup_args].get("size_factor_key")
+    return {category.column for category in categories(model).values()} | ({size} if size is not None else set())
+
+
 def read_counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     """Return the counts, checked, as CSR in memory."""
     check_adata(adata)
