@@ -318,7 +318,9 @@ def test_a_model_in_the_place_of_something_else_is_told_by_its_class(net, call, 
 
 
 def test_a_mudata_in_the_place_of_its_modality():
-    mdata = new_mudata({name: AnnData(COUNTS.copy()) for name in ("rna", "atac")})
+    mdata = new_mudata(
+        {"rna": AnnData(COUNTS.copy()), "atac": AnnData(COUNTS[:, :3].copy(), var=pd.DataFrame(index=list("abc")))}
+    )
     with pytest.raises(
         TypeError,
         match=r"^adata must be an AnnData, got a MuData: pass one .*\('rna', 'atac'\), such as mdata\['rna'\]\.$",
