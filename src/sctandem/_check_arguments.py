@@ -155,7 +155,10 @@ def select_cells(indices: ArrayLike | None, n_cells: int, name: str = "indices")
     """
     if indices is None:
         return np.arange(n_cells)
-    given = np.asarray(indices)
+    try:
+        given = np.asarray(indices)
+    except ValueError:  # lists within lists
+        given = np.asarray(None)
     if given.size == 0:
         given = given.astype(np.int64)
     if given.ndim != 1 or given.dtype.kind not in "iub":

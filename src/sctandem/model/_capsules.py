@@ -212,7 +212,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         """Register data that were checked, by the arguments of `setup_anndata`."""
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
-            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=True),
+            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=False, correct_data_format=False),
             TextObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
         ]
         if (labels_key := given["labels_key"]) is not None:

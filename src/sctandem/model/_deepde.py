@@ -150,7 +150,7 @@ class DeepDE(
             raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
             TextObsField(REGISTRY_KEYS.BATCH_KEY, sample_key),
         ]
         register(cls, adata, fields, setup_method_args, source_registry)

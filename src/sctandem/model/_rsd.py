@@ -199,7 +199,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
                 raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
             TextObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
             TextObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
         ]
@@ -305,6 +305,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
         .. [EPIC17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
+        check_type(expression, bool, "expression")
         assumed, sd = cell_contents(self.cell_types, contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]

@@ -53,7 +53,8 @@ def mean_logs(counts: Any) -> torch.Tensor:
     """Return the mean of `log1p` of each gene, (genes,), float32."""
     matrix, total = held_counts(counts), np.zeros(counts.shape[1])
     for _, block in matrix_blocks(matrix):  # a collection does not fit into memory
-        total += np.asarray(block.log1p().sum(axis=0)).ravel()
+        logs = block.astype(np.promote_types(block.dtype, np.float32), copy=False).log1p()  # of truth values too
+        total += np.asarray(logs.sum(axis=0)).ravel()
     return torch.from_numpy((total / max(1, counts.shape[0])).astype(np.float32))
 
 

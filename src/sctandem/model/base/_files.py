@@ -10,12 +10,13 @@ import torch
 from anndata import AnnData
 
 from sctandem._check_files import check_format
+from sctandem._checks import check_type
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
 from sctandem._whole import check_room, whole_folder
-from sctandem.model.base._manager import marks_as_before
+from sctandem.model.base._manager import check_not_view, marks_as_before
 from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FilesMixin:
         ValueError
             When the folder exists and `overwrite` is `False`.
         TypeError
-            When the model holds something that a file cannot hold.
+            When the model holds something that a file cannot hold, or an argument is of another type.
         OSError
             When the disk does not take the files; names the folder, which is as it was.
 
@@ -93,6 +94,9 @@ class FilesMixin:
         The file holds plain data only: the configuration as a dictionary, arrays as tensors or lists. Neither the
         state of the optimiser nor a random generator is kept.
         """
+        for name, value in (("overwrite", overwrite), ("save_anndata", save_anndata)):
+            check_type(value, bool, name)
+        check_type(prefix, str | None, "prefix")
         target = check_target(dir_path, overwrite=overwrite)
         layout, prefix = ModelLayout(), prefix or ""
         if (prepare := getattr(self, "_before_saving", None)) is not None:
@@ -169,6 +173,7 @@ class FilesMixin:
             adata = read_data(folder, prefix or "", registry)
         modalities = needed_modalities(registry, cls._training_only)
         check_features(adata, content[layout.features], str(path), modalities=modalities)
+        check_not_view(adata)
         with marks_as_before(adata):
             # compares the categories with those of the model before anything is written
             getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])

@@ -182,11 +182,13 @@ class ModelManager(AnnDataManager):
         self, adata: AnnData | MuData, source_registry: dict[str, Any] | None = None, **transfer_kwargs: Any
     ) -> None:
         """Register the data; see :meth:`scvi.data.AnnDataManager.register_fields`."""
+        check_not_view(adata)
         saved = (source_registry or {}).get(ModelLayout().fields, {})
         for field in self.fields:
             if field.registry_key in saved and not transfer_kwargs.get("extend_categories"):
                 self._check_categories(adata, field, saved[field.registry_key])
-        super().register_fields(adata, source_registry, **transfer_kwargs)
+        with marks_as_before(adata):
+            super().register_fields(adata, source_registry, **transfer_kwargs)
         registered = self.registry[ModelLayout().fields]
         registered.update({key: saved[key] for key in self.absent(saved)})
 

@@ -168,6 +168,7 @@ def check_option_names(names: Sequence[str], parts: dict[str, Any]) -> None:
     if isinstance(names, str):
         msg = f"trained={names!r} is text; give a list of parts: trained=[{names!r}]."
         raise TypeError(msg)
+    check_type(names, list | tuple, "trained", hint=f"It names parts: {listed(parts)}.")
     for name in names:
         check_option(name, tuple(parts), "trained")
 
