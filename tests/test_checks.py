@@ -10,9 +10,20 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
+import sctandem as td
 from sctandem import _blocks, _checks
 from sctandem._check_files import readable
+from sctandem._checks import (
+    check_adata,
+    check_option,
+    check_path,
+    check_positive,
+    check_target,
+    check_type,
+    select_cells,
+)
 from sctandem._compat import new_mudata
+from sctandem.model import CapsuleNet
 
 COUNTS = np.array([[0, 2, 0, 0], [1, 0, 3, 0], [0, 0, 0, 0]], dtype=np.float32)
 
@@ -55,6 +66,7 @@ def test_counts_pass_in_every_form(tmp_path, monkeypatch, dtype, block):
         (-1, r"contains negative values \(for example -1"),
         (np.nan, "contains NaN"),
         (np.inf, r"contains infinite values \(for example inf"),
+        (1e30, r"holds numbers that no count reaches \(for example 1e\+30"),
     ],
 )
 def test_what_is_not_a_count_is_named_with_its_slot(tmp_path, monkeypatch, value, said, block):
@@ -277,3 +289,41 @@ def test_damaged_files_are_named():
         raise KeyError("mine")  # noqa: EM101
     with pytest.raises(ValueError, match="'a.h5' cannot be read as a file"), readable("a.h5", "a file", tree=True):
         raise KeyError("theirs")  # noqa: EM101
+
+
+@pytest.fixture(name="net", scope="module")
+def fixture_net():
+    adata = AnnData(np.random.default_rng(0).poisson(1.0, (30, 12)).astype("float32"))
+    CapsuleNet.setup_anndata(adata)
+    return CapsuleNet(adata, rng=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (check_adata, r"^adata must be an AnnData, got CapsuleNet\. Tables of samples"),
+        (lambda net: check_type(net, str, "key"), "^key must be a str, got CapsuleNet$"),
+        (lambda net: check_target(net, "x", copy=False), "^an AnnData or a MuData comes first, got a CapsuleNet$"),
+        (lambda net: check_path(net, "path"), "^path must be a path to a file, got CapsuleNet$"),
+        (lambda net: check_option(net, ("a", "b"), "form"), "^form=CapsuleNet is not known; choose one of 'a', 'b'"),
+        (lambda net: check_positive(net, "n"), "^n=CapsuleNet is not a number above 0"),
+        (lambda net: select_cells(net, 3), "^indices must be positions of cells, or a mask, got CapsuleNet$"),
+        (lambda net: td.pp.count_fragments(net, net), "CapsuleNet$"),
+    ],
+)
+def test_a_model_in_the_place_of_something_else_is_told_by_its_class(net, call, message, capsys):
+    """Models of scvi-tools print a table where others say what they are."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(net)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_mudata_in_the_place_of_its_modality():
+    mdata = new_mudata(
+        {"rna": AnnData(COUNTS.copy()), "atac": AnnData(COUNTS[:, :3].copy(), var=pd.DataFrame(index=list("abc")))}
+    )
+    with pytest.raises(
+        TypeError,
+        match=r"^adata must be an AnnData, got a MuData: pass one .*\('rna', 'atac'\), such as mdata\['rna'\]\.$",
+    ):
+        check_adata(mdata)

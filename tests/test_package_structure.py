@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
@@ -41,18 +40,6 @@ def public_callables(packages: list[str]) -> list[tuple[str, str, Callable]]:
     return [(package, name, value) for package, name, value in found if callable(value)]
 
 
-def own_methods(cls: type) -> list[tuple[str, Callable]]:
-    """Public methods that the package itself writes, mixins included; overridden names once."""
-    found = {}
-    for base in reversed(cls.__mro__):
-        if base.__module__.startswith("sctandem"):
-            for name, value in vars(base).items():
-                function = getattr(value, "__func__", value)
-                if inspect.isfunction(function) and not name.startswith("_"):
-                    found[name] = function
-    return sorted(found.items())
-
-
 def parameters(packages: list[str]) -> list:
     return [pytest.param(package, value, id=f"{package}.{name}") for package, name, value in public_callables(packages)]
 
@@ -62,7 +49,7 @@ def methods(packages: list[str]) -> list:
         pytest.param(function, id=f"{package}.{name}.{method}")
         for package, name, value in public_callables(packages)
         if isinstance(value, type)
-        for method, function in own_methods(value)
+        for method, function in conventions.own_methods(value)
     ]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from anndata.abc import CSCDataset, CSRDataset
 from scipy import sparse
 
+from sctandem._check_arguments import received
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,7 +79,7 @@ def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
     if sparse.issparse(matrix):
         return matrix if matrix.format == "csr" else matrix.tocsr()
     if getattr(matrix, "ndim", None) != 2 or np.dtype(matrix.dtype).kind not in "biuf":
-        msg = f"a matrix of numbers, cells x features, is needed, got {type(matrix).__name__}: {matrix!r:.80}"
+        msg = f"a matrix of numbers, cells x features, is needed, got {received(matrix)}"
         raise TypeError(msg)
     return sparse.csr_matrix(np.asarray(matrix[:]))
 

@@ -24,9 +24,20 @@ def listed(names: Any, limit: int = 10) -> str:
     return f"{first} and {len(names) - limit} more" if len(names) > limit else first or "none"
 
 
+def _is_model(value: Any) -> bool:
+    """Whether a value is a model, which prints a table where others say what they are; scvi-tools is not imported for the question."""
+    return any(base.__name__ == "BaseModelClass" for base in type(value).__mro__)
+
+
 def shown(value: Any) -> str:
-    """Write a value on one line, cut where it is long: tables and objects have many lines."""
-    return " ".join(f"{value!r:.160}".split())[:80]
+    """Write a value on one line, cut where it is long: tables and objects have many lines; a model by its class."""
+    return type(value).__name__ if _is_model(value) else " ".join(f"{value!r:.160}".split())[:80]
+
+
+def received(value: Any) -> str:
+    """Write what was given in place of something of another type: its type and itself, a model by its class alone."""
+    name = type(value).__name__
+    return name if _is_model(value) else f"{name}: {shown(value)}"
 
 
 def object_name(data: AnnData | MuData) -> str:
@@ -49,7 +60,7 @@ def check_option(value: Any, options: Sequence[Any], name: str) -> None:
     """
     # an array or a table answers `in` by itself, with an error
     if not isinstance(value, Hashable) or value not in options:
-        msg = f"{name}={value!r} is not known; choose one of {listed(options)}."
+        msg = f"{name}={shown(value)} is not known; choose one of {listed(options)}."
         raise ValueError(msg)
 
 
@@ -75,7 +86,7 @@ def check_number(value: Any, name: str, *, low: float = 0, high: float = np.inf,
     kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         bounds = f"of at least {low}" if np.isinf(high) else f"between {low} and {high}"
-        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} {bounds}."
+        msg = f"{name}={shown(value)} is not {'an integer' if whole else 'a number'} {bounds}."
         raise ValueError(msg)
 
 
@@ -89,7 +100,7 @@ def check_positive(value: Any, name: str, *, whole: bool = False) -> None:
     """
     kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < np.inf:
-        msg = f"{name}={value!r} is not {'an integer' if whole else 'a number'} above 0."
+        msg = f"{name}={shown(value)} is not {'an integer' if whole else 'a number'} above 0."
         raise ValueError(msg)
 
 
@@ -144,11 +155,14 @@ def select_cells(indices: ArrayLike | None, n_cells: int, name: str = "indices")
     """
     if indices is None:
         return np.arange(n_cells)
-    given = np.asarray(indices)
+    try:
+        given = np.asarray(indices)
+    except ValueError:  # lists within lists
+        given = np.asarray(None)
     if given.size == 0:
         given = given.astype(np.int64)
     if given.ndim != 1 or given.dtype.kind not in "iub":
-        msg = f"{name} must be positions of cells, or a mask, got {type(indices).__name__}: {indices!r:.80}"
+        msg = f"{name} must be positions of cells, or a mask, got {received(indices)}"
         raise TypeError(msg)
     if given.dtype.kind == "b" and len(given) != n_cells:
         msg = f"{name} is a mask of {len(given)} cells, but there are {n_cells}."
@@ -169,7 +183,7 @@ def check_type(value: Any, expected: Any, name: str, *, hint: str = "") -> None:
     """
     if not isinstance(value, expected):
         kinds = " or ".join(article(kind.__name__) for kind in get_args(expected) or (expected,))
-        msg = f"{name} must be {kinds}, got {type(value).__name__}: {shown(value)}"
+        msg = f"{name} must be {kinds}, got {received(value)}"
         raise TypeError(f"{msg}. {hint}" if hint else msg)
 
 
@@ -228,7 +242,7 @@ def check_path(value: Any, name: str) -> None:
         Names the argument and what was given.
     """
     if not isinstance(value, str | PathLike):
-        msg = f"{name} must be a path to a file, got {type(value).__name__}: {value!r:.80}"
+        msg = f"{name} must be a path to a file, got {received(value)}"
         raise TypeError(msg)
 
 
@@ -272,7 +286,7 @@ def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
         When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
     """
     if not isinstance(data, AnnData | MuData):
-        msg = f"an AnnData or a MuData comes first, got {article(type(data).__name__)}: {shown(data)}"
+        msg = f"an AnnData or a MuData comes first, got {article(received(data))}"
         raise TypeError(msg)
     check_key_added(key_added)
     if data.isbacked and (copy or data.is_view):

@@ -87,6 +87,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+#: Whole numbers above are not told apart in double precision.
+_MOST = 2.0**53
+
 
 def _bad_value(values: np.ndarray) -> tuple[str, Any] | None:
     """Return what is wrong with some values as counts and the first offender, or None."""
@@ -105,7 +108,8 @@ def _bad_value(values: np.ndarray) -> tuple[str, Any] | None:
         fraction = values != np.floor(values)
         if fraction.any():
             return "does not hold counts", values[fraction][0]
-    return None
+    most = values.max()
+    return ("holds numbers that no count reaches", most) if values.dtype.kind == "f" and most > _MOST else None
 
 
 def check_counts(matrix: Any, slot: str) -> None:
@@ -220,7 +224,11 @@ def check_adata(adata: Any) -> None:
     TypeError
         Names the type that was given, and how to reach the modalities of a MuData.
     """
-    hint = "Tables of samples x features: AnnData(table). MuData: mdata['rna']."
+    if isinstance(adata, MuData):
+        name = next(iter(adata.mod), "rna")
+        msg = f"adata must be an AnnData, got a MuData: pass one of its modalities ({listed(adata.mod)}), such as mdata[{name!r}]."
+        raise TypeError(msg)
+    hint = "Tables of samples x features: AnnData(table)."
     if _is_collection(adata):
         hint = (
             "What does not read a collection in batches takes its cells, or some of them: collection.to_adata(query)."
@@ -320,8 +328,8 @@ def check_same_cells(mdata: MuData, names: Sequence[str]) -> None:
         shared = len(first.intersection(other))
         if not shared:
             msg = (
-                f"mdata[{names[0]!r}] and mdata[{name!r}] have no cell in common: their names are like {first[0]!r} and "
-                f"{other[0]!r}. Make the names alike where they differ by a suffix or prefix, and build the MuData again."
+                f"mdata[{names[0]!r}] and mdata[{name!r}] have no cell in common: their names are like {listed(first, 1)} and "
+                f"{listed(other, 1)}. Make the names alike where they differ by a suffix or prefix, and build the MuData again."
             )
             raise ValueError(msg)
         fault = (

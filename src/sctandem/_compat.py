@@ -33,12 +33,6 @@ def installed(package: str, minimum: str) -> bool:
     Returns
     -------
     `True` where the installed version is the same or newer.
-
-    Examples
-    --------
-    >>> from sctandem._compat import installed
-    >>> installed("numpy", "2.0")
-    True
     """
     return Version(version(package)) >= Version(minimum)
 
@@ -54,14 +48,6 @@ def new_mudata(modalities: Mapping[str, AnnData]) -> MuData:
     Returns
     -------
     The MuData; `obs` and `var` hold no columns of the modalities.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from anndata import AnnData
-    >>> from sctandem._compat import new_mudata
-    >>> new_mudata({"rna": AnnData(np.ones((3, 2), dtype=np.float32))}).n_obs
-    3
     """
     import mudata
 
@@ -180,12 +166,23 @@ def torch_device(accelerator: str, devices: int | str | list[int]) -> torch.devi
     Returns
     -------
     The device.
+
+    Raises
+    ------
+    ValueError
+        When there is no such accelerator, or no such device of it; names both arguments and what there is.
     """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from scvi.model._utils import parse_device_args
 
-    _, _, device = parse_device_args(
-        accelerator=accelerator, devices=devices, return_device="torch", validate_single_device=True
-    )
+    from sctandem._check_devices import no_accelerator
+
+    try:
+        _, _, device = parse_device_args(
+            accelerator=accelerator, devices=devices, return_device="torch", validate_single_device=True
+        )
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        raise ValueError(no_accelerator(accelerator, devices)) from error
     return device
 
 
@@ -266,6 +263,7 @@ class ModelLayout:
     categories: str = "categorical_mapping"
     original_key: str = "original_key"
     data_ids: tuple[str, str] = ("_scvi_uuid", "_scvi_manager_uuid")
+    code_prefix: str = "_scvi_"
 
 
 def forget_data(model: Any, data: AnnData | MuData) -> None:

@@ -10,6 +10,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from sctandem._blocks import canonical_csr
+from sctandem._check_arguments import received
 from sctandem._checks import check_counts, check_layer, check_modalities, check_type, layer_slot, listed
 from sctandem._keys import MODALITIES, GeneColumns
 
@@ -87,7 +88,7 @@ def open_chromatin(data: Any, modalities: Mapping[str, str] | None = None) -> Op
 def check_peaks_object(data: Any, modalities: Mapping[str, str] | None) -> None:
     """Check an object that is no MuData: an AnnData, which has no modalities to be named."""
     if not isinstance(data, AnnData):
-        msg = f"data must be an AnnData of peaks or a MuData, got {type(data).__name__}: {data!r:.80}"
+        msg = f"data must be an AnnData of peaks or a MuData, got {received(data)}"
         raise TypeError(msg)
     if modalities:
         msg = f"modalities={modalities!r} names modalities of a MuData, but data is an AnnData; leave it out."

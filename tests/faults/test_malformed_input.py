@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import conventions
 import fault_objects
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ import pytest
 from anndata import AnnData
 from fault_calls import CALLS, NOT_CALLED, public
 from fault_known import KNOWN
-from fault_trial import fingerprint, judge, run_case
+from fault_models import MODEL_CALLS, MODEL_NOT_CALLED
+from fault_mutations import TYPES
+from fault_trial import fingerprint, judge, run_case, run_type
 
 import sctandem as td
 
@@ -25,9 +28,20 @@ def public_names() -> set[str]:
 
 
 def test_every_public_name_is_in_the_table_or_has_a_reason():
-    assert public_names() == set(CALLS) | set(NOT_CALLED)
+    assert public_names() == (set(CALLS) | set(NOT_CALLED)) - set(MODEL_CALLS)
     assert not set(CALLS) & set(NOT_CALLED)
     assert all(NOT_CALLED.values())
+
+
+@pytest.mark.parametrize("name", td.model.__all__)
+def test_every_method_of_a_model_is_in_the_table_or_has_a_reason(name):
+    methods = {method for method, _ in conventions.own_methods(getattr(td.model, name))}
+    called = {method for method in methods if f"model.{name}.{method}" in MODEL_CALLS}
+    assert called
+    left_out = methods - called
+    assert all(MODEL_NOT_CALLED.get(method) or MODEL_NOT_CALLED.get(f"{name}.{method}") for method in left_out), (
+        left_out
+    )
 
 
 def test_there_are_enough_cases():
@@ -69,6 +83,28 @@ def test_many_cases(name, number, tmp_path):
         pytest.skip("fewer cases of what takes long")
     if reason := check(name, number, tmp_path):
         pytest.xfail(reason)
+
+
+#: Functions that take an object of cells.
+WITH_CELLS = [name for name, call in CALLS.items() if any(key in {"adata", "mdata", "data"} for key in call.arguments)]
+
+
+def check_type(name, kind, folder):
+    outcome = run_type(name, kind, folder)
+    assert outcome.problem is None, f"{outcome.case}: {outcome.problem}. {outcome.detail}"
+
+
+@pytest.mark.parametrize("kind", ["integers", "mixed"])
+@pytest.mark.parametrize("name", [name for name in WITH_CELLS if name in QUICK])
+def test_two_types_of_columns(name, kind, tmp_path):
+    check_type(name, kind, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", WITH_CELLS)
+def test_types_of_columns(name, kind, tmp_path):
+    check_type(name, kind, tmp_path)
 
 
 @pytest.mark.slow

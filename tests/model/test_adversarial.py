@@ -41,12 +41,6 @@ def test_same_seed_same_model_and_another_than_without(name, way):
     assert "adversarial_train" in first.history
 
 
-@pytest.mark.parametrize("name", ["TAPE"])
-def test_models_whose_network_reads_no_counts_say_so(name):
-    with pytest.raises(ValueError, match=r"adversarial='fgsm'.* TAPEModule has none"):
-        trained(name, adversarial="fgsm")
-
-
 def test_config_and_argument_are_one():
     by_argument = trained("CountVAEModel", adversarial="fgsm")
     by_config = trained("CountVAEModel", config=TrainConfig(adversarial="fgsm"))

@@ -55,13 +55,6 @@ def test_config_and_argument_are_one():
     assert np.array_equal(by_argument.get_latent_representation(), by_config.get_latent_representation())
 
 
-def test_models_without_states_say_so():
-    data, model = set_up("TAPE")
-    data.obs["batch"] = np.where(np.arange(data.n_obs) % 2, "a", "b")
-    with pytest.raises(ValueError, match=r"domain_adversarial='batch' needs a model that gives each cell a state"):
-        model.train(1, progress=False, domain_adversarial="batch")
-
-
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [

@@ -242,3 +242,8 @@ def test_a_motif_is_found_from_a_vague_start() -> None:
 
 def test_it_is_in_the_package() -> None:
     assert td.model.SequenceGAN is SequenceGAN
+
+
+def test_no_sequences_at_all():
+    with pytest.raises(ValueError, match="there are 0 sequences without unknown bases; at least 100 are needed"):
+        SequenceGAN([])

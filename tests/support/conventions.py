@@ -53,6 +53,18 @@ SLOTS = {"uns", "obsm", "varm", "obsp", "varp", "layers"}
 RETURNS = ("Returns", "Yields")
 
 
+def own_methods(cls: type) -> list[tuple[str, Callable]]:
+    """Public methods that the package itself writes, mixins included; overridden names once."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("sctandem"):
+            for name, value in vars(base).items():
+                function = getattr(value, "__func__", value)
+                if inspect.isfunction(function) and not name.startswith("_"):
+                    found[name] = function
+    return sorted(found.items())
+
+
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import fault_objects as make
 import pandas as pd
+from fault_call import OUT, Call, call
+from fault_models import MODEL_CALLS
 
 import sctandem as td
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-
-#: Stands for a path that a case writes to.
-OUT = object()
-
-
-@dataclass(frozen=True)
-class Call:
-    """One public function and its valid arguments.
-
-    Attributes
-    ----------
-    arguments
-        From the name of the argument to what makes it, or the value itself.
-    fixed
-        Arguments that no case touches: they bound the work, or say where to write.
-    costly
-        Whether a valid call takes more than about half a second: fewer cases are drawn.
-    """
-
-    arguments: dict[str, Any]
-    fixed: dict[str, Any]
-    costly: bool = False
-
-    def build(self) -> dict[str, Any]:
-        """Make the arguments anew."""
-        return {name: value() if callable(value) else value for name, value in self.arguments.items()}
-
-    def build_fixed(self, folder: Path) -> dict[str, Any]:
-        """Make the fixed arguments, of which `OUT` lies in a folder."""
-        return {name: folder / "out" if value is OUT else value for name, value in self.fixed.items()}
-
-
-def _call(*, fixed: dict[str, Any] | None = None, costly: bool = False, **arguments: Any) -> Call:
-    return Call(arguments, fixed or {}, costly)
 
 
 def _peak() -> str:
@@ -59,28 +24,30 @@ def _small_peaks() -> Any:
 
 
 def public(name: str) -> Callable[..., Any]:
-    """Find a function by `package.function`."""
-    package, function = name.split(".")
-    return getattr(getattr(td, package), function)
+    """Find a function by `package.function`; methods of models say themselves what is called."""
+    if (function := CALLS[name].function) is not None:
+        return function
+    package, name = name.split(".")
+    return getattr(getattr(td, package), name)
 
 
 RNG = {"rng": 0}
 #: By `package.function`; the object comes first, since it is the commonest to be wrong.
 CALLS: dict[str, Call] = {
-    "pp.chipexo_sites": _call(
+    "pp.chipexo_sites": call(
         data=make.multiome, tags=make.tags_table, tf="CTCF", sites=make.sites_table, key_added="exo"
     ),
-    "pp.count_fragments": _call(
+    "pp.count_fragments": call(
         fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"
     ),
-    "pp.embed_genes": _call(adata=make.cells, n_dims=4, layer="counts", key_added="v", fixed=RNG),
-    "pp.embed_kmers": _call(
+    "pp.embed_genes": call(adata=make.cells, n_dims=4, layer="counts", key_added="v", fixed=RNG),
+    "pp.embed_kmers": call(
         data=make.multiome, fasta=make.genome, k=3, n_dims=4, window=50, key_added="k", fixed=RNG, costly=True
     ),
-    "pp.gene_windows": _call(
+    "pp.gene_windows": call(
         mdata=make.multiome, genes=make.genes_table, upstream=50_000, downstream=1000, key_added="w"
     ),
-    "pp.hierarchical_weights": _call(
+    "pp.hierarchical_weights": call(
         data=make.cells,
         use_rep="X_pca",
         labels="type",
@@ -90,7 +57,7 @@ CALLS: dict[str, Call] = {
         key_added="h",
         fixed=RNG,
     ),
-    "pp.long_tail_split": _call(
+    "pp.long_tail_split": call(
         data=make.cells,
         cluster_key="type",
         donor_key="donor",
@@ -99,14 +66,14 @@ CALLS: dict[str, Call] = {
         key_added="s",
         fixed=RNG,
     ),
-    "pp.nucleotide_spectrum": _call(
+    "pp.nucleotide_spectrum": call(
         data=make.multiome, fasta=make.genome, k=3, motifs=make.motifs, p_value=5e-5, max_unknown=0.1, costly=True
     ),
-    "pp.sequence_features": _call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
-    "tl.anneal": _call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),
-    "tl.capsules": _call(adata=make.cells, model=make.capsule_net, key_added="c", fixed=RNG, costly=True),
-    "tl.deconvolve": _call(adata=make.bulk, reference=make.rsd, kind="tpm", key_added="r", fixed=RNG, costly=True),
-    "tl.design_talens": _call(
+    "pp.sequence_features": call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
+    "tl.anneal": call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),
+    "tl.capsules": call(adata=make.cells, model=make.capsule_net, key_added="c", fixed=RNG, costly=True),
+    "tl.deconvolve": call(adata=make.bulk, reference=make.rsd, kind="tpm", key_added="r", fixed=RNG, costly=True),
+    "tl.design_talens": call(
         data=make.multiome,
         targets=_peak,
         fasta=make.genome,
@@ -115,7 +82,7 @@ CALLS: dict[str, Call] = {
         key_added="t",
         costly=True,
     ),
-    "tl.differential_expression": _call(
+    "tl.differential_expression": call(
         adata=make.cells,
         groupby="condition",
         sample_key="donor",
@@ -126,7 +93,7 @@ CALLS: dict[str, Call] = {
         key_added="d",
         fixed=RNG,
     ),
-    "tl.drivers": _call(
+    "tl.drivers": call(
         adata=make.bulk,
         groupby="group",
         reference="control",
@@ -136,8 +103,8 @@ CALLS: dict[str, Call] = {
         key_added="d",
         fixed=RNG,
     ),
-    "tl.gene_activity": _call(data=make.multiome, genes=make.genes_table, weights="gene_body", key_added="act"),
-    "tl.gene_associations": _call(
+    "tl.gene_activity": call(data=make.multiome, genes=make.genes_table, weights="gene_body", key_added="act"),
+    "tl.gene_associations": call(
         adata=make.cells,
         genes=["GENE1", "GENE2", "GENE3"],
         sample_key="donor",
@@ -147,10 +114,10 @@ CALLS: dict[str, Call] = {
         key="deepde",
         key_added="g",
     ),
-    "tl.gene_function": _call(
+    "tl.gene_function": call(
         mdata=make.multiome, batch_key="batch", min_effect=0.2, fdr=0.1, windows_key="gene_windows", key_added="g"
     ),
-    "tl.knockout": _call(
+    "tl.knockout": call(
         mdata=make.multiome,
         peaks=_peak,
         groupby="cell_type",
@@ -158,7 +125,7 @@ CALLS: dict[str, Call] = {
         fixed=RNG | {"settings": {"n_members": 0}},
         costly=True,
     ),
-    "tl.map_query": _call(
+    "tl.map_query": call(
         adata=make.cells,
         reference_model=make.capsule_net,
         min_score=0.05,
@@ -166,10 +133,10 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
         costly=True,
     ),
-    "tl.motif_grammar": _call(
+    "tl.motif_grammar": call(
         data=make.multiome, groupby="cell_type", top_share=0.2, max_spacing=50, min_peaks=1, key_added="g", fixed=RNG
     ),
-    "tl.peak_gene_links": _call(
+    "tl.peak_gene_links": call(
         mdata=make.multiome,
         model=make.tape,
         n_permutations=50,
@@ -179,7 +146,7 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
         costly=True,
     ),
-    "tl.predict_expression": _call(
+    "tl.predict_expression": call(
         mdata=make.multiome,
         model=make.tape,
         windows_key="gene_windows",
@@ -188,7 +155,7 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
         costly=True,
     ),
-    "tl.programme_skill": _call(
+    "tl.programme_skill": call(
         mdata=make.multiome,
         programmes={"first": ["G0001", "G0002", "G0003", "G0004", "G0005"]},
         key="tape",
@@ -196,7 +163,7 @@ CALLS: dict[str, Call] = {
         key_added="s",
         fixed=RNG,
     ),
-    "tl.regulatory_graph": _call(
+    "tl.regulatory_graph": call(
         data=make.multiome,
         tfs=["G0001", "G0002"],
         prior=None,
@@ -206,7 +173,7 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
         costly=True,
     ),
-    "tl.robustness": _call(
+    "tl.robustness": call(
         adata=make.cells,
         model=make.capsule_net,
         labels="type",
@@ -215,10 +182,10 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
         costly=True,
     ),
-    "tl.sequence_deviations": _call(
+    "tl.sequence_deviations": call(
         data=make.multiome, features="motifs", bandwidth=0.1, min_expected=1.0, key_added="d"
     ),
-    "tl.simulate": _call(
+    "tl.simulate": call(
         adata=make.cells,
         n={"a": 5},
         cell_type="type",
@@ -227,73 +194,73 @@ CALLS: dict[str, Call] = {
         fixed=RNG | {"config": make.GENERATOR},
         costly=True,
     ),
-    "tl.talen_offtargets": _call(
+    "tl.talen_offtargets": call(
         data=make.multiome, fasta=make.genome, groupby="cell_type", n_pairs=1, cutoff=3.0, key="talens", costly=True
     ),
-    "tl.waypoints": _call(adata=make.cells, root="cell0", use_rep="X_pca", n_waypoints=60, key_added="w", fixed=RNG),
-    "pl.annealing": _call(adata=make.cells, key="anneal"),
-    "pl.capsules": _call(adata=make.cells, groupby="type", n_genes=3, key="capsules"),
-    "pl.chipexo_sites": _call(data=make.multiome, tf="CTCF", key="chipexo"),
-    "pl.de_heatmap": _call(adata=make.cells, n_genes=3, q_value=0.5, key="deepde"),
-    "pl.deconvolution_fit": _call(adata=make.bulk, sample="s0", key="rsd"),
-    "pl.drivers": _call(adata=make.bulk, n_genes=5, max_q=1.0, key="drivers"),
-    "pl.expression_skill": _call(mdata=make.multiome, bins=20, key="tape"),
-    "pl.gene_associations": _call(adata=make.cells, n_pairs=20, n_names=10, key="gene_associations"),
-    "pl.gene_function": _call(mdata=make.multiome, gene="G0005", key="gene_function", windows_key="gene_windows"),
-    "pl.knockout": _call(mdata=make.multiome, n_genes=4, key="knockout"),
-    "pl.long_tail": _call(data=make.cells, key="hcm", split_key="split"),
-    "pl.motif_grammar": _call(data=make.multiome, n_motifs=4, fdr=1.0, key="motif_grammar"),
-    "pl.motif_variability": _call(data=make.multiome, features="motifs", n_names=2, fdr=0.5),
-    "pl.peak_gene_links": _call(
+    "tl.waypoints": call(adata=make.cells, root="cell0", use_rep="X_pca", n_waypoints=60, key_added="w", fixed=RNG),
+    "pl.annealing": call(adata=make.cells, key="anneal"),
+    "pl.capsules": call(adata=make.cells, groupby="type", n_genes=3, key="capsules"),
+    "pl.chipexo_sites": call(data=make.multiome, tf="CTCF", key="chipexo"),
+    "pl.de_heatmap": call(adata=make.cells, n_genes=3, q_value=0.5, key="deepde"),
+    "pl.deconvolution_fit": call(adata=make.bulk, sample="s0", key="rsd"),
+    "pl.drivers": call(adata=make.bulk, n_genes=5, max_q=1.0, key="drivers"),
+    "pl.expression_skill": call(mdata=make.multiome, bins=20, key="tape"),
+    "pl.gene_associations": call(adata=make.cells, n_pairs=20, n_names=10, key="gene_associations"),
+    "pl.gene_function": call(mdata=make.multiome, gene="G0005", key="gene_function", windows_key="gene_windows"),
+    "pl.knockout": call(mdata=make.multiome, n_genes=4, key="knockout"),
+    "pl.long_tail": call(data=make.cells, key="hcm", split_key="split"),
+    "pl.motif_grammar": call(data=make.multiome, n_motifs=4, fdr=1.0, key="motif_grammar"),
+    "pl.motif_variability": call(data=make.multiome, features="motifs", n_names=2, fdr=0.5),
+    "pl.peak_gene_links": call(
         mdata=make.multiome, gene="G0005", groupby="cell_type", fdr=0.5, key="tape_links", windows_key="gene_windows"
     ),
-    "pl.predicted_expression": _call(mdata=make.multiome, genes=["G0001", "G0002"], groupby="cell_type", key="tape"),
-    "pl.programme_skill": _call(mdata=make.multiome, n=5, key="tape_programmes"),
-    "pl.proportions": _call(adata=make.bulk, groupby="group", intervals=True, key="rsd"),
-    "pl.regulator_dotplot": _call(
+    "pl.predicted_expression": call(mdata=make.multiome, genes=["G0001", "G0002"], groupby="cell_type", key="tape"),
+    "pl.programme_skill": call(mdata=make.multiome, n=5, key="tape_programmes"),
+    "pl.proportions": call(adata=make.bulk, groupby="group", intervals=True, key="rsd"),
+    "pl.regulator_dotplot": call(
         data=make.multiome, groupby="cell_type", tfs=["G0001", "G0002"], n_tfs=3, key="regulatory_graph"
     ),
-    "pl.regulatory_graph": _call(data=make.multiome, n_tfs=3, n_targets=3, fdr=1.0, key="regulatory_graph"),
-    "pl.robustness": _call(adata=make.cells, key="robustness"),
-    "pl.talens": _call(data=make.multiome, pair="TALEN1", context=1000, key="talens"),
-    "pl.volcano": _call(adata=make.cells, state="a", q_value=0.5, n_names=4, key="deepde"),
-    "pl.waypoints": _call(adata=make.cells, basis="X_pca", key="waypoints"),
-    "get.capsule_genes": _call(adata=make.cells, capsule=0, n_genes=3, key="capsules"),
-    "get.de": _call(adata=make.cells, gene="GENE1", q_value=0.5, state="a", key="deepde"),
-    "get.drivers": _call(adata=make.bulk, max_q=0.5, key="drivers"),
-    "get.expression_skill": _call(mdata=make.multiome, key="tape"),
-    "get.fractions": _call(adata=make.bulk, obs=["group"], key="rsd"),
-    "get.gene_activity": _call(data=make.multiome, key="activity"),
-    "get.gene_associations": _call(adata=make.cells, gene="GENE1", q_value=0.5, key="gene_associations"),
-    "get.gene_function": _call(mdata=make.multiome, gene="G0005", role=None, key="gene_function"),
-    "get.gene_windows": _call(mdata=make.multiome, gene="G0005", key="gene_windows"),
-    "get.knockout": _call(mdata=make.multiome, key="knockout"),
-    "get.lineages": _call(adata=make.cells, key="waypoints"),
-    "get.motif_grammar": _call(data=make.multiome, fdr=0.5, test="order", key="motif_grammar"),
-    "get.peak_gene_links": _call(mdata=make.multiome, gene="G0005", fdr=0.5, key="tape_links"),
-    "get.programme_skill": _call(mdata=make.multiome, key="tape_programmes"),
-    "get.regulatory_graph": _call(data=make.multiome, tf="G0001", fdr=0.9, n_top=3, key="regulatory_graph"),
-    "get.robustness": _call(adata=make.cells, key="robustness"),
-    "get.sequence_deviations": _call(data=make.multiome, features="motifs"),
-    "get.similar": _call(adata=make.cells, name="GENE1", n=3, key="gene_vectors"),
-    "get.talens": _call(data=make.multiome, pair="TALEN1", what="table", key="talens"),
-    "get.vectors": _call(adata=make.cells, key="gene_vectors"),
-    "get.waypoints": _call(adata=make.cells, table="terminals", key="waypoints"),
-    "io.read_chipexo": _call(path=make.reads_file, mapping_quality=10, duplicates="keep"),
-    "io.read_multiome": _call(path=lambda: make.h5ad_file("rna"), atac_path=lambda: make.h5ad_file("atac")),
-    "io.read_vectors": _call(path=make.vectors_file),
-    "io.write_vectors": _call(vectors=make.vectors_table, path=lambda: make.absent("written.npz")),
-    "genome.call_chipexo_sites": _call(tags=make.tags_table, footprint=30, fdr=0.05, tolerance=6, border_width=9),
-    "genome.gene_loci": _call(genes=make.transcripts, by="name"),
-    "genome.gene_tss": _call(genes=make.transcripts, by="name"),
-    "genome.match_chromosomes": _call(names=["1", "MT", "chrX"], reference=["chr1", "chrM", "chrX"]),
-    "genome.match_genes": _call(genes=make.transcripts, measured=lambda: {"var_names": make.genes_table().index}),
-    "genome.parse_intervals": _call(intervals=lambda: make.peaks_table().index),
-    "genome.peak_coordinates": _call(peaks=make.peaks_table),
-    "genome.read_genes": _call(genes=make.gtf_file),
-    "genome.read_motifs": _call(source=make.motif_file),
-    "genome.read_sites": _call(sites=make.bed_file),
-    "genome.scan_talens": _call(
+    "pl.regulatory_graph": call(data=make.multiome, n_tfs=3, n_targets=3, fdr=1.0, key="regulatory_graph"),
+    "pl.robustness": call(adata=make.cells, key="robustness"),
+    "pl.talens": call(data=make.multiome, pair="TALEN1", context=1000, key="talens"),
+    "pl.volcano": call(adata=make.cells, state="a", q_value=0.5, n_names=4, key="deepde"),
+    "pl.waypoints": call(adata=make.cells, basis="X_pca", key="waypoints"),
+    "get.capsule_genes": call(adata=make.cells, capsule=0, n_genes=3, key="capsules"),
+    "get.de": call(adata=make.cells, gene="GENE1", q_value=0.5, state="a", key="deepde"),
+    "get.drivers": call(adata=make.bulk, max_q=0.5, key="drivers"),
+    "get.expression_skill": call(mdata=make.multiome, key="tape"),
+    "get.fractions": call(adata=make.bulk, obs=["group"], key="rsd"),
+    "get.gene_activity": call(data=make.multiome, key="activity"),
+    "get.gene_associations": call(adata=make.cells, gene="GENE1", q_value=0.5, key="gene_associations"),
+    "get.gene_function": call(mdata=make.multiome, gene="G0005", role=None, key="gene_function"),
+    "get.gene_windows": call(mdata=make.multiome, gene="G0005", key="gene_windows"),
+    "get.knockout": call(mdata=make.multiome, key="knockout"),
+    "get.lineages": call(adata=make.cells, key="waypoints"),
+    "get.motif_grammar": call(data=make.multiome, fdr=0.5, test="order", key="motif_grammar"),
+    "get.peak_gene_links": call(mdata=make.multiome, gene="G0005", fdr=0.5, key="tape_links"),
+    "get.programme_skill": call(mdata=make.multiome, key="tape_programmes"),
+    "get.regulatory_graph": call(data=make.multiome, tf="G0001", fdr=0.9, n_top=3, key="regulatory_graph"),
+    "get.robustness": call(adata=make.cells, key="robustness"),
+    "get.sequence_deviations": call(data=make.multiome, features="motifs"),
+    "get.similar": call(adata=make.cells, name="GENE1", n=3, key="gene_vectors"),
+    "get.talens": call(data=make.multiome, pair="TALEN1", what="table", key="talens"),
+    "get.vectors": call(adata=make.cells, key="gene_vectors"),
+    "get.waypoints": call(adata=make.cells, table="terminals", key="waypoints"),
+    "io.read_chipexo": call(path=make.reads_file, mapping_quality=10, duplicates="keep"),
+    "io.read_multiome": call(path=lambda: make.h5ad_file("rna"), atac_path=lambda: make.h5ad_file("atac")),
+    "io.read_vectors": call(path=make.vectors_file),
+    "io.write_vectors": call(vectors=make.vectors_table, path=lambda: make.absent("written.npz")),
+    "genome.call_chipexo_sites": call(tags=make.tags_table, footprint=30, fdr=0.05, tolerance=6, border_width=9),
+    "genome.gene_loci": call(genes=make.transcripts, by="name"),
+    "genome.gene_tss": call(genes=make.transcripts, by="name"),
+    "genome.match_chromosomes": call(names=["1", "MT", "chrX"], reference=["chr1", "chrM", "chrX"]),
+    "genome.match_genes": call(genes=make.transcripts, measured=lambda: {"var_names": make.genes_table().index}),
+    "genome.parse_intervals": call(intervals=lambda: make.peaks_table().index),
+    "genome.peak_coordinates": call(peaks=make.peaks_table),
+    "genome.read_genes": call(genes=make.gtf_file),
+    "genome.read_motifs": call(source=make.motif_file),
+    "genome.read_sites": call(sites=make.bed_file),
+    "genome.scan_talens": call(
         fasta=make.small_genome,
         pair=make.PAIR,
         spacer=(15, 20),
@@ -303,26 +270,27 @@ CALLS: dict[str, Call] = {
         n_best=100,
         fixed={"n_threads": 1},
     ),
-    "genome.sequence_features": _call(peaks=_small_peaks, fasta=make.small_genome, k=2),
-    "genome.tidy_tags": _call(tags=make.tags_table),
-    "genome.window_pairs": _call(
+    "genome.sequence_features": call(peaks=_small_peaks, fasta=make.small_genome, k=2),
+    "genome.tidy_tags": call(tags=make.tags_table),
+    "genome.window_pairs": call(
         tss=lambda: td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
     ),
-    "genome.write_talens": _call(table=make.talen_table, path=lambda: make.absent("order.fasta")),
-    "datasets.SimulationDesign": _call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
-    "datasets.SimulationNoise": _call(counts_per_gene=0.8, dispersion=4.0, doublets=0.04, ambient=0.05),
-    "datasets.list_datasets": _call(),
-    "datasets.simulate_multiome": _call(n_cells=30, n_genes=30, n_peaks=300, fixed=RNG),
-    "data.Collection": _call(path=make.collection_folder),
-    "data.Source": _call(path=make.source_file, layer="counts", name="a", obs={"tissue": "blood"}),
-    "data.as_csr": _call(matrix=lambda: make.cells().X),
-    "data.build_collection": _call(
+    "genome.write_talens": call(table=make.talen_table, path=lambda: make.absent("order.fasta")),
+    "datasets.SimulationDesign": call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
+    "datasets.SimulationNoise": call(counts_per_gene=0.8, dispersion=4.0, doublets=0.04, ambient=0.05),
+    "datasets.list_datasets": call(),
+    "datasets.simulate_multiome": call(n_cells=30, n_genes=30, n_peaks=300, fixed=RNG),
+    "data.Collection": call(path=make.collection_folder),
+    "data.Source": call(path=make.source_file, layer="counts", name="a", obs={"tissue": "blood"}),
+    "data.as_csr": call(matrix=lambda: make.cells().X),
+    "data.build_collection": call(
         sources=make.source_file, organism="human", genes="union", fixed={"out": OUT}, costly=True
     ),
-    "data.highly_variable_genes": _call(collection=make.collection, n_top=5, target_sum=1e4),
-    "data.open_collection": _call(path=make.collection_folder),
-    "data.principal_components": _call(collection=make.collection, n_components=3, target_sum=1e4),
-    "data.project": _call(collection=make.collection, components=make.components, target_sum=1e4),
+    "data.highly_variable_genes": call(collection=make.collection, n_top=5, target_sum=1e4),
+    "data.open_collection": call(path=make.collection_folder),
+    "data.principal_components": call(collection=make.collection, n_components=3, target_sum=1e4),
+    "data.project": call(collection=make.collection, components=make.components, target_sum=1e4),
+    **MODEL_CALLS,
 }
 
 

@@ -55,6 +55,28 @@ def _obs_column(adata: AnnData, rng: np.random.Generator, change: Callable[[pd.S
     return adata
 
 
+def _written(kind: str, column: pd.Series) -> Any:
+    """Write what names cells otherwise: its values stay apart as they were, but for truth values."""
+    codes, _ = pd.factorize(column.astype(str), sort=True)
+    if kind == "mixed":
+        return np.array([str(code) if i % 2 else int(code) for i, code in enumerate(codes)], dtype=object)
+    ways = {"integers": codes, "floats": codes.astype(float), "truth values": codes > 0}
+    return ways[kind] if kind in ways else pd.Categorical(codes if kind == "categories of integers" else codes > 0)
+
+
+#: Other types of the columns that name cells; drawn by no seed, since each is a case of its own.
+TYPES = ("integers", "floats", "truth values", "mixed", "categories of integers", "categories of truth values")
+
+
+def retype(data: Any, kind: str) -> Any:
+    """Write all columns of text or categories of an object, and of its modalities, in another type."""
+    for part in (data, *getattr(data, "mod", {}).values()):
+        for name in part.obs:
+            if part.obs[name].dtype.kind not in "iufb":
+                part.obs[name] = _written(kind, part.obs[name])
+    return data
+
+
 def _drop_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
     mapping = getattr(adata, str(rng.choice(["obsm", "varm", "uns", "layers"])))
     names = [name for name in mapping if name is not None]

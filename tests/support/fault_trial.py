@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from fault_calls import CALLS, public
-from fault_mutations import spoil
+from fault_mutations import retype, spoil
 from mudata import MuData
 from scipy import sparse
 
@@ -146,10 +146,23 @@ def run_case(name: str, number: int, folder: Path) -> Outcome:
     return judge(case, public(name), arguments | call.build_fixed(folder), reads_only=reads_only)
 
 
+def run_type(name: str, kind: str, folder: Path) -> Outcome:
+    """Call a function on objects whose columns of names are of another type."""
+    call = CALLS[name]
+    arguments = {
+        key: retype(value, kind) if isinstance(value, AnnData | MuData) else value
+        for key, value in call.build().items()
+    }
+    reads_only = name.split(".", 1)[0] in {"pl", "get", "genome", "io"}
+    return judge(f"{name}[{kind}]", public(name), arguments | call.build_fixed(folder), reads_only=reads_only)
+
+
 def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
     """Call a function and say what is wrong with what it does, if anything."""
     watched = {
-        key: value for key, value in arguments.items() if not (isinstance(value, Path) and key in {"path", "out"})
+        key: value
+        for key, value in arguments.items()
+        if not (isinstance(value, Path) and key in {"path", "out", "dir_path"})
     }
     before = {key: fingerprint(value) for key, value in watched.items()}
     counter, logger = _Counter(), logging.getLogger("sctandem")

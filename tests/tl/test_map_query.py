@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from anndata import AnnData, read_h5ad
+from fault_trial import fingerprint
 from sklearn.metrics import roc_auc_score
 from typed_cells import simulate
 
 import sctandem as td
-from sctandem.model import CapsuleNet, DeepDE
+from sctandem.model import RSD, CapsuleNet, DeepDE
 from sctandem.module.base import CountVAEConfig
 
 
@@ -147,9 +148,29 @@ def test_nothing_is_written_after_an_error(cells, model, change, error, message)
 
 def test_bad_arguments(cells, model):
     query = cells[1].copy()
-    with pytest.raises(TypeError, match="reference_model"):
+    maps = "reference_model must be a trained model that maps cells, a CapsuleNet or a DeepDE, got"
+    with pytest.raises(TypeError, match=f"{maps} NoneType: None"):
         td.tl.map_query(query, None)
+    RSD.setup_anndata(reference := cells[0].copy(), "label")
+    with pytest.raises(TypeError, match=rf"{maps} RSD\."):
+        td.tl.map_query(query, RSD(reference, rng=0))
     with pytest.raises(ValueError, match="min_score"):
         td.tl.map_query(query, model, min_score=2)
     with pytest.raises(ValueError, match="leave it out"):
         td.tl.map_query(query, model, "label")
+
+
+def test_columns_that_are_read_are_not_written_over(cells, model):
+    query = cells[1].copy()
+    before = fingerprint(query)
+    for name, labels in (("batch", None), ("label", None), ("kind", "kind")):
+        with pytest.raises(
+            ValueError, match=rf"key_added='{name}' would write adata\.obs\['{name}'\], which .* choose another"
+        ):
+            td.tl.map_query(query, model, labels, key_added=name)
+    sized = cells[0].copy()
+    sized.obs["m_score"] = np.asarray(sized.X.sum(axis=1)).ravel()
+    CapsuleNet.setup_anndata(sized, size_factor_key="m_score")
+    with pytest.raises(ValueError, match=r"key_added='m' would write adata\.obs\['m_score'\]"):
+        td.tl.map_query(query, CapsuleNet(sized, rng=0), key_added="m")
+    assert fingerprint(query) == before

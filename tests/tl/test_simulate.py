@@ -59,6 +59,7 @@ def test_bad_input(adata):
         (0, None, ValueError, "n=0 is not an integer above 0"),
         ({"d": 3}, "type", KeyError, "n names 'd'"),
         ({"a": 3}, None, ValueError, "cell_type is None"),
+        ({}, "type", ValueError, r"n={} names no type, .* some of 'a', .* in adata\.obs\['type'\]"),
         (5, "kind", KeyError, "no column 'kind'"),
         (True, "type", ValueError, "n=True is not"),
     ):

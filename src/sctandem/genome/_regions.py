@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sctandem._check_arguments import received
 from sctandem._check_files import existing_file
 from sctandem._checks import listed
 from sctandem.genome._annotation import open_text
@@ -55,7 +56,7 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
     else:
         table, source = getattr(regions, "var", None), "regions.var"
     if not isinstance(table, pd.DataFrame):
-        msg = f"regions must be a BED file, a table or an AnnData, got {type(regions).__name__}: {regions!r:.80}"
+        msg = f"regions must be a BED file, a table or an AnnData, got {received(regions)}"
         raise TypeError(msg)
     if not len(table):
         msg = f"{source} holds no regions."

@@ -5,18 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import (
-    BaseAnnDataField,
-    CategoricalObsField,
-    LabelsWithUnlabeledObsField,
-    LayerField,
-    NumericalObsField,
-)
+from scvi.data.fields import BaseAnnDataField, LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import (
@@ -41,19 +35,19 @@ from sctandem.model.base import FilesMixin, LatentMixin
 from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares
-from sctandem.model.base._devices import check_devices
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._depths import read_depths
+from sctandem.model.base._manager import register
+from sctandem.model.base._text_fields import TextLabelsField, TextObsField, text_of
 from sctandem.model.base._warm_start import principal_loadings
 from sctandem.module import CapsuleConfig, CapsuleModule
 from sctandem.module._capsules import ALIGNED_KEY, CAPSULE_KEY
 from sctandem.train import DomainConfig, TrainConfig
 
 if TYPE_CHECKING:
-    import os
-
     from anndata import AnnData
 
     from sctandem._random import RNG
+    from sctandem.model.base._train_method import Run
 
 #: Where the three parts of the training end, as parts of its epochs.
 PARTS = (1 / 2, 3 / 4, 1.0)
@@ -84,8 +78,12 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
     valley, as along a differentiation, are one type. A type that is never the longest has died.
 
-    `train` takes the settings of :class:`~sctandem.train.TrainConfig`, by default `max_epochs=45`, `batch_size=128`,
-    `learning_rate=0.003`, `adam_eps=1e-08`, `gradient_clip=50` and `domain=DomainConfig(strength=0.3)`.
+    `train` takes the settings of :class:`~sctandem.train.TrainConfig` but early stopping, by default `max_epochs=45`, `batch_size=128`,
+    `learning_rate=0.003`, `adam_eps=1e-08`, `gradient_clip=50` and `domain=DomainConfig(strength=0.3)`, and trains anew each time, on at least 10 training cells.
+    `max_epochs` counts all parts together; with 1 the types are made but not learned. Weights of cells act on capsules and decoder, not on the
+    number of types, and probabilities of labels are then those of cells that are composed as the weights say, unless `weight_use` is `"unbiased"`.
+    With `adversarial` cells are moved against labels and types, once these are learned; with `domain_adversarial` states hide it from the second part
+    on. What is between the parts is done by one process.
 
     Examples
     --------
@@ -110,6 +108,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         gradient_clip=50.0,
         domain=DomainConfig(strength=0.3),
     )
+    _refused: ClassVar[dict[str, str]] = {"early_stopping": "the parts of its training have a fixed length"}
     _min_training_cells: ClassVar[int] = 10
 
     def __init__(self, adata: AnnData, *, config: CapsuleConfig | None = None, rng: RNG = None) -> None:
@@ -158,7 +157,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         *,
         layer: str | None = None,
         labels_key: str | None = None,
-        unlabeled_category: str = "unknown",
+        unlabeled_category: str | int = "unknown",
         batch_key: str | None = None,
         size_factor_key: str | None = None,
         source_registry: dict[str, Any] | None = None,
@@ -172,7 +171,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         layer
             Layer of the counts; `None` for `X`.
         labels_key
-            Column of `obs` with the labels to learn; `None` for none.
+            Column of `obs` with the labels to learn, which are read as text, numbers too; `None` for none.
         unlabeled_category
             The label of cells that have none.
         batch_key
@@ -202,10 +201,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         if labels_key is not None:
             check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
-        for key in (batch_key, size_factor_key):
-            if key is not None and (missing := int(check_key(adata.obs, key, "adata.obs").isna().sum())):
-                msg = f"adata.obs[{key!r}] is missing for {missing} cells; every cell needs one."
-                raise ValueError(msg)
+        if batch_key is not None:
+            check_key(adata.obs, batch_key, "adata.obs")
+        if size_factor_key is not None:
+            read_depths(adata, size_factor_key)
         cls._register(adata, given, source_registry)
 
     @classmethod
@@ -213,18 +212,14 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         """Register data that were checked, by the arguments of `setup_anndata`."""
         setup_method_args = cls._get_setup_method_args(**given)
         fields: list[BaseAnnDataField] = [
-            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
+            LayerField(REGISTRY_KEYS.X_KEY, given["layer"], is_count_data=False, correct_data_format=False),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, given["batch_key"]),
         ]
         if (labels_key := given["labels_key"]) is not None:
-            fields.append(
-                LabelsWithUnlabeledObsField(REGISTRY_KEYS.LABELS_KEY, labels_key, given["unlabeled_category"])
-            )
+            fields.append(TextLabelsField(REGISTRY_KEYS.LABELS_KEY, labels_key, text_of(given["unlabeled_category"])))
         if given["size_factor_key"] is not None:
             fields.append(NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, given["size_factor_key"]))
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     setup_collection = collection_setup(setup_anndata)
 
@@ -232,108 +227,26 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         """Hand the types that were found, and poses without batches, to the minibatches."""
         return {"entries": self._targets} if self._targets else {}
 
-    def train(  # type: ignore[override] # noqa: PLR0913 - there is no early stopping; modes beside settings
-        self,
-        max_epochs: int | None = None,
-        *,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        train_size: float | None = None,
-        sample_weight: str | None = None,
-        adversarial: Literal["fgsm", "pgd", "vat"] | None = None,
-        domain_adversarial: str | None = None,
-        accelerator: str = "auto",
-        devices: int = 1,
-        rng: RNG = None,
-        progress: bool | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        config: TrainConfig | None = None,
-    ) -> None:
-        """Train the model anew.
-
-        Parameters
-        ----------
-        max_epochs
-            Passes through the training cells, all parts together; with 1 the types are made but not learned. This and the other arguments that default to
-            `None` replace the field of `config` of the same name.
-        batch_size
-            Most cells in a minibatch.
-        learning_rate
-            Peak learning rate of Adam for a batch of 128 cells, scaled linearly with the batch in use.
-        train_size
-            Part of the cells to train on.
-        sample_weight
-            Column of `obs` with the weights of the cells, such as that of :func:`sctandem.pp.hierarchical_weights`. They act on capsules and
-            decoder as `weight_use` of `config` says, not on the number of types. Probabilities of labels are then those of cells that
-            are composed as the weights say, unless `weight_use` is `"unbiased"`.
-        adversarial
-            As in the `train` of the other models. Cells are moved against labels and types, once these are learned.
-        domain_adversarial
-            As in the `train` of the other models, from the second part of the training on.
-        accelerator
-            `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
-        devices
-            Processes that train together, as in the `train` of the other models; what is between the parts is done by one.
-        rng
-            Seed of all that is random in the training, the initial weights included. `None` takes what
-            `scvi.settings.seed` set.
-        progress
-            Whether to show a progress bar; `None` for in a terminal or notebook.
-        checkpoint
-            A file from which an interrupted training goes on, as in the `train` of the other models.
-        config
-            All settings; `None` for the defaults of this model.
-
-        Returns
-        -------
-        None. The model is then trained; `history` holds the losses of all parts, one after the other.
-
-        Raises
-        ------
-        KeyError
-            When there is no column `sample_weight` or `domain_adversarial`.
-        ValueError
-            For a setting out of bounds, early stopping (the parts have a fixed length), weights that are none, fewer than 10 training cells, or a checkpoint of another training.
-        OSError
-            When the checkpoint cannot be written.
-        TypeError
-            When `config` is not a :class:`~sctandem.train.TrainConfig`.
-        FloatingPointError
-            When the loss is no longer finite.
-        """
-        if config is not None:
-            check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
-        given: dict[str, Any] = {
-            "max_epochs": max_epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "train_size": train_size,
-            "sample_weight": sample_weight,
-            "adversarial": adversarial,
-            "domain_adversarial": domain_adversarial,
-        }
-        run: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress": progress}
+    def _train(self, config: TrainConfig, run: Run) -> None:
+        """Train the model anew, in three parts; a query in one."""
         if self.query_:
-            self._train_query(given, **run, rng=rng, checkpoint=checkpoint, config=config)
+            self._train_query(config, run)
             return
-        config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
-        if config.early_stopping:
-            msg = "early_stopping=True does not go with CapsuleNet: the parts of its training have a fixed length."
-            raise ValueError(msg)
-        check_devices(self, devices, config, accelerator=accelerator)
         weights, n_cells, _ = self._training_cells(config)
         n_epochs = config.resolve_max_epochs(n_cells)
-        kept = self._open_checkpoint(checkpoint, config, accelerator=accelerator, devices=devices, rng=rng)
-        rng = rng if kept is None else kept.seed
+        kept = self._open_checkpoint(
+            run.checkpoint, config, accelerator=run.accelerator, devices=run.devices, rng=run.rng
+        )
+        rng = run.rng if kept is None else kept.seed
         streams = spawn(int(torch.randint(2**31, ()).item()) if rng is None else rng, 3)
         with torch_seeded(streams[0]):
             self.module, self._targets, self.history_ = self._new_module(), {}, None
         n_components = min(self.module.config.d_pose, min(self._counts.shape) - 2)
         if n_components > 0:
             self.module.start_from(principal_loadings(self._counts, n_components, rng=streams[0])[0])
-        run["rng"] = int(streams[1].integers(2**31))  # the same cells are trained on in all parts
+        run = run._replace(rng=int(streams[1].integers(2**31)))  # the same cells are trained on in all parts
         ends = [max(1, round(part * n_epochs)) for part in PARTS]
-        going = self._train_part(replace(config, max_epochs=ends[0]), **run, part=part_of(kept, 0))
+        going = self._train_part(replace(config, max_epochs=ends[0]), run, part=part_of(kept, 0))
         self._held_back = self._hold_back(streams[2])
         # what is between the parts takes little time: a training that goes on does it again, with the weights that it was done with
         for part, (start, stop) in enumerate(pairwise(ends)):
@@ -344,7 +257,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
                 else:
                     self._find_types(poses, aligned, streams[2])
             if stop > start and going:
-                going = self._train_part(replace(config, max_epochs=stop - start), **run, part=part_of(kept, part + 1))
+                going = self._train_part(replace(config, max_epochs=stop - start), run, part=part_of(kept, part + 1))
         with torch_seeded(streams[2]):
             self._calibrate(
                 streams[2],

@@ -10,7 +10,8 @@ import torch
 from scipy.special import logsumexp
 from scvi import REGISTRY_KEYS
 
-from sctandem._checks import check_n_cells, select_cells
+from sctandem._checks import check_adata, check_n_cells, select_cells
+from sctandem.data import Collection
 from sctandem.kernels._groups import group_means
 from sctandem.nn._threads import torch_on_one_thread
 
@@ -59,6 +60,8 @@ class CapsulesReadMixin:
 
     def _cells(self, adata: AnnData | None, indices: ArrayLike | None) -> np.ndarray:
         """Return the cells that are read, as positions."""
+        if not (adata is None or isinstance(adata, Collection)):
+            check_adata(adata)
         return select_cells(indices, (self.adata if adata is None else adata).n_obs)
 
     def get_latent_representation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,12 +16,15 @@ from sctandem.kernels._label_regions import LabelRegions
 from sctandem.kernels._placing import batch_shift
 from sctandem.model.base._partial_fit import PartialFitMixin
 from sctandem.model.base._train import TrainMixin
+from sctandem.model.base._train_method import Run
 from sctandem.model.base._transfer import TransferMixin
 from sctandem.module._capsules import CAPSULE_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+    from sctandem.train import TrainConfig
 
 #: Share of old cells in a group of cells from which on it is the type that they were of.
 _OLD_SHARE = 0.05
@@ -38,11 +42,10 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
         """Register without asking for labels: the model has learned its own."""
         cls._register(bare, {"cls": cls, "adata": bare, **setup_args})
 
-    def _train_query(self, given: dict[str, Any], **options: Any) -> None:
+    def _train_query(self, config: TrainConfig, run: Run) -> None:
         """Train what a query may train, in one part; labels and types are those of the reference."""
-        del given["train_size"]
         self._targets = {}
-        TrainMixin.train(self, **given, train_size=1.0, **options)
+        TrainMixin._train(self, replace(config, train_size=1.0), run)
         # of none of these cells the label was learned: they are read as cells that were not trained on
         self.train_indices = self.validation_indices = np.empty(0, dtype=np.int64)
 
@@ -88,17 +91,17 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
         progress: bool | None,
     ) -> None:
         """Train on old and new cells: one epoch on the counts alone, then with types and labels."""
-        options: dict[str, Any] = {"accelerator": accelerator, "progress": progress, "rng": int(rng.integers(2**31))}
+        run = Run(accelerator, devices=1, rng=int(rng.integers(2**31)), progress=progress, checkpoint=None)
         seen = self._seen_labels(old)
         before = self._read("presence", None, None, None).argmax(1)
         self._targets = {}
-        TrainMixin.train(self, 1, **options)
+        TrainMixin._train(self, replace(self._train_config, max_epochs=1), run)
         with torch_seeded(rng):
             self._held_back = self._hold_back(rng)
             poses, aligned = self._align(rng)
             self._start_unseen_labels(poses)
             self._extend_types(poses, aligned, old, before, rng)
-        TrainMixin.train(self, max_epochs, **options)
+        TrainMixin._train(self, replace(self._train_config, max_epochs=max_epochs), run)
         self.module.learned_all()
         with torch_seeded(rng):
             self._calibrate(rng, as_composed(self._label_codes(), seen) if self.label_names else None)

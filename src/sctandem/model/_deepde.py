@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields import LayerField
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import (
@@ -31,7 +31,8 @@ from sctandem.kernels._annealing_fit import anneal
 from sctandem.model.base import FilesMixin, LatentMixin, PartialFitMixin, TrainMixin, TransferMixin, WarmStartMixin
 from sctandem.model.base._collection import CollectionMixin, collection_setup
 from sctandem.model.base._count_vae_model import gene_shares, mean_logs
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._manager import register
+from sctandem.model.base._text_fields import TextObsField
 from sctandem.module import DeepDEModule
 from sctandem.module.base import CountVAEConfig
 from sctandem.nn._threads import torch_on_one_thread
@@ -149,12 +150,10 @@ class DeepDE(
             raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, sample_key),
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, sample_key),
         ]
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     setup_collection = collection_setup(setup_anndata)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,20 +26,21 @@ from sctandem.model._regulatory_pairs import (
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
-from sctandem.model.base._checkpoint import CheckpointMixin, part_of
-from sctandem.model.base._devices import check_devices
+from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._manager import check_set_up
+from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN, OPTIMISER, VALIDATION, TrainMethodMixin
 from sctandem.model.base._weights import read_weights
 from sctandem.module import RegulatoryGraphConfig, RegulatoryGraphModule
+from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
     from mudata import MuData
 
     from sctandem._random import RNG
+    from sctandem.model.base._train_method import Run
     from sctandem.module._regulatory_graph import GraphResult
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,13 @@ logger = logging.getLogger(__name__)
 KEYS = RegulatoryGraphKeys()
 #: Share of the states that is not learned from.
 HELD_OUT = 0.2
+#: Steps of a training without other settings.
+EPOCHS = 150
 #: Edges up to this FDR make up the activity of a regulator, and this many of the strongest where there are fewer.
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModelClass):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -90,6 +93,11 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
     -----
     A saved model keeps the network and its arguments; groups of cells, prior edges and FDR are read again from the data that it is loaded with.
 
+    `train` takes, by default, `max_epochs=150` steps of the optimiser, each on all training states. The loss of a state counts by the mean weight of its
+    cells (columns of the `obs` of the MuData, or the AnnData). Nothing is drawn: first weights and held-out states come from the seed of the model, and
+    `rng` has no effect. `history_["train_loss"]` holds the mean squared error of each epoch. It refuses what is for models that learn from single
+    cells in minibatches, and says why.
+
     Examples
     --------
     >>> import sctandem as td
@@ -102,6 +110,17 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
     """
 
     _one_process = "it learns from all groups of cells at once, a few hundred"
+    _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=EPOCHS)
+    _refused: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(OPTIMISER, "its network learns at a rate of its own"),
+        **dict.fromkeys(VALIDATION, "a fifth of the groups of cells is held out when the model is made"),
+        **dict.fromkeys(
+            ADVERSARIAL, "it reads means over groups of cells, and has no network that reads counts of cells"
+        ),
+        **dict.fromkeys(DOMAIN, "it learns states of factors, sites and genes, and gives cells none"),
+        "batch_size": "it learns from all groups of cells in every step",
+        "weight_use": "weights are those of the groups of cells in the loss",
+    }
     _module_cls = RegulatoryGraphModule
     _config_classes = (RegulatoryGraphConfig,)
     _instead = (
@@ -171,68 +190,22 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, CheckpointMixi
         self._model_summary_string = f"RegulatoryGraph of {len(self.regulators.names)} factors and {len(self.genes)} genes with {self.module.config}"
         self.init_params_ = self._get_init_params(locals())
 
-    def train(
-        self,
-        max_epochs: int = 150,
-        *,
-        sample_weight: str | None = None,
-        accelerator: str = "auto",
-        devices: int = 1,
-        rng: RNG = None,
-        progress: bool | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Learn to predict the expression of genes from their regulators.
-
-        Parameters
-        ----------
-        max_epochs
-            Steps of the optimiser, each on all training states.
-        sample_weight
-            Column of `obs` (of the MuData, or the AnnData) with the weights of the cells, such as that of
-            :func:`sctandem.pp.hierarchical_weights`: the loss of a state counts by the mean weight of its cells.
-        accelerator
-            `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
-        devices
-            1: there is nothing for several processes to do.
-        rng
-            Of no effect, as nothing is drawn: first weights and held-out states come from the seed of the model.
-        progress
-            Whether to show a bar; `None` for in a terminal or notebook.
-        checkpoint
-            A file from which an interrupted training goes on, as in the `train` of the other models.
-
-        Returns
-        -------
-        None; the methods ``get_...`` give the results. `history_["train_loss"]` holds the mean squared error of each epoch. After an interruption the model is as
-        far as it came.
-
-        Raises
-        ------
-        KeyError
-            When there is no column `sample_weight`.
-        ValueError
-            When it holds no weights, all training states weigh nothing, or the checkpoint is that of another training.
-        OSError
-            When the checkpoint cannot be written; the model is then trained as far as it came.
-        FloatingPointError
-            When the loss is no longer finite.
-        """
-        check_positive(max_epochs, "max_epochs", whole=True)
-        check_devices(self, devices)
-        weights = read_weights(self.adata, sample_weight)
+    def _train(self, config: TrainConfig, run: Run) -> None:
+        """Learn to predict the expression of genes from their regulators."""
+        n_epochs = int(config.max_epochs or EPOCHS)
+        weights = read_weights(self.adata, config.sample_weight)
         if weights is not None:
             weights = state_means(weights[:, None], self._data.states).ravel()
             if not weights[self._training].any():
-                msg = f"adata.obs[{sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
+                msg = f"adata.obs[{config.sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
                 raise ValueError(msg)
-        settings = {"max_epochs": int(max_epochs), "sample_weight": sample_weight}
-        kept = self._open_checkpoint(checkpoint, settings, accelerator=accelerator, rng=None)
-        self.to_device(torch_device(accelerator, "auto"))
+        settings = {"max_epochs": n_epochs, "sample_weight": config.sample_weight}
+        kept = self._open_checkpoint(run.checkpoint, settings, accelerator=run.accelerator, rng=None)
+        self.to_device(torch_device(run.accelerator, "auto"))
         self._result = self._edges = None
-        loop: dict[str, Any] = {"weights": weights, "progress": progress, "part": part_of(kept)}
-        losses = fit_graph(self.module, self._inputs, n_epochs=int(max_epochs), **loop)
-        self._end_plain_loop(losses, int(max_epochs), kept)
+        loop: dict[str, Any] = {"weights": weights, "progress": run.progress, "part": part_of(kept)}
+        losses = fit_graph(self.module, self._inputs, n_epochs=n_epochs, **loop)
+        self._end_plain_loop(losses, n_epochs, kept)
 
     def _trained(self) -> GraphResult:
         if not self.is_trained_:

@@ -12,7 +12,7 @@ from sctandem._compat import ModelLayout
 from sctandem._keys import MODALITIES
 from sctandem.model._regulatory_data import expression_slot, named_parts
 from sctandem.model._tape_data import ATAC_KEY
-from sctandem.model.base._manager import ModelManager, forget_copied
+from sctandem.model.base._manager import ModelManager, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,7 +94,7 @@ class RegulatoryGraphSetupMixin:
         check_layer(adata, layer, "adata")
         setup_method_args = cls._get_setup_method_args(cls=cls, adata=adata, layer=layer)
         field = fields.LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False)
-        _register(cls, adata, [field], setup_method_args, source_registry)
+        register(cls, adata, [field], setup_method_args, source_registry)
 
     @classmethod
     def setup_mudata(
@@ -145,14 +145,4 @@ class RegulatoryGraphSetupMixin:
             for key, where, role in ((REGISTRY_KEYS.X_KEY, layer, MODALITIES[0]), (ATAC_KEY, None, MODALITIES[1]))
             if role in named
         ]
-        _register(cls, mdata, registered, setup_method_args, source_registry)
-
-
-def _register(
-    cls: Any, data: AnnData | MuData, registered: list[Any], arguments: dict[str, Any], saved: dict[str, Any] | None
-) -> None:
-    """Register the fields with a manager of the class."""
-    forget_copied(data, cls._setup_adata_manager_store)
-    manager = ModelManager(fields=registered, setup_method_args=arguments)
-    manager.register_fields(data, saved)
-    cls.register_manager(manager)
+        register(cls, mdata, registered, setup_method_args, source_registry)

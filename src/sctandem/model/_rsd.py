@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields import LayerField
 from scvi.model.base import BaseModelClass
 
 from sctandem._checks import (
@@ -16,7 +16,6 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
-    check_positive,
     check_slot_names,
     check_type,
     check_unique,
@@ -33,30 +32,34 @@ from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model._rsd_read import RSDReadMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin
-from sctandem.model.base._checkpoint import CheckpointMixin, part_of
-from sctandem.model.base._devices import check_devices
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._checkpoint import part_of
+from sctandem.model.base._manager import register
+from sctandem.model.base._text_fields import TextObsField
+from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN, OPTIMISER, VALIDATION, TrainMethodMixin
 from sctandem.model.base._weights import read_weights, relative_weights
 from sctandem.module import MixtureConfig, RSDConfig, RSDModule
 from sctandem.nn._threads import torch_on_one_thread
+from sctandem.train import TrainConfig
 from sctandem.train._mixtures import train_on_mixtures
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from anndata import AnnData
 
     from sctandem._random import RNG
+    from sctandem.model.base._train_method import Run
 
 #: Cells that a type needs.
 LEAST_CELLS = 10
 #: Genes that have to tell types apart.
 LEAST_TELLING = 10
+#: Of a training without other settings: epochs of 25 batches, and mixtures in a batch.
+EPOCHS, BATCH_SIZE = 20, 128
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
-class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelClass):
+class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModelClass):
     """Take bulk samples apart into the types of a single-cell reference.
 
     Parameters
@@ -79,6 +82,11 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
     mixtures simulated from it (types missing, RNA that is of none of them, genes not measured, factors of the platform) to read shares of
     RNA. In :meth:`deconvolve` a likelihood finds shares and a factor of every gene that all samples share; the network reads the samples
     again without the factors, and the likelihood once more on markers alone; the mean of the three is the estimate.
+
+    `train` takes, by default, `max_epochs=20`, each of 25 batches, and `batch_size=128` mixtures. Weights of cells are relative to each other within a
+    type: what its cells contribute to its profile, from which mixtures are made; they may not be 0 in all of them. Without weights the profiles stay
+    as they are, at first those of equal weights. `history_["train_loss"]` holds the cross-entropy of each epoch, in nats. It refuses
+    what is for models that learn from single cells, and says why.
 
     Examples
     --------
@@ -103,6 +111,19 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         "takes seconds: for more cells of reference make a model of all."
     )
     _one_process = "it learns in seconds, from mixtures that it makes itself"
+    _train_config: ClassVar[TrainConfig] = TrainConfig(max_epochs=EPOCHS, batch_size=BATCH_SIZE)
+    _refused: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(OPTIMISER, "its network learns at a rate of its own"),
+        **dict.fromkeys(
+            VALIDATION, "it learns from mixtures that are made anew in every step, and keeps no cells apart"
+        ),
+        **dict.fromkeys(
+            ADVERSARIAL, "it learns from mixtures of profiles, and has no network that reads counts of cells"
+        ),
+        **dict.fromkeys(DOMAIN, "it learns from mixtures of profiles, and gives cells no state"),
+        "weight_use": "weights say what cells contribute to the profile of their type",
+        "accelerator": "it learns on the processor, in seconds",
+    }
     _module_cls = RSDModule
     _config_classes = (RSDConfig, MixtureConfig)
 
@@ -178,13 +199,11 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
                 raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False),
+            TextObsField(REGISTRY_KEYS.LABELS_KEY, cell_type_key),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, donor_key),
         ]
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     def _signature(self, weights: np.ndarray | None = None) -> tuple[Signature, np.ndarray]:
         """Summarise the reference, and choose the genes that the network reads; weights are relative within types."""
@@ -222,62 +241,17 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         return found._replace(shares=found.shares / found.shares[:, usable].sum(1, keepdims=True)), chosen
 
     @torch_on_one_thread()
-    def train(
-        self,
-        max_epochs: int = 20,
-        *,
-        sample_weight: str | None = None,
-        rng: RNG = None,
-        progress: bool | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        devices: int = 1,
-        batch_size: int = 128,
-    ) -> None:
-        """Train the network on mixtures that are simulated as it goes.
-
-        Parameters
-        ----------
-        max_epochs
-            Epochs of 25 batches.
-        sample_weight
-            Column of `obs` of the reference with weights of its cells, such as that of :func:`sctandem.pp.hierarchical_weights`: what
-            the cells of a type contribute to its profile, from which mixtures are made, relative to each other. `None` leaves the
-            profiles as they are, at first those of equal weights.
-        rng
-            Seed of the mixtures.
-        progress
-            Whether to show a bar; `None` shows it in a terminal or a notebook.
-        checkpoint
-            A file from which an interrupted training goes on, as in the `train` of the other models.
-        devices
-            1: there is nothing for several processes to do.
-        batch_size
-            Mixtures a step.
-
-        Returns
-        -------
-        None. `history_["train_loss"]` holds the cross-entropy of each epoch, in nats. An interruption leaves what was learned so far.
-
-        Raises
-        ------
-        KeyError
-            When there is no column `sample_weight`.
-        ValueError
-            For a number that is not above 0, weights that are none, or 0 in all cells of a type, or a checkpoint of another training.
-        OSError
-            When the checkpoint cannot be written.
-        """
-        check_positive(max_epochs, "max_epochs", whole=True)
-        check_positive(batch_size, "batch_size", whole=True)
-        check_devices(self, devices)
-        weights = read_weights(self.adata, sample_weight)
+    def _train(self, config: TrainConfig, run: Run) -> None:
+        """Train the network on mixtures that are simulated as it goes."""
+        max_epochs, batch_size = config.max_epochs or EPOCHS, config.batch_size or BATCH_SIZE
+        weights = read_weights(self.adata, config.sample_weight)
         profiles = None if weights is None else self._signature(weights)[0]
-        settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": sample_weight}
-        kept = self._open_checkpoint(checkpoint, settings, accelerator="cpu", rng=rng)
+        settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": config.sample_weight}
+        kept = self._open_checkpoint(run.checkpoint, settings, accelerator="cpu", rng=run.rng)
         if profiles is not None:
             self.module.set_profiles(*profiles)
-        loop: dict[str, Any] = {"rng": as_generator(rng if kept is None else kept.seed), "part": part_of(kept)}
-        losses = train_on_mixtures(self.module, max_epochs, batch_size=batch_size, progress=progress, **loop)
+        loop: dict[str, Any] = {"rng": as_generator(run.rng if kept is None else kept.seed), "part": part_of(kept)}
+        losses = train_on_mixtures(self.module, max_epochs, batch_size=batch_size, progress=run.progress, **loop)
         self._end_plain_loop(losses, max_epochs, kept)
 
     @torch_on_one_thread()
@@ -331,6 +305,7 @@ class RSD(RSDReadMixin, NoTransferMixin, CheckpointMixin, FilesMixin, BaseModelC
         .. [EPIC17] Racle et al., Simultaneous enumeration of cancer and immune cell types from bulk tumor gene expression data, eLife 6 (2017).
         """
         self._check_if_trained(warn=False, message=_UNTRAINED)
+        check_type(expression, bool, "expression")
         assumed, sd = cell_contents(self.cell_types, contents)
         read = read_bulk(bulk, self.adata.var, layer=layer, kind=kind)
         use = read.there[read.usable]

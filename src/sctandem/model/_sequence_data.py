@@ -60,7 +60,7 @@ def read_codes(
             "are taken around the middle of each."
         )
         raise ValueError(msg)
-    codes = np.array(rows, dtype=np.uint8).reshape(len(rows), -1)
+    codes = np.array(rows, dtype=np.uint8).reshape(len(rows), max(lengths, default=0))
     if len(codes) and codes.shape[1] < SHORTEST:
         msg = f"sequences have {codes.shape[1]} bases; at least {SHORTEST} are needed."
         raise ValueError(msg)

@@ -21,6 +21,7 @@ from sctandem.model._tape_fit import TAPEFit, fit_tape, read_state
 from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin, TrainMixin
 from sctandem.model.base._manager import check_set_up
+from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN
 from sctandem.module import TAPEConfig, TAPEModule
 from sctandem.module._tape import CONTEXT_KEY, LIBRARY_KEY, STATE_KEY
 from sctandem.nn import WindowConfig
@@ -104,6 +105,10 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         "`model.get_latent_representation(mdata)`. What it fits in closed form over all cells cannot learn on from a part of them: to "
         "learn from more cells make a model of all."
     )
+    _refused: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(ADVERSARIAL, "it has no network that reads the counts of a cell by gradient"),
+        **dict.fromkeys(DOMAIN, "the states of its cells are fitted in closed form, and not by gradient"),
+    }
     _one_process = "most of the time goes to states and windows, which are fitted before the first epoch"
     _module_cls = TAPEModule
     _config_classes = (TAPEConfig, WindowConfig)

@@ -12,7 +12,8 @@ from scvi.data import fields
 from sctandem._checks import article, check_slot_names, check_type
 from sctandem._compat import ModelLayout
 from sctandem.model._tape_data import ATAC_KEY, assemble, check_inputs
-from sctandem.model.base._manager import ModelManager, forget_copied
+from sctandem.model.base._manager import ModelManager, register
+from sctandem.model.base._text_fields import MuDataTextObsField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,19 +166,14 @@ class TAPESetupMixin:
             if role in names
         ]
         if batch_key is None or "batch" in columns:
-            registered.append(
-                fields.MuDataCategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch"))
-            )
+            registered.append(MuDataTextObsField(REGISTRY_KEYS.BATCH_KEY, batch_key, mod_key=columns.get("batch")))
         if size_factor_key is None or "size_factor" in columns:
             registered.append(
                 fields.MuDataNumericalObsField(
                     REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, mod_key=columns.get("size_factor"), required=False
                 )
             )
-        forget_copied(mdata, cls._setup_adata_manager_store)
-        manager = ModelManager(fields=registered, setup_method_args=setup_method_args)
-        manager.register_fields(mdata, source_registry)
-        cls.register_manager(manager)
+        register(cls, mdata, registered, setup_method_args, source_registry)
 
     @classmethod
     def setup_anndata(cls, adata: AnnData) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sctandem._check_arguments import received
 from sctandem._checks import check_adata, check_number, check_target, check_type, check_unique, working_copy
 from sctandem._keys import UNKNOWN
 from sctandem._mapped_keys import MappedKeys
@@ -79,7 +80,8 @@ def map_query(
         When a layer or column is not there.
     ValueError
         For values that are not counts, missing batches, less than a twentieth of the genes, labels for a model that has its own,
-        a model that is not trained or has no cells where these are needed. Nothing is written then.
+        a model that is not trained or has no cells where these are needed, or a `key_added` that is a column which the reference reads, such as
+        that of the batches. Nothing is written then.
     TypeError
         When `adata` is not an AnnData, or `reference_model` is of a class that does not map.
 
@@ -116,15 +118,22 @@ def map_query(
     True
     """
     from sctandem.model.base import TransferMixin
+    from sctandem.model.base._query import read_names
 
     check_adata(adata)
     check_target(adata, key_added, copy=copy)
     check_unique(adata.obs_names, "adata.obs_names")
-    check_type(reference_model, TransferMixin, "reference_model", hint="CapsuleNet and DeepDE map cells.")
+    if not isinstance(reference_model, TransferMixin):
+        msg = f"reference_model must be a trained model that maps cells, a CapsuleNet or a DeepDE, got {received(reference_model)}."
+        raise TypeError(msg)
     if labels is not None:
         check_type(labels, str, "labels", hint="It names one column.")
     check_number(min_score, "min_score", high=1)
     seed, keys = draw_seed(rng), MappedKeys(key_added)
+    for column in (keys.label, keys.confidence, keys.score):
+        if column in {labels, *read_names(reference_model)}:
+            msg = f"key_added={key_added!r} would write adata.obs[{column!r}], which the reference reads; choose another name."
+            raise ValueError(msg)
     mapped = reference_model.map_cells(adata, labels, rng=seed)
     params: dict[str, Any] = {
         "model": type(reference_model).__name__,

@@ -75,7 +75,7 @@ def simulate(
     KeyError
         When a column or layer is not there, or `n` names a type that is not.
     ValueError
-        When the counts are none, there are fewer than 20 cells, a cell has no type, or a number is not above 0.
+        When the counts are none, there are fewer than 20 cells, a cell has no type, a number is not above 0, or `n` names no type.
     TypeError
         When `adata` is not an AnnData, or `config` of another kind.
 
@@ -154,6 +154,9 @@ def _wanted(
         return np.sort(rng.choice(types.codes, int(n))).astype(np.int64)
     if cell_type is None:
         msg = f"n={n!r} names types, but cell_type is None; name the column that has them."
+        raise ValueError(msg)
+    if not n:
+        msg = f"n={n!r} names no type, so that nothing would be made; name some of {listed(types.categories)} in adata.obs[{cell_type!r}]."
         raise ValueError(msg)
     absent = [name for name in n if name not in types.categories]
     if absent:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField
+from scvi.data.fields import LayerField, NumericalObsField
 from scvi.model.base import BaseModelClass
 
 from sctandem._blocks import matrix_blocks
@@ -16,10 +16,12 @@ from sctandem._checks import check_slot_names
 from sctandem._random import torch_seeded
 from sctandem.data._streamed import held_counts
 from sctandem.model.base._collection import CollectionMixin, collection_setup
+from sctandem.model.base._depths import read_depths
 from sctandem.model.base._files import FilesMixin
 from sctandem.model.base._latent import LatentMixin
-from sctandem.model.base._manager import ModelManager
+from sctandem.model.base._manager import register
 from sctandem.model.base._partial_fit import PartialFitMixin
+from sctandem.model.base._text_fields import TextObsField
 from sctandem.model.base._train import TrainMixin
 from sctandem.model.base._transfer import TransferMixin
 from sctandem.model.base._warm_start import WarmStartMixin
@@ -51,7 +53,8 @@ def mean_logs(counts: Any) -> torch.Tensor:
     """Return the mean of `log1p` of each gene, (genes,), float32."""
     matrix, total = held_counts(counts), np.zeros(counts.shape[1])
     for _, block in matrix_blocks(matrix):  # a collection does not fit into memory
-        total += np.asarray(block.log1p().sum(axis=0)).ravel()
+        logs = block.astype(np.promote_types(block.dtype, np.float32), copy=False).log1p()  # of truth values too
+        total += np.asarray(logs.sum(axis=0)).ravel()
     return torch.from_numpy((total / max(1, counts.shape[0])).astype(np.float32))
 
 
@@ -135,14 +138,14 @@ class CountVAEModel(
         given = dict(locals())
         given.pop("source_registry")
         check_slot_names(given)
+        if size_factor_key is not None:
+            read_depths(adata, size_factor_key)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+            TextObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
             NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
         ]
-        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
-        manager.register_fields(adata, source_registry)
-        cls.register_manager(manager)
+        register(cls, adata, fields, setup_method_args, source_registry)
 
     setup_collection = collection_setup(setup_anndata)

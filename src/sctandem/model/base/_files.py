@@ -10,12 +10,13 @@ import torch
 from anndata import AnnData
 
 from sctandem._check_files import check_format
+from sctandem._checks import check_type
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
 from sctandem._whole import check_room, whole_folder
-from sctandem.model.base._manager import marks_as_before
+from sctandem.model.base._manager import check_not_view, marks_as_before
 from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FilesMixin:
         ValueError
             When the folder exists and `overwrite` is `False`.
         TypeError
-            When the model holds something that a file cannot hold.
+            When the model holds something that a file cannot hold, or an argument is of another type.
         OSError
             When the disk does not take the files; names the folder, which is as it was.
 
@@ -93,6 +94,9 @@ class FilesMixin:
         The file holds plain data only: the configuration as a dictionary, arrays as tensors or lists. Neither the
         state of the optimiser nor a random generator is kept.
         """
+        for name, value in (("overwrite", overwrite), ("save_anndata", save_anndata)):
+            check_type(value, bool, name)
+        check_type(prefix, str | None, "prefix")
         target = check_target(dir_path, overwrite=overwrite)
         layout, prefix = ModelLayout(), prefix or ""
         if (prepare := getattr(self, "_before_saving", None)) is not None:
@@ -141,7 +145,7 @@ class FilesMixin:
         FileNotFoundError
             When the folder does not hold a model, or no data were given and none are there.
         ValueError
-            When the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
+            When there is no such accelerator, the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
         TypeError
             When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
@@ -152,6 +156,7 @@ class FilesMixin:
         any other function or class is refused before it is called. For files from others, keep torch up to date:
         flaws in this reader were mended in its versions 2.6 and 2.10.
         """
+        where = torch_device(accelerator, device)
         layout, folder = ModelLayout(), Path(dir_path)
         path = folder / f"{prefix or ''}{layout.model_file}"
         content = _read_content(path, layout, cls._config_classes)
@@ -168,6 +173,7 @@ class FilesMixin:
             adata = read_data(folder, prefix or "", registry)
         modalities = needed_modalities(registry, cls._training_only)
         check_features(adata, content[layout.features], str(path), modalities=modalities)
+        check_not_view(adata)
         with marks_as_before(adata):
             # compares the categories with those of the model before anything is written
             getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
@@ -182,7 +188,7 @@ class FilesMixin:
             except RuntimeError as error:
                 msg = f"{path} is damaged, or of another version: its weights do not fit the network. {error}"
                 raise ValueError(msg) from error
-        model.to_device(torch_device(accelerator, device))
+        model.to_device(where)
         model.module.eval()
         model._validate_anndata(adata)
         return model

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from anndata import AnnData
 
-from sctandem._checks import listed
+from sctandem._checks import (
+    check_adata,
+    check_counts,
+    check_layer,
+    check_n_cells,
+    check_positive,
+    layer_slot,
+    listed,
+    select_cells,
+)
+from sctandem._compat import ModelLayout
+from sctandem.data import Collection
+from sctandem.model.base._depths import read_depths
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+    from anndata import AnnData
     from mudata import MuData
     from numpy.typing import ArrayLike
     from torch import Tensor
@@ -29,13 +41,29 @@ class LatentMixin:
         self, adata: AnnData | MuData | None, indices: ArrayLike | None, batch_size: int | None
     ) -> Iterator[dict[str, Tensor]]:
         """Yield minibatches of the cells, in order, on the device of the module."""
-        if isinstance(adata, AnnData):
-            check_same_features(adata, self.adata.var_names)
+        if batch_size is not None:
+            check_positive(batch_size, "batch_size", whole=True)
+        if not (adata is None or isinstance(adata, Collection)):
+            self._check_readable(adata)
+        if indices is not None:
+            read = self.adata if adata is None else adata.adata if isinstance(adata, Collection) else adata
+            indices = select_cells(indices, read.n_obs)
+            check_n_cells(len(indices), 1, "Reading cells")
         adata = self._validate_anndata(adata)
         loader = self._make_data_loader(adata=adata, indices=indices, batch_size=batch_size or _BATCH_SIZE)
         device = self.module.device
         for batch in loader:
             yield batch if device.type == "cpu" else {key: value.to(device) for key, value in batch.items()}
+
+    def _check_readable(self, adata: Any) -> None:
+        """Check data that the model was not made with, before they are set up for it."""
+        check_adata(adata)
+        check_same_features(adata, self.adata.var_names)
+        check_n_cells(adata.n_obs, 1, "Reading cells")
+        given = self.registry_[ModelLayout().setup_args]
+        check_counts(check_layer(adata, given["layer"], "adata"), layer_slot("adata", given["layer"]))
+        if (size := given.get("size_factor_key")) is not None:
+            read_depths(adata, size)
 
     @torch_on_one_thread()
     @torch.inference_mode()

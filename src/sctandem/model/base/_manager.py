@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from scvi.data import AnnDataManager
 
 from sctandem._checks import listed, object_name
 from sctandem._compat import ModelLayout, import_printer
+from sctandem.model.base._text_fields import complete_text, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def forget_copied(data: AnnData | MuData, managers: Mapping[str, AnnDataManager]
 
 @contextmanager
 def marks_as_before(data: AnnData | MuData) -> Iterator[None]:
-    """Give the data back the marks that they had, or had not, where setting them up or what follows fails.
+    """Give the data back the marks and codes that they had, or had not, where setting them up or what follows fails.
 
     Parameters
     ----------
@@ -80,17 +80,83 @@ def marks_as_before(data: AnnData | MuData) -> Iterator[None]:
     """
     marks = ModelLayout().data_ids
     before = {mark: data.uns[mark] for mark in marks if mark in data.uns}
+    parts = [data, *getattr(data, "mod", {}).values()]
+    codes = [part.obs[_codes_of(part)].copy() for part in parts]
     try:
         yield
     except BaseException:
         for mark in marks:
             data.uns.pop(mark, None)
         data.uns.update(before)
+        for part, kept in zip(parts, codes, strict=True):
+            for name in _codes_of(part):
+                if name in kept:
+                    part.obs[name] = kept[name]
+                else:
+                    del part.obs[name]
         raise
 
 
+def _codes_of(part: AnnData | MuData) -> list[str]:
+    """Return the columns in which setting up writes codes."""
+    return [name for name in part.obs if str(name).startswith(ModelLayout().code_prefix)]
+
+
+def register(
+    cls: Any,
+    data: AnnData | MuData,
+    fields: list[Any],
+    setup_method_args: dict[str, Any],
+    source_registry: dict[str, Any] | None,
+) -> None:
+    """Register data for a class of models; after an error they are as they were.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    data
+        The object, checked.
+    fields
+        What is registered.
+    setup_method_args
+        Arguments of the set-up method, as `_get_setup_method_args` gives them.
+    source_registry
+        Registry of a saved model; `None` for none.
+
+    Raises
+    ------
+    ValueError
+        When the object is a view, which cannot be written to, or has categories that the saved model does not know.
+    """
+    check_not_view(data)
+    with marks_as_before(data):
+        forget_copied(data, cls._setup_adata_manager_store)
+        manager = ModelManager(fields=fields, setup_method_args=setup_method_args)
+        manager.register_fields(data, source_registry)
+        cls.register_manager(manager)
+
+
+def check_not_view(data: AnnData | MuData) -> None:
+    """Check that an object and its modalities can be written to.
+
+    Raises
+    ------
+    ValueError
+        Says which is a view, and what to do.
+    """
+    name = object_name(data)
+    parts = {name: data, **{f"{name}[{key!r}]": part for key, part in getattr(data, "mod", {}).items()}}
+    for slot, part in parts.items():
+        if part.is_view:
+            msg = (
+                f"{slot} is a view of another object, and setting up writes to it: call `{name} = {name}.copy()` first."
+            )
+            raise ValueError(msg)
+
+
 def given_categories(field: dict[str, Any]) -> tuple[str, list[Any]] | None:
-    """Return the column of a registered field and its categories; `None` where it has none, or no column was named.
+    """Return the column of a registered field and its categories, as text; `None` where it has none, or no column was named.
 
     Parameters
     ----------
@@ -102,7 +168,7 @@ def given_categories(field: dict[str, Any]) -> tuple[str, list[Any]] | None:
     column, known = state.get(layout.original_key), state.get(layout.categories)
     if column is None or known is None or column == field[layout.field_data].get("attr_key"):
         return None
-    return column, list(known)
+    return column, [text_of(value) for value in known]  # files of before hold numbers where the column did
 
 
 class ModelManager(AnnDataManager):
@@ -116,11 +182,13 @@ class ModelManager(AnnDataManager):
         self, adata: AnnData | MuData, source_registry: dict[str, Any] | None = None, **transfer_kwargs: Any
     ) -> None:
         """Register the data; see :meth:`scvi.data.AnnDataManager.register_fields`."""
+        check_not_view(adata)
         saved = (source_registry or {}).get(ModelLayout().fields, {})
         for field in self.fields:
             if field.registry_key in saved and not transfer_kwargs.get("extend_categories"):
                 self._check_categories(adata, field, saved[field.registry_key])
-        super().register_fields(adata, source_registry, **transfer_kwargs)
+        with marks_as_before(adata):
+            super().register_fields(adata, source_registry, **transfer_kwargs)
         registered = self.registry[ModelLayout().fields]
         registered.update({key: saved[key] for key in self.absent(saved)})
 
@@ -145,8 +213,10 @@ class ModelManager(AnnDataManager):
         slot = "adata.obs" if mod_key is None else f"adata[{mod_key!r}].obs"
         if column not in table:  # scvi-tools says so
             return
-        unknown = [value for value in pd.unique(table[column]) if value not in set(known)]
-        if unknown:
+        unknown = (
+            complete_text(table[column], f"{slot}[{column!r}]").remove_unused_categories().categories.difference(known)
+        )
+        if len(unknown):
             msg = (
                 f"{slot}[{column!r}] has categories that the saved model does not know: {listed(unknown)}. It knows "
                 f"{listed(known)}. Rename them where they are the same, or take these cells out."

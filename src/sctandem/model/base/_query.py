@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from scvi import REGISTRY_KEYS
 from sctandem._checks import (
     check_adata,
     check_counts,
-    check_key,
     check_layer,
     check_n_cells,
     check_unique,
@@ -23,7 +22,9 @@ from sctandem._checks import (
 )
 from sctandem._compat import ModelLayout
 from sctandem.data import as_csr
+from sctandem.model.base._depths import read_depths
 from sctandem.model.base._manager import given_categories
+from sctandem.model.base._text_fields import as_text, complete_text, text_of
 from sctandem.module.base._take_over import FeatureMap
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Category(NamedTuple):
     """A registered column of categories."""
 
     column: str
-    known: list[Any]
-    unlabeled: Any = None
+    known: list[str]
+    unlabeled: str | None = None
 
 
 def categories(model: BaseModelClass) -> dict[str, Category]:
@@ -56,8 +57,14 @@ def categories(model: BaseModelClass) -> dict[str, Category]:
             continue
         column, known = given
         unlabeled = field[layout.field_state].get("unlabeled_category")
-        found[key] = Category(column, known if unlabeled is None else known[:-1], unlabeled)
+        found[key] = Category(*((column, known) if unlabeled is None else (column, known[:-1], text_of(unlabeled))))
     return found
+
+
+def read_names(model: BaseModelClass) -> set[str]:
+    """Return the names of the columns of `obs` that a model reads."""
+    size = model.registry_[ModelLayout().setup_args].get("size_factor_key")
+    return {category.column for category in categories(model).values()} | ({size} if size is not None else set())
 
 
 def read_counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
@@ -131,7 +138,7 @@ def read_columns(adata: AnnData, model: BaseModelClass, *, learn_labels: bool) -
     layout = ModelLayout()
     size = model.registry_[layout.setup_args].get("size_factor_key")
     if size is not None:
-        table[size] = _no_missing(check_key(adata.obs, size, "adata.obs"), size)
+        table[size] = read_depths(adata, size)
     return table
 
 
@@ -141,17 +148,9 @@ def _batches(adata: AnnData, category: Category) -> pd.Categorical:
         logger.info("adata.obs has no %r: all cells are taken as one new batch, %r", category.column, QUERY_BATCH)
         values = pd.Series(QUERY_BATCH, index=adata.obs_names)
     else:
-        values = _no_missing(adata.obs[category.column], category.column).astype(object)
-    new = sorted((value for value in pd.unique(values) if value not in set(category.known)), key=str)
+        values = complete_text(adata.obs[category.column], f"adata.obs[{category.column!r}]").astype(object)
+    new = sorted(set(values) - set(category.known))
     return pd.Categorical(values, [*category.known, *new])
-
-
-def _no_missing(column: pd.Series, name: str) -> pd.Series:
-    """Check that every cell has a value."""
-    if column.isna().any():
-        msg = f"adata.obs[{name!r}] is missing for {int(column.isna().sum())} cells; every cell needs one."
-        raise ValueError(msg)
-    return column
 
 
 def _labels(adata: AnnData, category: Category, *, learn: bool) -> pd.Categorical:
@@ -159,10 +158,10 @@ def _labels(adata: AnnData, category: Category, *, learn: bool) -> pd.Categorica
     if category.column not in adata.obs:
         values = pd.Series(category.unlabeled, index=adata.obs_names, dtype=object)
     else:
-        values = adata.obs[category.column].astype(object)
+        given = as_text(adata.obs[category.column], f"adata.obs[{category.column!r}]")
+        values = pd.Series(given, index=adata.obs_names, dtype=object)
         values = values.where(values.notna(), category.unlabeled)
-    known = {*category.known, category.unlabeled}
-    new = sorted((value for value in pd.unique(values) if value not in known), key=str)
+    new = sorted(set(values) - {*category.known, category.unlabeled})
     if new and not learn:
         logger.warning(
             "adata.obs[%r] has labels that the reference does not know: %s. Their cells count as unlabelled; "

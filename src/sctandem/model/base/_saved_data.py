@@ -9,6 +9,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from sctandem._checks import check_data
 from sctandem._compat import ModelLayout, read_h5mu
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def check_features(adata: AnnData | MuData, features: Any, path: str, *, modalit
     `modalities` comes from `needed_modalities`.
     """
     registered, needed = modalities
+    check_data(adata)
     if isinstance(adata, AnnData) == bool(registered):
         kind = f"a MuData with the modalities {sorted(registered)}" if registered else "an AnnData"
         msg = f"adata is {type(adata).__name__}, and the model in {path} was set up with {kind}: pass such an object."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -168,6 +168,7 @@ def check_option_names(names: Sequence[str], parts: dict[str, Any]) -> None:
     if isinstance(names, str):
         msg = f"trained={names!r} is text; give a list of parts: trained=[{names!r}]."
         raise TypeError(msg)
+    check_type(names, list | tuple, "trained", hint=f"It names parts: {listed(parts)}.")
     for name in names:
         check_option(name, tuple(parts), "trained")
 
@@ -187,47 +188,3 @@ def stand_in(registry: dict[str, Any]) -> AnnData:
     return bare_object(
         sparse.csr_matrix((n_cells, len(features)), dtype=np.float32), table, features, args.get("layer")
     )
-
-
-class NoTransferMixin:
-    """Say why a model neither maps queries nor learns on, and what to do in its place."""
-
-    _instead: ClassVar[str] = ""
-
-    @classmethod
-    def load_query_data(cls, adata: Any, reference: Any) -> None:
-        """Refuse, and say what to do in its place.
-
-        Parameters
-        ----------
-        adata, reference
-            As for other models; not used.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        refuse(cls, "load_query_data", adata, reference)
-
-    def partial_fit(self, adata: Any) -> None:
-        """Refuse, and say what to do in its place.
-
-        Parameters
-        ----------
-        adata
-            As for other models; not used.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        refuse(type(self), "partial_fit", adata)
-
-
-def refuse(cls: Any, method: str, *given: Any) -> NoReturn:
-    """Say what to do in place of a method that a model does not have."""
-    kinds = listed([type(value).__name__ for value in given])
-    msg = f"{cls.__name__}.{method} ({kinds}): {cls._instead}"
-    raise NotImplementedError(msg)

@@ -1,0 +1,55 @@
+"""One call of a public function or method, with valid arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+#: Stands for a path that a case writes to.
+OUT = object()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One public function and its valid arguments.
+
+    Attributes
+    ----------
+    arguments
+        From the name of the argument to what makes it, or the value itself.
+    fixed
+        Arguments that no case touches: they bound the work, or say where to write.
+    costly
+        Whether a valid call takes more than about half a second: fewer cases are drawn.
+    function
+        What is called; `None` for the function of that name.
+    """
+
+    arguments: dict[str, Any]
+    fixed: dict[str, Any]
+    costly: bool = False
+    function: Callable[..., Any] | None = None
+
+    def build(self) -> dict[str, Any]:
+        """Make the arguments anew."""
+        return {name: value() if callable(value) else value for name, value in self.arguments.items()}
+
+    def build_fixed(self, folder: Path) -> dict[str, Any]:
+        """Make the fixed arguments, of which `OUT` lies in a folder."""
+        return {name: folder / "out" if value is OUT else value for name, value in self.fixed.items()}
+
+
+def call(
+    *,
+    fixed: dict[str, Any] | None = None,
+    costly: bool = False,
+    function: Callable[..., Any] | None = None,
+    **arguments: Any,
+) -> Call:
+    """Make a call of the arguments that a case may spoil, and of what it leaves alone."""
+    return Call(arguments, fixed or {}, costly, function)
