@@ -83,6 +83,16 @@ def test_a_reference_that_lacks_a_type_says_so_by_its_scores_and_one_that_has_it
     assert (query.obs["mapped"].astype(str).to_numpy()[others] == "type 3").mean() > 0.8
 
 
+def test_cells_without_a_count_are_unknown(cells, model):
+    query = cells[1][:60].copy()
+    query.X = query.X.copy()
+    query.X[[3, 7]] = 0
+    td.tl.map_query(query, model, rng=0)
+    assert (query.obs["mapped"].iloc[[3, 7]] == "unknown").all()
+    assert query.obs["mapped_score"].iloc[[3, 7]].tolist() == [0, 0]
+    assert (query.obs["mapped"] != "unknown").sum() > 30
+
+
 def test_slots_survive_a_file(mapped, tmp_path):
     query, _ = mapped
     assert query.obsm["X_mapped"].dtype == np.float32

@@ -33,7 +33,7 @@ class Mapped(NamedTuple):
     probabilities: pd.DataFrame | None
     """Cells x labels; `None` where there are no labels."""
     score: pd.Series
-    """How well each cell fits the reference, in (0, 1]."""
+    """How well each cell fits the reference, in [0, 1]."""
     moved: dict[str, float]
     """By how many interquartile ranges the cells of each batch that is new lie further out than those of the reference."""
 
@@ -69,7 +69,8 @@ class MappingMixin:
         The score is the smaller of two p-values, doubled: the share of cells of the reference that lie as far out of the regions of the
         labels, and how usual it is among the cells of the same batch and region to be given back so badly by the decoder at their depth. The cells of a
         new batch lie further out all together; as far as the half of them does that lies least far out, it is taken off. Where more than
-        half of a batch is of types that the reference does not have, their scores are too high.
+        half of a batch is of types that the reference does not have, their scores are too high. A cell without a count of the genes that both
+        have has the score 0.
         """
         query = type(self).load_query_data(adata, self)
         latent = query.get_latent_representation()
@@ -89,7 +90,7 @@ class MappingMixin:
         for number in np.unique(batch):
             cells = batch == number
             given_back[cells] = misfit_pvalues(losses[cells], depth[cells], nearest[cells])
-        score = np.minimum(2 * np.minimum(inside_regions, given_back), 1.0)
+        score = np.where(depth > 0, np.minimum(2 * np.minimum(inside_regions, given_back), 1.0), 0.0)
         index = query.adata.obs_names
         table = None if probabilities is None else probabilities.set_axis(index, axis=0)
         return Mapped(latent, table, pd.Series(score, index=index, name="score"), moved)
