@@ -73,9 +73,9 @@ def test_motifs_come_at_their_rate_and_are_arranged(model: SequenceGAN) -> None:
     assert len(model.motifs) == 2
     for word in (MOTIF, PARTNER):
         assert share(made, word) == pytest.approx(share(new, word), rel=0.15)
-    # independent sites give next to no pairs. Exact pairs come too seldom still, by about a quarter here: this holds that
-    # arrangements are learned at all, and not the target of 10 %, which the benchmark measures
-    assert 0.6 * paired(new) < paired(made) < 1.1 * paired(new)
+    # independent sites give next to no pairs. Exact pairs are fewer than among new ones by what chance the 700 sequences are (0.223 of them
+    # have one, 0.25 of new ones) and by single wrong letters; the rate of pairs of any strength is measured by the benchmark
+    assert 0.7 * paired(new) < paired(made) < 1.1 * paired(new)
     assert sorted(model.sites["share"]) == pytest.approx([0.25, 0.5], abs=0.06)
 
 

@@ -15,7 +15,8 @@ _FOLDS = 10
 _SMOOTH = 8.0
 #: Part of the sequences that are there beforehand for what motifs say of each other, and the most that they say, in log odds.
 _FEW, _SAID = 0.01, 4.0
-_PSEUDO = 1.0
+#: Bases that a column has beforehand where sites are looked for, and where they are written: any there would be written in place of those of the motif.
+_PSEUDO, _WRITTEN = 1.0, 0.01
 #: Bases by which the sites of a sequence are moved together.
 _SHIFT = 10
 
@@ -122,7 +123,7 @@ class Grammar:
             )
         for motif, tally in self.tally.items():
             if tally[:, 0].sum() >= 1:
-                self.motifs[motif] = _frequencies(tally.sum(0))
+                self.motifs[motif] = _frequencies(tally.sum(0), _WRITTEN)
         self.chain = fit_chain(codes, self.order, both=self.both, without=self.occupied())
 
     def _draw_sites(
@@ -151,7 +152,7 @@ class Grammar:
     def _told_by_others(self, motif: int, fold: int) -> np.ndarray:
         """Give a motif as all folds but one have it; one that was just added is as it came."""
         tally = self.tally.get(motif)
-        return self.motifs[motif] if tally is None else _frequencies(tally.sum(0) - tally[fold])
+        return self.motifs[motif] if tally is None else _frequencies(tally.sum(0) - tally[fold], _PSEUDO)
 
     def _presence(self, motif: int, others: list[int]) -> np.ndarray:
         """Give the log odds that a sequence has a site of a motif, given which others it has."""
@@ -247,8 +248,8 @@ def _folds(n: int) -> list[np.ndarray]:
     return [np.arange(fold, n, _FOLDS) for fold in range(_FOLDS)]
 
 
-def _frequencies(counts: np.ndarray) -> np.ndarray:
-    counts = counts + _PSEUDO / 4
+def _frequencies(counts: np.ndarray, beforehand: float) -> np.ndarray:
+    counts = counts + beforehand / 4
     return counts / counts.sum(1, keepdims=True)
 
 
