@@ -62,8 +62,8 @@ class SequenceGAN:
     The generator writes a Markov chain with sites of motifs in it. It starts with the chain alone. A convolutional critic learns to
     tell its sequences from those of the data; what its filters find that sets them apart, and words that the data have more often, are fitted as motifs (expectation-maximisation,
     sites on either strand), and the best is added if it raises the likelihood of held-out sequences. Then the sites of all motifs are drawn anew in each
-    sequence given the others, with what they have in common: which lie together, how far apart, on which strands. This goes on until the
-    critic points at nothing that held-out sequences confirm. New sequences take the arrangement of sites of one of the data, moved
+    sequence given the others, with what they have in common: which lie together, how far apart, on which strands, each as all sequences but a tenth with this one
+    have it. This goes on until the critic points at nothing that held-out sequences confirm. New sequences take the arrangement of sites of one of the data, moved
     together by up to 10 bases, and new letters throughout: none is copied. A last critic, which reads arrangements too, weighs what is written by how much likelier it is in the data, as far as
     held-out sequences say that it is right, and one in four goes through.
 
@@ -73,7 +73,7 @@ class SequenceGAN:
 
     References
     ----------
-    Goodfellow et al., Generative adversarial nets, NeurIPS (2014); Tolstikhin et al., AdaGAN: boosting generative models, NeurIPS (2017);
+    Goodfellow et al., Generative adversarial nets, NeurIPS (2014); Lawrence et al., Detecting subtle sequence signals, Science (1993); Tolstikhin et al., AdaGAN: boosting generative models, NeurIPS (2017);
     Azadi et al., Discriminator rejection sampling, ICLR (2019).
 
     Examples
