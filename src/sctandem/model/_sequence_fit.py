@@ -80,7 +80,7 @@ def fit_sequences(
     KeyboardInterrupt
         When it comes before the first round is over; later it ends the rounds, and what was fitted has no critic.
     """
-    fitted = None
+    fitted: Fitted | None = None
     try:
         for fitted in _rounds(codes, config, rng, progress=progress):  # noqa: B007 - the last is what counts
             pass
