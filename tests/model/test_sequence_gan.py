@@ -11,7 +11,7 @@ from anndata import AnnData
 import sctandem as td
 from sctandem.kernels._sequence_grammar import Grammar, contexts, fit_chain
 from sctandem.kernels._site_search import base_log_odds, fit_motif
-from sctandem.model import SequenceGAN
+from sctandem.model import SequenceGAN, _sequence_fit
 from sctandem.module import SequenceGANConfig
 
 MOTIF, PARTNER = "TGACGTAGCA", "CCATTGGAGT"
@@ -62,8 +62,8 @@ def data() -> list[str]:
 
 @pytest.fixture(scope="module")
 def model(data: list[str]) -> SequenceGAN:
-    model = SequenceGAN(data, config=QUICK, rng=0)
-    model.train(progress=False)
+    model = SequenceGAN(data, config=QUICK)
+    model.train(rng=0, progress=False)
     return model
 
 
@@ -73,9 +73,9 @@ def test_motifs_come_at_their_rate_and_are_arranged(model: SequenceGAN) -> None:
     assert len(model.motifs) == 2
     for word in (MOTIF, PARTNER):
         assert share(made, word) == pytest.approx(share(new, word), rel=0.15)
-    # independent sites give next to no pairs. Exact pairs come too seldom still, by about a quarter here: this holds that
-    # arrangements are learned at all, and not the target of 10 %, which the benchmark measures
-    assert 0.6 * paired(new) < paired(made) < 1.1 * paired(new)
+    # independent sites give next to no pairs. Exact pairs are fewer than among new ones by what chance the 700 sequences are (0.223 of them
+    # have one, 0.25 of new ones) and by single wrong letters; the rate of pairs of any strength is measured by the benchmark
+    assert 0.7 * paired(new) < paired(made) < 1.1 * paired(new)
     assert sorted(model.sites["share"]) == pytest.approx([0.25, 0.5], abs=0.06)
 
 
@@ -95,8 +95,8 @@ def test_nothing_is_copied(model: SequenceGAN, data: list[str]) -> None:
 
 def test_sequences_without_motifs_give_none() -> None:
     rng = np.random.default_rng(3)
-    model = SequenceGAN(["".join(row) for row in rng.choice(list("ACGT"), (300, 80))], config=QUICK, rng=0)
-    model.train(progress=False)
+    model = SequenceGAN(["".join(row) for row in rng.choice(list("ACGT"), (300, 80))], config=QUICK)
+    model.train(rng=0, progress=False)
     assert model.motifs == {}
     assert len(model.generate(5, rng=0)) == 5
 
@@ -152,13 +152,64 @@ def test_a_crafted_file_is_refused(model: SequenceGAN, tmp_path, fault: str) -> 
 
 
 def test_the_same_seed_gives_the_same(data: list[str]) -> None:
-    config = SequenceGANConfig(max_motifs=0, critic_epochs=1, n_filters=4)
-    made = []
-    for _ in range(2):
-        model = SequenceGAN(data[:150], config=config, rng=4)
-        model.train(progress=False)
-        made.append(model.generate(10, rng=0))
-    assert made[0] == made[1]
+    """Also of a model that was trained before, and another seed gives another."""
+    model = SequenceGAN(data[:150], config=SequenceGANConfig(max_motifs=0, critic_epochs=1, n_filters=4))
+    told = []
+    for seed in (4, 5, 4, np.random.default_rng(4)):
+        model.train(rng=seed, progress=False)
+        told.append((model.generate(10, rng=0), model.history["auc"].tolist()))
+    assert told[0] == told[2] == told[3]
+    assert told[0] != told[1]
+
+
+@pytest.mark.parametrize("n_critics", [1, 2, 3])
+def test_an_interruption_leaves_what_was_learned(data, model, tmp_path, monkeypatch, caplog, n_critics: int) -> None:
+    """In the search of the first motif, of the second, and while the last critic learns: as many motifs, no critic, files and sequences as usual."""
+    _stopped_after(n_critics, monkeypatch)
+    cut = SequenceGAN(data, config=QUICK)
+    cut.train(rng=0, progress=False)
+    assert "interrupted after" in caplog.text
+    monkeypatch.undo()
+    assert len(cut.motifs) == n_critics - 1
+    assert cut.history["auc"].tolist() == model.history["auc"].tolist()[:n_critics]
+    assert cut.sites.shape == (n_critics - 1, 1)
+    made = cut.generate(300, rng=0)
+    assert made == cut.generate(300, rng=0, critic=False)
+    assert (share(made, MOTIF) > 0.3) == (n_critics > 1)
+    cut.save(tmp_path / "gan")
+    assert SequenceGAN.load(tmp_path / "gan").generate(300, rng=0) == made
+
+
+def test_an_interruption_before_anything_was_learned_changes_nothing(data: list[str], model, monkeypatch) -> None:
+    _stopped_after(0, monkeypatch)
+    fresh = SequenceGAN(data, config=QUICK)
+    with pytest.raises(KeyboardInterrupt, match="stop"):
+        fresh.train(rng=0, progress=False)
+    assert not fresh.is_trained
+    before = model.generate(20, rng=0)
+    with pytest.raises(KeyboardInterrupt, match="stop"):
+        model.train(rng=1, progress=False)
+    assert model.generate(20, rng=0) == before
+
+
+def _stopped_after(n_critics: int, monkeypatch) -> None:
+    """Let the user stop the training when so many critics have learned: in the middle of a sweep, or else while the next learns."""
+    critics, fit, sweep, stopped = [], _sequence_fit._critic, Grammar.sweep, KeyboardInterrupt("stop")
+
+    def stop(*args, **options):
+        if len(critics) == n_critics and n_critics in (0, 3):
+            raise stopped
+        critics.append(1)
+        return fit(*args, **options)
+
+    def half(grammar, codes, rng, shares=None):
+        if len(critics) == n_critics and n_critics < 3:
+            grammar.starts[:] = -5
+            raise stopped
+        sweep(grammar, codes, rng, shares)
+
+    monkeypatch.setattr(_sequence_fit, "_critic", stop)
+    monkeypatch.setattr(Grammar, "sweep", half)
 
 
 @pytest.mark.parametrize(

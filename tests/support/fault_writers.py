@@ -78,8 +78,8 @@ def _model(name: str, *, save_anndata: bool) -> Writer:
 def _writing(content: int) -> Any:
     letters = ["".join(row) for row in np.random.default_rng(content).choice(list("ACGT"), (100, 40))]
     config = SequenceGANConfig(max_motifs=0, critic_epochs=1, n_filters=4)
-    model = td.model.SequenceGAN(letters, config=config, rng=content)
-    model.train(progress=False)
+    model = td.model.SequenceGAN(letters, config=config)
+    model.train(rng=content, progress=False)
     return model
 
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sctandem.kernels._site_distances import chance_distances, distance_ratios
 from sctandem.kernels._site_search import base_log_odds, blocked_places, weighted_columns
 
-#: Distance up to which sites know of each other, what counts as about the same distance, and pairs that are there beforehand.
-_REACH, _AROUND, _PRIOR = 60, 8, 0.5
+#: Parts of the sequences, each of which is searched with motifs and distances of the others: with what it has said itself, a false site would be likelier than
+#: chance, stay, and make its motif vaguer.
+_FOLDS = 10
 _SMOOTH = 8.0
 #: Part of the sequences that are there beforehand for what motifs say of each other, and the most that they say, in log odds.
 _FEW, _SAID = 0.01, 4.0
-_PSEUDO = 1.0
+#: Bases that a column has beforehand where sites are looked for, and where they are written: any there would be written in place of those of the motif.
+_PSEUDO, _WRITTEN = 1.0, 0.01
 #: Bases by which the sites of a sequence are moved together.
 _SHIFT = 10
 
@@ -36,6 +39,8 @@ class Grammar:
         Bases of a sequence.
     both
         Whether a sequence and its reverse complement are the same thing.
+    tally
+        Bases of the sites of a motif that was fitted to sequences, in each part of them, folds x width x ACGT.
     """
 
     chain: np.ndarray
@@ -45,6 +50,7 @@ class Grammar:
     motifs: list[np.ndarray] = field(default_factory=list)
     starts: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
     strands: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
+    tally: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def widths(self) -> np.ndarray:
@@ -99,39 +105,54 @@ class Grammar:
             Generator.
         shares
             In which part of the sequences each motif lies; `None` counts its sites.
+
+        References
+        ----------
+        Lawrence et al., Detecting subtle sequence signals: a Gibbs sampling strategy for multiple alignment, Science (1993): a sequence has no say in
+        where its own site is.
         """
         background = self.background(codes)
-        for motif in range(len(self.motifs)):
-            share = None if shares is None else shares[motif]
-            self._draw_sites(codes, background, motif, rng, share)
         for motif, matrix in enumerate(self.motifs):
-            weight = np.zeros((len(codes), 2 if self.both else 1, self.length - len(matrix) + 1))
-            there = np.flatnonzero(self.starts[:, motif] >= 0)
-            weight[there, self.strands[there, motif], self.starts[there, motif]] = 1
-            counts = weighted_columns(codes, weight, len(matrix), range(len(matrix)))
-            if counts.sum():
-                counts += _PSEUDO / 4
-                self.motifs[motif] = counts / counts.sum(1, keepdims=True)
+            share = None if shares is None else shares[motif]
+            chance = self._draw_sites(codes, background, motif, rng, share)
+            self.tally[motif] = np.stack(
+                [
+                    weighted_columns(codes[rows], chance[rows], len(matrix), range(len(matrix)))
+                    for rows in _folds(len(codes))
+                ]
+            )
+        for motif, tally in self.tally.items():
+            if tally[:, 0].sum() >= 1:
+                self.motifs[motif] = _frequencies(tally.sum(0), _WRITTEN)
         self.chain = fit_chain(codes, self.order, both=self.both, without=self.occupied())
 
     def _draw_sites(
         self, codes: np.ndarray, background: np.ndarray, motif: int, rng: np.random.Generator, share: float | None
-    ) -> None:
-        """Draw the site of one motif in each sequence."""
+    ) -> np.ndarray:
+        """Draw the site of one motif in each sequence; return the probability of each place, sequences x strands x places."""
         others = [other for other in range(len(self.motifs)) if other != motif]
         width = len(self.motifs[motif])
-        odds = base_log_odds(codes, background, self.motifs[motif], both=self.both)
+        odds = np.empty((len(codes), 2 if self.both else 1, self.length - width + 1))
+        for fold, rows in enumerate(_folds(len(codes))):
+            matrix = self._told_by_others(motif, fold)
+            odds[rows] = base_log_odds(codes[rows], background[rows], matrix, both=self.both)
         blocked = blocked_places(self.starts[:, others], self.widths[others], width, odds.shape[2])
-        for other in others:
-            odds += self._pull(motif, other, odds.shape)
+        odds += self._pull(motif, others, odds.shape)
         odds[blocked[:, None].repeat(odds.shape[1], 1)] = -np.inf
         prior = self._presence(motif, others) if share is None else np.full(len(codes), np.log(share / (1 - share)))
         flat = odds.reshape(len(codes), -1) + (prior - np.log(odds[0].size))[:, None]
         flat = np.hstack([np.zeros((len(codes), 1)), flat])
-        flat += rng.gumbel(size=flat.shape)
-        chosen = flat.argmax(1) - 1
+        chance = np.exp(flat - flat.max(1, keepdims=True))
+        chance /= chance.sum(1, keepdims=True)
+        chosen = (flat + rng.gumbel(size=flat.shape)).argmax(1) - 1
         self.starts[:, motif] = np.where(chosen < 0, -1, chosen % odds.shape[2])
         self.strands[:, motif] = np.where(chosen < 0, 0, chosen // odds.shape[2])
+        return chance[:, 1:].reshape(odds.shape)
+
+    def _told_by_others(self, motif: int, fold: int) -> np.ndarray:
+        """Give a motif as all folds but one have it; one that was just added is as it came."""
+        tally = self.tally.get(motif)
+        return self.motifs[motif] if tally is None else _frequencies(tally.sum(0) - tally[fold], _PSEUDO)
 
     def _presence(self, motif: int, others: list[int]) -> np.ndarray:
         """Give the log odds that a sequence has a site of a motif, given which others it has."""
@@ -154,35 +175,42 @@ class Grammar:
         return base + np.clip(strongest, -_SAID, _SAID)
 
     def _offsets(self, motif: int, other: int, starts: np.ndarray, strand: int, rows: np.ndarray) -> np.ndarray:
-        """Give where places of a motif lie as sites of another see it: distance of the middles, from 0 to 2 * reach of either orientation."""
+        """Give where places of a motif lie as sites of another see it: distance of the middles, from 0 to 2 * length of either orientation."""
         width, beside = len(self.motifs[motif]), len(self.motifs[other])
         turned = self.strands[rows, other]
         apart = 2 * starts + width - 2 * self.starts[rows, other][:, None] - beside
         apart = np.where(turned[:, None] == 1, -apart, apart)
         apart = (apart + (width + beside) % 2) // 2
-        near = np.abs(apart) <= _REACH
         same = (turned == strand)[:, None]
-        return np.where(near, apart + _REACH + (2 * _REACH + 1) * same, -1)
+        return apart + self.length + (2 * self.length + 1) * same
 
-    def _pull(self, motif: int, other: int, shape: tuple[int, ...]) -> np.ndarray:
-        """Give by how much sites of another motif draw or push those of this one, in logs."""
+    def _pull(self, motif: int, others: list[int], shape: tuple[int, ...]) -> np.ndarray:
+        """Give by how much sites of other motifs draw or push those of this one, in logs: of the others in a sequence that which says most, for they know of each other."""
         out = np.zeros(shape)
-        both = np.flatnonzero((self.starts[:, motif] >= 0) & (self.starts[:, other] >= 0))
-        n_bins = 2 * (2 * _REACH + 1)
-        found = np.zeros(n_bins + 1)
-        for strand in range(shape[1]):
-            rows = both[self.strands[both, motif] == strand]
-            at = self._offsets(motif, other, self.starts[rows, motif][:, None], strand, rows)
-            found += np.bincount(at.ravel() % (n_bins + 1), minlength=n_bins + 1)
-        apart = np.abs(np.arange(-_REACH, _REACH + 1))
-        usual = np.clip(shape[2] - apart, 0, None) / shape[2] ** 2
-        usual = np.tile(usual, 2) * len(both) / (2 if self.both else 1)
-        pull = np.append(np.log(_ratio(found[:-1].reshape(2, -1), usual.reshape(2, -1)).ravel()), 0.0)
-        rows = np.flatnonzero(self.starts[:, other] >= 0)
+        free = np.ones(len(out), dtype=bool)
         place = np.arange(shape[2])[None]
-        for strand in range(shape[1]):
-            out[rows, strand] = pull[self._offsets(motif, other, place, strand, rows)]
+        fold = np.arange(len(out)) % _FOLDS
+        said = [(other, *self._distances(motif, other, shape[1])) for other in others]
+        for other, logs, _ in sorted(said, key=lambda one: -one[2]):
+            rows = np.flatnonzero(free & (self.starts[:, other] >= 0))
+            free[rows] = False
+            for strand in range(shape[1]):
+                at = self._offsets(motif, other, place, strand, rows)
+                out[rows, strand] = logs[fold[rows][:, None], at]
         return out
+
+    def _distances(self, motif: int, other: int, n_strands: int) -> tuple[np.ndarray, float]:
+        """Give how much more often than by chance sites of two motifs lie at each distance, folds x distances, in logs; and what all pairs together say."""
+        both = np.flatnonzero((self.starts[:, motif] >= 0) & (self.starts[:, other] >= 0))
+        width, beside = len(self.motifs[motif]), len(self.motifs[other])
+        usual = chance_distances(width, beside, self.length, both=self.both)
+        found = np.zeros((_FOLDS, usual.size))
+        for strand in range(n_strands):
+            rows = both[self.strands[both, motif] == strand]
+            at = self._offsets(motif, other, self.starts[rows, motif][:, None], strand, rows)[:, 0]
+            np.add.at(found, (rows % _FOLDS, at), 1)
+        logs, each = distance_ratios(found.reshape(-1, *usual.shape), usual, (width + beside - 1) / 2)
+        return logs.reshape(found.shape), each * len(both)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Write sequences, n x bases, uint8: arrangements of sites as they were found, and all bases new."""
@@ -215,12 +243,14 @@ class Grammar:
         return codes.astype(np.uint8)
 
 
-def _ratio(found: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Give how much more often pairs lie at a distance than by chance, shrunk to what holds around it, and this to 1."""
-    window = np.ones(2 * _AROUND + 1)
-    near, expected = (np.stack([np.convolve(row, window, mode="same") for row in counts]) for counts in (found, usual))
-    around = (near + _PRIOR) / (expected + _PRIOR)
-    return (found + _PRIOR * around) / (usual + _PRIOR)
+def _folds(n: int) -> list[np.ndarray]:
+    """Share sequences out."""
+    return [np.arange(fold, n, _FOLDS) for fold in range(_FOLDS)]
+
+
+def _frequencies(counts: np.ndarray, beforehand: float) -> np.ndarray:
+    counts = counts + beforehand / 4
+    return counts / counts.sum(1, keepdims=True)
 
 
 def contexts(codes: np.ndarray, order: int) -> np.ndarray:

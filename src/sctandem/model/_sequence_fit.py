@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +20,11 @@ from sctandem.module._sequence_gan import SequenceCritic
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sctandem.module._sequence_gan import SequenceGANConfig
+
+logger = logging.getLogger(__name__)
 
 #: One in so many sequences is kept from generator and critic, to judge both.
 _HELD_OUT = 8
@@ -40,10 +46,10 @@ _BATCH = 512
 
 
 class Fitted(NamedTuple):
-    """A generator, its critic, how far its scores are to be trusted, and what was told apart on the way."""
+    """A generator, its critic if it has one, how far its scores are to be trusted, and what was told apart on the way."""
 
     grammar: Grammar
-    critic: SequenceCritic
+    critic: SequenceCritic | None
     scale: float
     told: list[dict[str, float]]
 
@@ -68,7 +74,30 @@ def fit_sequences(
     Returns
     -------
     What was fitted. `told` has a row a round: motifs, and the AUC of the critic on held-out sequences against made ones.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When it comes before the first round is over; later it ends the rounds, and what was fitted has no critic.
     """
+    fitted: Fitted | None = None
+    try:
+        for fitted in _rounds(codes, config, rng, progress=progress):  # noqa: B007 - the last is what counts
+            pass
+    except KeyboardInterrupt:
+        if fitted is None:
+            raise
+        logger.warning(
+            "Training was interrupted after %d motifs; the model is as it was then, without a critic that chooses.",
+            len(fitted.grammar.motifs),
+        )
+    return fitted  # type: ignore[return-value]
+
+
+def _rounds(
+    codes: np.ndarray, config: SequenceGANConfig, rng: np.random.Generator, *, progress: bool | None
+) -> Iterator[Fitted]:
+    """Give what is fitted after each round, and at the end."""
     codes = codes[rng.permutation(len(codes))].astype(np.int64)
     n_held = max(10, len(codes) // _HELD_OUT)
     held, shown = codes[:n_held], codes[n_held:]
@@ -77,11 +106,12 @@ def fit_sequences(
     order = min(config.max_order, _SEARCH_ORDER)
     chain = fit_chain(shown, order, both=config.both_strands)
     grammar = Grammar(chain, order, codes.shape[1], config.both_strands, starts=none, strands=none.copy())
-    told = []
+    told: list[dict[str, float]] = []
     with tqdm(total=config.max_motifs, desc="Motifs", disable=not wants_progress(progress)) as bar:
         while True:
             critic, scores = _critic(grammar, shown, held, config, rng, arranged=False)
             told.append({"motifs": len(grammar.motifs), "auc": _auc(*scores)})
+            yield Fitted(deepcopy(grammar), None, 0.0, list(told))
             if len(grammar.motifs) >= config.max_motifs or not _learn_motif(grammar, critic, shown, held, rng):
                 break
             bar.update()
@@ -90,6 +120,7 @@ def fit_sequences(
     if grammar.motifs:
         for _ in range(config.n_sweeps):
             grammar.sweep(shown, rng)
+    yield Fitted(grammar, None, 0.0, list(told))
     critic, scores = _critic(grammar, shown, held, config, rng, arranged=True)
     scale = _scale(*scores)
     real, made = scores
@@ -97,7 +128,7 @@ def fit_sequences(
     weights = importance(score(critic, fresh), scale)
     kept = fresh[keep(weights, len(held), rng)]
     told.append({"motifs": len(grammar.motifs), "auc": _auc(real, made), "auc_kept": _auc(real, score(critic, kept))})
-    return Fitted(grammar, critic, scale, told)
+    yield Fitted(grammar, critic, scale, told)
 
 
 def importance(scores: np.ndarray, scale: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from sctandem._checks import check_positive, check_type
 from sctandem._compat import ModelLayout
 from sctandem._plain import from_plain, to_plain
-from sctandem._random import as_generator, draw_seed
+from sctandem._random import RNG, as_generator
 from sctandem._whole import whole_folder
 from sctandem.kernels._sequence_grammar import Grammar
 from sctandem.model._sequence_data import read_codes
@@ -46,8 +46,6 @@ class SequenceGAN:
         From the role ``"atac"`` to the name of the modality, when `data` is a MuData. By default the same.
     config
         Settings; `None` for the defaults.
-    rng
-        Seed of the training.
 
     Raises
     ------
@@ -64,8 +62,8 @@ class SequenceGAN:
     The generator writes a Markov chain with sites of motifs in it. It starts with the chain alone. A convolutional critic learns to
     tell its sequences from those of the data; what its filters find that sets them apart, and words that the data have more often, are fitted as motifs (expectation-maximisation,
     sites on either strand), and the best is added if it raises the likelihood of held-out sequences. Then the sites of all motifs are drawn anew in each
-    sequence given the others, with what they have in common: which lie together, how far apart, on which strands. This goes on until the
-    critic points at nothing that held-out sequences confirm. New sequences take the arrangement of sites of one of the data, moved
+    sequence given the others, with what they have in common: which lie together, how far apart, on which strands, each as all sequences but a tenth with this one
+    have it. This goes on until the critic points at nothing that held-out sequences confirm. New sequences take the arrangement of sites of one of the data, moved
     together by up to 10 bases, and new letters throughout: none is copied. A last critic, which reads arrangements too, weighs what is written by how much likelier it is in the data, as far as
     held-out sequences say that it is right, and one in four goes through.
 
@@ -75,7 +73,7 @@ class SequenceGAN:
 
     References
     ----------
-    Goodfellow et al., Generative adversarial nets, NeurIPS (2014); Tolstikhin et al., AdaGAN: boosting generative models, NeurIPS (2017);
+    Goodfellow et al., Generative adversarial nets, NeurIPS (2014); Lawrence et al., Detecting subtle sequence signals, Science (1993); Tolstikhin et al., AdaGAN: boosting generative models, NeurIPS (2017);
     Azadi et al., Discriminator rejection sampling, ICLR (2019).
 
     Examples
@@ -86,8 +84,8 @@ class SequenceGAN:
     >>> letters = np.random.default_rng(0).choice(list("ACGT"), (120, 50))
     >>> letters[::2, 20:28] = list("TGACGTCA")
     >>> config = SequenceGANConfig(max_motifs=1, critic_epochs=2, n_sweeps=2)
-    >>> model = td.model.SequenceGAN(["".join(row) for row in letters], config=config, rng=0)
-    >>> model.train(progress=False)
+    >>> model = td.model.SequenceGAN(["".join(row) for row in letters], config=config)
+    >>> model.train(rng=0, progress=False)
     >>> new = model.generate(3, rng=0)
     >>> len(new), len(new[0])
     (3, 50)
@@ -101,12 +99,10 @@ class SequenceGAN:
         width: int | None = None,
         modalities: Mapping[str, str] | None = None,
         config: SequenceGANConfig | None = None,
-        rng: int | np.random.Generator | None = None,
     ) -> None:
         self.config = SequenceGANConfig() if config is None else config
         check_type(self.config, SequenceGANConfig, "config")
         self._codes: np.ndarray | None = read_codes(data, fasta, width=width, modalities=modalities)  # type: ignore[arg-type]
-        self._seed = draw_seed(rng)
         self._fitted: Fitted | None = None
 
     def __repr__(self) -> str:
@@ -139,11 +135,13 @@ class SequenceGAN:
         """A row a round: ``motifs`` of the generator, ``auc`` of the critic on held-out sequences against made ones, and in the last row ``auc_kept``, against those that it lets through."""
         return pd.DataFrame(self._trained().told).rename_axis("round")
 
-    def train(self, *, progress: bool | None = None) -> None:
+    def train(self, *, rng: RNG = None, progress: bool | None = None) -> None:
         """Train generator and critic in turns.
 
         Parameters
         ----------
+        rng
+            Seed of all that is random in the training. The same seed gives the same model on the same machine; `None` draws one.
         progress
             Whether to show a bar; `None` for in a terminal or notebook.
 
@@ -155,14 +153,19 @@ class SequenceGAN:
         ------
         RuntimeError
             For a model that was loaded: sequences of the data are not in its file.
+
+        Notes
+        -----
+        An interruption (Ctrl-C) ends the training and leaves what was learned by then: a generator with as many motifs as there were, and without a critic that
+        chooses among what it writes; before the first round is over it leaves the model as it was. There are no checkpoints, as it takes a minute or two.
         """
         if self._codes is None:
             msg = "a SequenceGAN that was loaded has no sequences to train on; make one from the data."
             raise RuntimeError(msg)
-        self._fitted = fit_sequences(self._codes, self.config, rng=np.random.default_rng(self._seed), progress=progress)
+        self._fitted = fit_sequences(self._codes, self.config, rng=as_generator(rng), progress=progress)
 
     @torch_on_one_thread()
-    def generate(self, n: int, *, rng: int | np.random.Generator | None = None, critic: bool = True) -> list[str]:
+    def generate(self, n: int, *, rng: RNG = None, critic: bool = True) -> list[str]:
         """Write new sequences.
 
         Parameters
@@ -172,7 +175,7 @@ class SequenceGAN:
         rng
             Seed.
         critic
-            Whether the critic chooses among more than `n`.
+            Whether the critic, if the training came that far, chooses among more than `n`.
 
         Returns
         -------
@@ -189,10 +192,10 @@ class SequenceGAN:
         check_positive(n, "n", whole=True)
         check_type(critic, bool, "critic")
         generator = as_generator(rng)
-        corrected = critic and fitted.scale > 0
-        codes = fitted.grammar.draw(n * (self.config.oversample if corrected else 1), generator)
-        if corrected:
-            weights = importance(score(fitted.critic, codes.astype(np.int64)), fitted.scale)
+        chooses = fitted.critic if critic and fitted.scale > 0 else None
+        codes = fitted.grammar.draw(n * (1 if chooses is None else self.config.oversample), generator)
+        if chooses is not None:
+            weights = importance(score(chooses, codes.astype(np.int64)), fitted.scale)
             codes = codes[keep(weights, n, generator)]
         return ["".join(row) for row in _LETTERS[codes]]
 
@@ -230,7 +233,7 @@ class SequenceGAN:
             **made_by(),
         }
         content = {
-            layout.state: fitted.critic.state_dict(),
+            layout.state: {} if fitted.critic is None else fitted.critic.state_dict(),
             layout.features: [],
             layout.attributes: to_plain(held, "the model"),
         }
@@ -280,14 +283,16 @@ class SequenceGAN:
             if not 0 <= scale < 100:
                 msg = f"its scale is {scale}"
                 raise ValueError(msg)
-            critic = SequenceCritic(config)
-            critic.load_state_dict(raw[layout.state])
+            critic = None
+            if raw[layout.state]:
+                critic = SequenceCritic(config).eval()
+                critic.load_state_dict(raw[layout.state])
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             msg = f"{path} is no file of a SequenceGAN, or damaged: {error}."
             raise ValueError(msg) from error
         model = cls.__new__(cls)
-        model.config, model._codes, model._seed = config, None, 0
-        model._fitted = Fitted(grammar, critic.eval(), scale, held["told"])
+        model.config, model._codes = config, None
+        model._fitted = Fitted(grammar, critic, scale, held["told"])
         return model
 
     def _trained(self) -> Fitted:
