@@ -11,6 +11,7 @@ from benchmarks._label_tasks import KNOWN, UNKNOWN, Cells
 from benchmarks._labelled_sets import BATCH, BY_NAME, path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from anndata import AnnData
@@ -30,25 +31,23 @@ PLAIN, TRAINED, REGRESSION = "CapsuleNet", "CapsuleNet, adversarial='pgd'", "log
 Row = dict[str, Any]
 
 
-def measure(seed: int) -> list[Row]:
-    """Train on each set, and attack."""
-    return [row for name in SETS for row in measure_set(name, seed)]
-
-
-def measure_set(name: str, seed: int) -> list[Row]:
-    """Train in two ways, and attack these and the regression inside the plain one."""
-    rows = []
-    train, test, depth = _split(name, seed)
-    for way, method in ((None, PLAIN), ("pgd", TRAINED)):
-        model, seconds = _trained(train, depth, seed, way)
-        found = [(method, _attacked(model, test, seed) | {"processor_seconds": seconds})]
-        if way is None:
-            _only_regression(model)
-            found.append((REGRESSION, _attacked(model, test, seed)))
-        for title, row in found:
-            rows.append({"set": name, "name": title, "seed": seed} | row)
-            print(name, title, row["clean"], row["pgd"], flush=True)
-    return rows
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[Row]:
+    """Train on each set in two ways, and attack these and the regression inside the plain one; leave out what is done."""
+    for name in SETS:
+        missing = [method for method in (PLAIN, TRAINED, REGRESSION) if (name, method) not in done]
+        if not missing:
+            continue
+        train, test, depth = _split(name, seed)
+        for way, methods in ((None, (PLAIN, REGRESSION)), ("pgd", (TRAINED,))):
+            asked = [method for method in methods if method in missing]
+            if not asked:
+                continue
+            model, seconds = _trained(train, depth, seed, way)
+            for method in asked:
+                spent = {} if method == REGRESSION else {"processor_seconds": seconds}
+                if method == REGRESSION:
+                    _only_regression(model)
+                yield {"set": name, "name": method, "seed": seed} | _attacked(model, test, seed) | spent
 
 
 def _split(name: str, seed: int) -> tuple[AnnData, AnnData, str | None]:
