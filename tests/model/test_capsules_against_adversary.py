@@ -86,11 +86,13 @@ def test_absent_features_count_with_their_mean(model: CapsuleNet) -> None:
     assert torch.allclose(module.direct.bias - old.direct.bias, by_hand, atol=1e-5)
 
 
-def test_learning_on_without_an_adversary_leaves_one_regression(tmp_path) -> None:
+def test_learning_on_without_an_adversary_leaves_one_regression() -> None:
     adata = cells(0)
     CapsuleNet.setup_anndata(adata, labels_key="type", batch_key="batch")
     model = CapsuleNet(adata, rng=0)
     model.train(4, rng=0, progress=False, adversarial="fgsm")
     assert model.module.direct_first is not None
-    model.train(4, rng=0, progress=False)
+    new = cells(1, 120)
+    model.partial_fit(new, max_epochs=2, rng=0, progress=False)
     assert model.module.direct_first is None
+    assert np.mean(model.predict(cells(2, 120)).astype(str) == cells(2, 120).obs["type"]) > 0.9
