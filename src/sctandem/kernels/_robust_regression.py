@@ -159,7 +159,8 @@ def fit_robust_regressions(
 
     shown, everything = objective(~held_out), objective(np.ones_like(held_out))
     if held_out.sum() < FEWEST:
-        return tuple(_fit(part, [(_DEFAULT_PENALTY, weight)])[-1] for part in (shown, everything))
+        setting = [(_DEFAULT_PENALTY, weight)]
+        return _fit(shown, setting)[-1], _fit(everything, setting)[-1]
     weight = _largest_weight(shown, cells.points[held_out], labels[held_out], weight)
     tried = _fit(shown, [(penalty, weight) for penalty in _PENALTIES])
     judge = _PointsAndBoxes(cells.rows(held_out), labels[held_out], n_labels)
