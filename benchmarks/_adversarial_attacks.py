@@ -21,7 +21,9 @@ CAPTION = """\
 Accuracy on 30 % of the cells, held out by type, 2,000 variable genes chosen on the others; types with fewer than 20 cells are left out. *Radius*: that at which CapsuleNet,
 trained plainly, loses 20 points under projected gradient descent (10 steps on the margin; log1p of counts per 10,000, two Poisson standard deviations at most, zeros kept), between the
 radii that were measured; *under PGD* is the accuracy of each method there. The attack sees each method, and starts anew from a random place. *Score* is the one number of `tl.robustness`, *one gene* the
-accuracy with the worst of the genes that the gradient names set to nothing or to much."""
+accuracy with the worst of the genes that the gradient names set to nothing or to much. How CapsuleNet trains against an adversary was chosen on the training cells of zheng and symphony, divided again.
+There a bound that no attack within the ball can pass (2,000 genes and their first molecules, each at its worst) left a regression of that kind the same 0.78 as projected gradient descent did at radius 0.2;
+every single gene in turn, where the gradient is not asked, left it 0.59, as much as one fitted to the worst places of logarithms alone, and 0.55 a plain one."""
 SEEDS = (0,)
 SETS = ("symphony", "mixology", "zheng")
 RADII = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2)
