@@ -11,6 +11,7 @@ from benchmarks._label_tasks import KNOWN, UNKNOWN, Cells
 from benchmarks._labelled_sets import BATCH, BY_NAME, path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from anndata import AnnData
@@ -20,7 +21,11 @@ CAPTION = """\
 Accuracy on 30 % of the cells, held out by type, 2,000 variable genes chosen on the others; types with fewer than 20 cells are left out. *Radius*: that at which CapsuleNet,
 trained plainly, loses 20 points under projected gradient descent (10 steps on the margin; log1p of counts per 10,000, two Poisson standard deviations at most, zeros kept), between the
 radii that were measured; *under PGD* is the accuracy of each method there. The attack sees each method, and starts anew from a random place. *Score* is the one number of `tl.robustness`, *one gene* the
-accuracy with the worst of the genes that the gradient names set to nothing or to much."""
+accuracy with the worst of the genes that the gradient names set to nothing or to much. How CapsuleNet trains against an adversary was chosen on the training cells of zheng and symphony, divided again.
+There a bound that no attack within the ball can pass (2,000 genes and their first molecules, each at its worst) left a regression of that kind the same 0.78 as projected gradient descent did at radius 0.2;
+every single gene in turn, where the gradient is not asked, left it 0.59, as much as one fitted to the worst places of logarithms alone, and 0.55 a plain one. On zheng both targets are missed by 0.3 points: how much moved cells count trades one for the other, and on the
+divided training cells no setting met both with a margin (clean accuracy and points lost at radius 0.2: 0.869 and 11.2, 0.861 and 8.1, 0.857 and 6.9, 0.853 and 5.1, where a plain regression has 0.866 and 17.1).
+It is no limit of the cells: boxes around counts of 1, 2 and 3 do not overlap at radius 0.2, so that rounding would undo the attack, which is not what is asked."""
 SEEDS = (0,)
 SETS = ("symphony", "mixology", "zheng")
 RADII = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2)
@@ -30,25 +35,23 @@ PLAIN, TRAINED, REGRESSION = "CapsuleNet", "CapsuleNet, adversarial='pgd'", "log
 Row = dict[str, Any]
 
 
-def measure(seed: int) -> list[Row]:
-    """Train on each set, and attack."""
-    return [row for name in SETS for row in measure_set(name, seed)]
-
-
-def measure_set(name: str, seed: int) -> list[Row]:
-    """Train in two ways, and attack these and the regression inside the plain one."""
-    rows = []
-    train, test, depth = _split(name, seed)
-    for way, method in ((None, PLAIN), ("pgd", TRAINED)):
-        model, seconds = _trained(train, depth, seed, way)
-        found = [(method, _attacked(model, test, seed) | {"processor_seconds": seconds})]
-        if way is None:
-            _only_regression(model)
-            found.append((REGRESSION, _attacked(model, test, seed)))
-        for title, row in found:
-            rows.append({"set": name, "name": title, "seed": seed} | row)
-            print(name, title, row["clean"], row["pgd"], flush=True)
-    return rows
+def measure_rest(seed: int, done: set[tuple[str, str]]) -> Iterator[Row]:
+    """Train on each set in two ways, and attack these and the regression inside the plain one; leave out what is done."""
+    for name in SETS:
+        missing = [method for method in (PLAIN, TRAINED, REGRESSION) if (name, method) not in done]
+        if not missing:
+            continue
+        train, test, depth = _split(name, seed)
+        for way, methods in ((None, (PLAIN, REGRESSION)), ("pgd", (TRAINED,))):
+            asked = [method for method in methods if method in missing]
+            if not asked:
+                continue
+            model, seconds = _trained(train, depth, seed, way)
+            for method in asked:
+                spent = {} if method == REGRESSION else {"processor_seconds": seconds}
+                if method == REGRESSION:
+                    _only_regression(model)
+                yield {"set": name, "name": method, "seed": seed} | _attacked(model, test, seed) | spent
 
 
 def _split(name: str, seed: int) -> tuple[AnnData, AnnData, str | None]:

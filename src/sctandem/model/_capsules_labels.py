@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +21,8 @@ from sctandem.kernels._label_regions import (
     labelled_share,
     typicality,
 )
-from sctandem.kernels._robust_regression import fit_robust_regressions
 from sctandem.model._capsules_elsewhere import weights_elsewhere
-from sctandem.model._capsules_moved import label_logits, log_boxes, read_moved
+from sctandem.model._capsules_moved import RobustExperts, label_logits
 from sctandem.model._capsules_read import CapsulesReadMixin
 from sctandem.nn import scipy_to_csr
 from sctandem.nn._threads import torch_on_one_thread
@@ -59,8 +59,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         """Learn what turns lengths into probabilities, from halves of molecules and from cells whose labels were not.
 
         Probabilities are learned from cells as they are, and then shifted to a composition in which cells count by their weights (Saerens, Latinne
-        & Decaestecker 2002; logit adjustment, Menon 2021); cells of weight 0 are not there. With an adversary the regression is fitted to the boxes of
-        the cells, and the experts are weighed by cells as they are and moved.
+        & Decaestecker 2002; logit adjustment, Menon 2021); cells of weight 0 are not there. With an adversary the regression is fitted to cells and
+        their boxes, and the experts are weighed by cells as they are and moved.
         """
         self.calibration_ = self._reproducibility(rng)
         self._keep_centres()
@@ -73,24 +73,22 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         n_labels, target = len(self.label_names), code[known]
         lengths, poses = self._read_all(["labels", "pose"], None, known, None)
         regions = fit_regions(poses, target, held_out, n_labels)
-        logs = self._logs(known)
         # capsules are longer in cells whose counts were trained on, with or without a label
         kinds = [kind for kind in (held_out, held_back) if kind.sum() >= FEWEST] or [held_out]
         if adversary is None:
+            logs = self._logs(known)
             judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
             weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
+            self.module.set_direct(judged.weights, judged.intercepts)
+            use = partial(self.module.set_direct, used.weights, used.intercepts)
         else:
-            bounds = log_boxes(self._counts[known], self._depths()[known], float(self.module.depth), adversary)
-            judged, used = fit_robust_regressions(*bounds, target, held_out | held_back, n_labels)
-            self.module.set_direct(judged.weights, judged.intercepts)  # which the moves are against
-            weights = []
-            for kind in kinds:
-                moved = read_moved(self, known[kind], target[kind], adversary)
-                both = [lengths[kind], moved[0]], [judged.logits(logs[kind]), moved[1]], [target[kind]] * 2
-                weights.append(fit_expert_weights(*map(np.concatenate, both)))
-        self.module.set_direct(judged.weights, judged.intercepts)
+            experts = RobustExperts(self, known, target, adversary, rng)
+            experts.fit(held_out | held_back)
+            weights = [experts.weights(kind, lengths) for kind in kinds]
+            use = experts.use
+        # as long as the module has the regression that has not seen these cells
         elsewhere = weights_elsewhere(self, known[kinds[0]], target[kinds[0]], rng)
-        self.module.set_direct(used.weights, used.intercepts)
+        use()
         self.calibration_ |= {
             "elsewhere": np.append(weights[0], 0.0) if elsewhere is None else elsewhere,
             "expert_weights": np.array([weights[0], weights[-1]]),

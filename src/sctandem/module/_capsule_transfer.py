@@ -28,6 +28,9 @@ class CapsuleTransferMixin:
     types: TypeCapsules
     labels: Any
     direct: Any
+    direct_first: Any
+    direct_of_means: Any
+    _new_first: Any
 
     @torch.no_grad()
     def take_over(self, old: CapsuleModule, features: FeatureMap, *, own_depth: bool = False) -> None:
@@ -98,9 +101,15 @@ class CapsuleTransferMixin:
         self.labels = labels
         self.direct.weight.zero_()
         features.move(self.direct.weight, old.direct.weight)
-        absent = torch.as_tensor(features.absent, device=means.device)
+        if old.direct_first is not None:
+            self.direct_first = self._new_first()
+            features.move(self.direct_first.layer.weight, old.direct_first.layer.weight)
+            features.move(self.direct_first.share, old.direct_first.share)
+        absent = torch.zeros_like(means)
+        where = torch.as_tensor(features.absent, device=means.device)
+        absent[where] = means[where]
         self.direct.bias.fill_(UNSEEN)
-        self.direct.bias[: old.n_labels] = old.direct.bias + means[absent] @ old.direct.weight[absent]
+        self.direct.bias[: old.n_labels] = old.direct.bias + old.direct_of_means(absent)
         self.direct_offset[: old.n_batch, : old.n_labels] = old.direct_offset
 
     @torch.no_grad()
@@ -118,7 +127,7 @@ class CapsuleTransferMixin:
         centre = torch.stack([norm.running_mean for norm in list(self.norm.norms)[: self.n_reference_batches]]).mean(0)
         self.norm.norms[batch].running_mean.copy_(centre + shift @ self.first.weight)
         if self.direct is not None:
-            self.direct_offset[batch] = shift @ self.direct.weight
+            self.direct_offset[batch] = self.direct_of_means(shift)
 
     @torch.no_grad()
     def start_new_labels(self, first: int, centres: Tensor) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
+from sctandem.module._capsule_direct import CapsuleDirectMixin
 from sctandem.module._capsule_transfer import TOWARDS, CapsuleTransferMixin
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
@@ -60,7 +61,7 @@ class _NormByBatch(nn.Module):
         return out * self.weight + self.bias
 
 
-class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
+class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin, BaseModuleClass):
     r"""Capsules on counts.
 
     Log-counts at the median depth pass a sparse layer to the primary capsules. These vote for the capsule of the cell, whose sum
@@ -123,7 +124,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         )
         self.types = self.cell.split(1)
         self.labels = self.cell.split(n_labels, noise=_SPLIT_NOISE) if n_labels else None
-        self.direct = _without_gradient(SparseLinear(n_genes, n_labels)) if n_labels else None
+        self._make_direct()
         self.loadings = nn.Parameter(0.05 * torch.randn(n_genes, self.config.d_pose))
         self.batch_effect = nn.Parameter(torch.zeros(n_genes, n_batch))
         self.log_share = nn.Parameter(torch.zeros(n_genes))
@@ -186,28 +187,6 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         """
         self.labels = self._towards(centres, self.n_labels)
 
-    @torch.no_grad()
-    def set_direct(self, weights: ArrayLike, intercepts: ArrayLike) -> None:
-        """Set the regression of the labels on the logarithms, which is not trained with the capsules.
-
-        Parameters
-        ----------
-        weights
-            Genes x labels.
-        intercepts
-            (labels,).
-
-        Raises
-        ------
-        ValueError
-            When the module has no labels.
-        """
-        if self.direct is None:
-            msg = "the module was made without labels: n_labels=0."
-            raise ValueError(msg)
-        self.direct.weight.copy_(torch.as_tensor(np.asarray(weights)))
-        self.direct.bias.copy_(torch.as_tensor(np.asarray(intercepts)))
-
     def _towards(self, centres: ArrayLike | None, n_upper: int) -> TypeCapsules:
         """Make capsules like that of the cell, whose votes start towards given poses."""
         capsules = self.cell.split(n_upper, noise=_SPLIT_NOISE)
@@ -227,6 +206,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
             "direct_offset",
         ):  # of which older files know nothing
             state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
+        self._match_first(state_dict, prefix)
         saved = state_dict.get(f"{prefix}types.bias")
         if saved is not None and saved.shape[1] != self.n_types:
             self.split(saved.shape[1])
@@ -305,7 +285,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
         if self.labels is not None:
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
-                found["direct"] = self.direct(logs) - self.direct_offset[batch.long()]
+                found["direct"] = self.direct_logits(x, logs, size, batch.long())
                 if self.n_batch > self.n_reference_batches:
                     of_labels = self.centre_logs, self.log_variance, self.placed_shift
                     found["profiles"] = profile_cosines(logs, *of_labels, batch.long())
@@ -386,11 +366,3 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleTransferMixin, BaseModuleClass):
             distance = (found["pose"] - tensors[ALIGNED_KEY]).square().mean(-1)
             loss = loss + self.config.aligned_weight * weighted_mean(distance, tensors)
         return loss
-
-
-def _without_gradient(layer: SparseLinear) -> SparseLinear:
-    """Let a layer start at 0, to be set and not trained."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-        parameter.requires_grad = False
-    return layer

@@ -23,7 +23,8 @@ class AdversarialConfig:
     n_steps
         Steps of `"pgd"`.
     weight
-        Weight of the loss of the perturbed cells, where the loss of the cells as they are has 1.
+        Weight of the loss of the perturbed cells, where the loss of the cells as they are has 1. For the regression of
+        :class:`~sctandem.model.CapsuleNet` it is the most: perturbed cells count for less where held-out cells as they are would be told worse.
 
     Raises
     ------
