@@ -28,6 +28,8 @@ from sctandem.nn import scipy_to_csr
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
@@ -80,7 +82,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             judged, used = fit_regressions(logs, target, held_out | held_back, n_labels)
             weights = [fit_expert_weights(lengths[kind], judged.logits(logs[kind]), target[kind]) for kind in kinds]
             self.module.set_direct(judged.weights, judged.intercepts)
-            use = partial(self.module.set_direct, used.weights, used.intercepts)
+            use: Callable[[], None] = partial(self.module.set_direct, used.weights, used.intercepts)
         else:
             experts = RobustExperts(self, known, target, adversary, rng)
             experts.fit(held_out | held_back)

@@ -167,7 +167,7 @@ class RobustExperts:
         )
         self._set(self.judged)
 
-    def weights(self, kind: np.ndarray, lengths: np.ndarray) -> tuple[float, float]:
+    def weights(self, kind: np.ndarray, lengths: np.ndarray) -> tuple[float, ...]:
         """Weigh capsules and regression by some of the cells, given the lengths of the label capsules of all."""
         moved = read_moved(self.model, self.known[kind], self.labels[kind], self.adversary)
         logits = self.judged.logits(self.boxes.points[kind])

@@ -25,7 +25,7 @@ class CapsuleDirectMixin(nn.Module):
     n_labels: int
     depth: Tensor
     direct_offset: Tensor
-    direct: SparseLinear | None
+    direct: Any  # a SparseLinear, or None without labels
     direct_first: FirstMolecule | None
 
     def _make_direct(self) -> None:
@@ -95,7 +95,6 @@ class CapsuleDirectMixin(nn.Module):
         -------
         Cells x labels.
         """
-        assert self.direct is not None
         found = self.direct(logs) - self.direct_offset[batch]
         if self.direct_first is None:
             return found
@@ -103,7 +102,6 @@ class CapsuleDirectMixin(nn.Module):
 
     def direct_of_means(self, logs: Tensor) -> Tensor:
         """Give what the regression makes of mean logarithms, or of differences of such, without intercepts: (..., genes) to (..., labels)."""
-        assert self.direct is not None
         found = logs @ self.direct.weight
         return found if self.direct_first is None else found + self.direct_first.of_means(logs)
 

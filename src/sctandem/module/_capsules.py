@@ -94,6 +94,10 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
     Sabour, Frosst & Hinton, Dynamic routing between capsules, NeurIPS (2017).
     """
 
+    centre_logs: Tensor
+    log_variance: Tensor
+    placed_shift: Tensor
+
     def __init__(
         self,
         n_genes: int,
