@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks._parts import Parts
 
 TEXT = """\
-Labels under attack, cells and sequences that a critic helped to make, and batches that states hide, each beside what an expert would try first and
+Labels under attack, cells and sequences from generators that a critic is to mend (rows without it show what it does), and batches that states hide, each beside what an expert would try first and
 the tools in use. Settings are the defaults of the package, the same on every set; none was chosen on the cells that are scored, but for the epochs
 of `tl.simulate`, which were chosen on symphony."""
 
