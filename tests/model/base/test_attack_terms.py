@@ -111,7 +111,9 @@ def test_genes_are_set_to_much_from_the_least_to_the_most_that_matters():
     influence = np.random.default_rng(0).permutation(n_genes) + 1.0
     low, high = np.full(n_genes, 10.0), np.full(n_genes, 20.0)
     counts = np.concatenate([np.tile(low, (20, 1)), np.tile(high, (20, 1))])
-    counts[:, 0] += 5 * n_genes  # so that there is a gene with more than its share, which makes `much` of the others differ
+    counts[:, 0] += (
+        5 * n_genes
+    )  # so that there is a gene with more than its share, which makes `much` of the others differ
     weight = torch.as_tensor(influence, dtype=torch.float32)
     limit = float(counts[0] @ influence) + 800.0
 
@@ -119,7 +121,7 @@ def test_genes_are_set_to_much_from_the_least_to_the_most_that_matters():
         return torch.stack([torch.zeros(len(cells)), cells @ weight - limit], 1)
 
     found = attack(Reader(counts, "ab", scores), np.repeat([0, 1], 20), AttackConfig(radii=(0.1,), **QUICK), seed=0)
-    assert set(found.clean[:20]) == {0}
+    np.testing.assert_array_equal(found.clean, np.repeat([0, 1], 20))
     shares = counts / counts.sum(1, keepdims=True)
     much = np.maximum(np.quantile(shares, 0.99, axis=0) * counts[0].sum(), counts[0])
     gains = np.sort(influence * (much - counts[0]))
@@ -127,5 +129,4 @@ def test_genes_are_set_to_much_from_the_least_to_the_most_that_matters():
     assert 5 < n_kept < n_genes - 5
     assert found.largest["a"] == pytest.approx(n_kept / n_genes)
     assert int((counts[0] @ influence + gains[::-1].cumsum() < limit).sum()) < n_kept - 3  # the order matters
-    if set(found.clean[20:]) == {1}:
-        assert found.largest["b"] == 1  # more of any gene only speaks for it
+    assert found.largest["b"] == 1  # more of any gene only speaks for it
