@@ -55,15 +55,23 @@ class Fabric:
             parameter.grad = torch.stack(self.gathered(parameter.grad.clone())).mean(0)
 
 
+class Seeing(CountTrainingPlan):
+    """Keep which cells each step saw."""
+
+    def step(self, batch):
+        self.seen = [*getattr(self, "seen", []), *batch["cell"].ravel().tolist()]
+        return super().step(batch)
+
+
 def loop_of(cells, *, batch_size, validated):
     case = CASES["CountVAEModel"]
     data = case.data()
     case.set_up(data)
     manager = case.make(data).adata_manager
-    config = TrainConfig(learning_rate=0.05, schedule="constant")
-    options = {"batch_size": batch_size, "rng": 3}
+    config = TrainConfig(learning_rate=0.05, schedule="constant", validate_every=1)
+    options = {"batch_size": batch_size, "rng": 3, "entries": {"cell": torch.arange(data.n_obs)[:, None]}}
     return EpochLoop(
-        CountTrainingPlan(Rates(data.n_vars), config=config),
+        Seeing(Rates(data.n_vars), config=config),
         CountLoader(manager, cells, shuffle=True, **options),
         CountLoader(manager, validated, **options),
         max_epochs=3,
@@ -95,6 +103,9 @@ def test_two_threads_learn_what_one_does(n_cells):
     with ThreadPoolExecutor(SIZE) as pool:
         for done in [pool.submit(train, rank) for rank in range(SIZE)]:
             done.result()
+    seen = [loop.plan.seen for loop in loops]
+    np.testing.assert_array_equal(np.bincount(sum(seen, []), minlength=n_cells), np.full(n_cells, 3))
+    assert abs(len(seen[0]) - len(seen[1])) <= 3 * len(whole.loader)  # at most one a batch
     start = Rates(30).weight.detach()
     learned = whole.plan.module.weight.detach()
     assert float((learned - start).abs().max()) > 0.1
@@ -105,3 +116,14 @@ def test_two_threads_learn_what_one_does(n_cells):
             assert row.keys() == expected.keys()
             for key in ("elbo_train", "elbo_validation", "reconstruction_loss_train"):
                 assert row[key] == pytest.approx(expected[key], rel=1e-6), key
+
+
+def test_each_draws_its_own_and_a_run_that_goes_on_draws_the_same():
+    drawn = {}
+    for rank in range(SIZE):
+        crew = Crew(Fabric(rank, None), 5)
+        for epoch in (0, 1, 0):
+            crew.seed(epoch)
+            value = float(torch.rand(()))
+            assert drawn.setdefault((rank, epoch), value) == value
+    assert len(set(drawn.values())) == 4
