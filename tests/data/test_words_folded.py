@@ -18,7 +18,7 @@ def decided(words, table):
 
 @pytest.mark.parametrize("word", ["T_Cell", "t cell", "T-cell", " T.CELL "])
 def test_another_spelling_becomes_what_the_table_says(word):
-    assert decided([("one", word)], [("cell_type", "", "t cell", "lymphocyte")]) == [("lymphocyte", "given")]
+    assert decided([("one", word)], [("cell_type", "", "T cell", "lymphocyte")]) == [("lymphocyte", "given")]
 
 
 def test_the_spelling_itself_and_the_own_source_come_first():
