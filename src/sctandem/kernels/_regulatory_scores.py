@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _BLOCK = 256
 #: Standard deviations below this part of the mean size count as none.
 _CONSTANT = 1e-6
-#: Odd power of the target whose correlation with the regulator looks at the extremes.
-EXTREME = 3
 
 
 class Association(NamedTuple):
@@ -91,7 +89,8 @@ def cubes(values: np.ndarray) -> np.ndarray:
     cubed = np.empty(values.shape, dtype=np.float32)
     for start in range(0, values.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
-        cubed[:, block] = standardise(values[:, block].astype(np.float64) ** EXTREME)
+        wide = values[:, block].astype(np.float64)
+        cubed[:, block] = standardise(wide * wide * wide)  # a power takes ten times as long
     return cubed
 
 
