@@ -22,8 +22,20 @@ are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the b
 the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s.
 Peak memory is that of the process during the call, libraries and input included. Models train {EPOCHS} epochs."""
 MOST = 1.1
-#: Whose documentation says that the cost is linear in the cells: the docstrings of the tools, and epochs of a fixed number for models.
-LINEAR = ("tl.capsules", "tl.map_query", *(f"model.{name}" for name in ("CapsuleNet", "DeepDE", "RSD", "TAPE")))
+#: Whose documentation says that the cost is linear in the cells, or gives it as a product with their number: docstrings of functions, and
+#: epochs of a fixed number for models.
+LINEAR = (
+    *(
+        "pp.embed_genes",
+        "pp.hierarchical_weights",
+        "tl.capsules",
+        "tl.gene_associations",
+        "tl.map_query",
+        "tl.regulatory_graph",
+    ),
+    *("data.build_collection", "data.highly_variable_genes", "data.principal_components", "data.project"),
+    *(f"model.{name}" for name in ("CapsuleNet", "DeepDE", "RSD", "TAPE")),
+)
 
 
 def main(argv: list[str]) -> int:
