@@ -20,11 +20,12 @@ two of three. They become one collection; batches of 1,024 are read from it in r
 is trained from it and on the same cells in memory. The plain ways beside it: `anndata.concat` in memory, written and read as one
 backed file in random batches.
 
-Two processes train on two cores, which the reader and the kernels of one process fill already: what is gained is reported, not asked for.
-
-Seconds are those of the clock, on two cores that much other work shared: about ten processes for each core in these runs. Processor seconds leave
-that out, but not what switching between processes costs. Peak memory is that of a process of
-its own, libraries included."""
+Seconds are those of the clock, on two cores; processor seconds leave out what else runs, but not what switching between processes costs.
+Peak memory and the training by two processes were measured once more where the file names a commit under `again`, on two cores that some eight times
+as much work shared: neither memory nor what is learned hangs on that, but the clock does, so the other times are the earlier ones. Two processes on
+two cores can gain little, since the reader and the kernels of one fill both; there the speed-up is the most that their processor seconds, start
+included, would allow on two free cores. Peak memory is that of a process of its own,
+libraries included."""
 
 
 def main(argv: list[str]) -> None:

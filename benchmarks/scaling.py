@@ -19,7 +19,7 @@ TEXT = f"""\
 Every public function that takes cells, on simulated multiomes of {N_GENES:,} genes and {N_PEAKS:,} peaks with 6 types, 2 batches and 4 donors. Each
 runs in a process of its own at {SIZES[0]:,} cells first, which takes imports and compilation off, and then at {", ".join(f"{n:,}" for n in SIZES)}; times
 are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the best of {_scaling_runs.REPEATS}. *Exponent* is that of the growth from {SIZES[1]:,} to {SIZES[2]:,} cells after
-the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s.
+the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s beyond that start.
 Peak memory is that of the process during the call, libraries and input included. Models train {EPOCHS} epochs."""
 MOST = 1.1
 #: Whose documentation says that the cost is linear in the cells, or gives it as a product with their number: docstrings of functions, and

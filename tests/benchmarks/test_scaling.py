@@ -51,6 +51,8 @@ def test_exponent_of_a_power(power):
 def test_exponent_is_left_out_where_the_clock_says_nothing():
     assert _scaling_runs.exponent(SIZES, [0.001, 0.002, 0.09]) is None
     assert _scaling_runs.exponent(SIZES, [0.001, 0.002, 0.11]) is not None
+    assert _scaling_runs.exponent(SIZES, [1.0, 1.01, 1.09]) is None
+    assert _scaling_runs.exponent(SIZES, [1.0, 1.01, 1.5]) > 1.5  # little is not taken for none where much follows
 
 
 def test_exponent_of_a_constant_time_is_none_of_growth():
