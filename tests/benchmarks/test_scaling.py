@@ -33,7 +33,12 @@ def test_groups_that_are_left_out_are_those_that_are_there():
 
 
 def test_functions_said_to_be_linear_are_measured():
-    assert set(scaling.LINEAR) <= set(_scaling_runs.calls())
+    assert set(scaling.LINEAR) | set(scaling.REASONS) <= set(_scaling_runs.calls())
+
+
+def test_reasons_stand_beside_what_grows_faster():
+    lines = scaling.report([row("tl.simulate", 1.3), row("tl.waypoints", 1.0)])["tables"][1]["rows"]
+    assert [line["note"] for line in lines] == [scaling.REASONS["tl.simulate"], ""]
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.5, 20.0])
