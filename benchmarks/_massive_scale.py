@@ -42,55 +42,88 @@ def simulate(n_blocks: int = 400, n_shards: int = 200, seed: int = 0) -> dict[st
     return {"parts": n_blocks * n_shards, "seconds_a_part": seconds / (n_blocks * n_shards)}
 
 
-def table(rows: list[dict[str, Any]], simulated: dict[str, Any]) -> list[dict[str, str]]:
-    """Carry the figures of the largest run over."""
+def figures(rows: list[dict[str, Any]], simulated: dict[str, Any]) -> dict[str, float]:
+    """Carry the figures of the largest run over: what was measured, and what follows."""
     row = rows[-1]
     build, bare, train = row["build"], row["bare"], row["train"]
-    entries = CELLS * ENTRIES
-    ran = build["n_entries"]
-    blocks, shards = entries / BLOCK, entries / SHARD
-    on_disk = build["bytes"] / ran * entries
-    first = 4 * entries + CELL_BYTES * CELLS
-    passes = build["cpu_seconds"] / ran * entries
-    parts = simulated["seconds_a_part"] * blocks * shards
-    reading = bare["cpu_seconds"] / ran * entries
+    entries, ran = CELLS * ENTRIES, build["n_entries"]
+    found = {
+        "cells": row["cells"],
+        "genes": row["genes"],
+        "ran": ran,
+        "entries": entries,
+        "blocks": entries / BLOCK,
+        "shards": entries / SHARD,
+        "bytes": build["bytes"],
+        "bytes_an_entry": build["bytes"] / ran,
+        "on_disk": build["bytes"] / ran * entries,
+        "while_built": 4 * entries + CELL_BYTES * CELLS,
+        "build_seconds": build["cpu_seconds"],
+        "build_an_entry": build["cpu_seconds"] / ran,
+        "build_peak_mb": build["peak_mb"],
+        "passes": build["cpu_seconds"] / ran * entries,
+        "a_part": simulated["seconds_a_part"],
+        "parts": simulated["seconds_a_part"] * entries / BLOCK * entries / SHARD,
+        # epochs that were read differ in number
+        "epoch_seconds": bare["cpu_seconds"] / bare["n_cells"] * build["n_obs"],
+        "train_rate": train["n_cells"] / train["cpu_seconds"],
+        "train_peak_mb": train["peak_mb"],
+    }
+    found["read_an_entry"] = found["epoch_seconds"] / ran
+    found["reading"] = found["read_an_entry"] * entries
+    found["training"] = CELLS / found["train_rate"]
+    smaller = [other for other in rows if other["cells"] < row["cells"] and other["genes"] == row["genes"]]
+    if smaller:
+        found["few_cells"] = smaller[0]["cells"]
+        found["few_peak_mb"] = smaller[0]["train"]["peak_mb"]
+        more = max(0.0, train["peak_mb"] - found["few_peak_mb"]) * 1e6
+        found["bytes_a_cell"] = more / (build["n_obs"] - smaller[0]["build"]["n_obs"])
+        found["memory"] = train["peak_mb"] * 1e6 + found["bytes_a_cell"] * CELLS
+    return found
+
+
+def epochs(found: dict[str, float]) -> list[dict[str, float]]:
+    """Give seconds of an epoch by numbers of GPUs and their assumed speed: the longer of reading and training."""
+    return [
+        {"gpus": n, "rate": rate, "reading": found["reading"] / (CORES * n), "training": CELLS / (rate * n)}
+        for n in (1, 8)
+        for rate in GPU_RATES
+    ]
+
+
+def table(rows: list[dict[str, Any]], simulated: dict[str, Any]) -> list[dict[str, str]]:
+    """Lay the figures out."""
+    f = figures(rows, simulated)
     lines = [
         (
             "collection on disk",
-            f"{on_disk / 1e9:,.0f} GB",
-            f"{build['bytes'] / ran:.2f} bytes an entry x {entries:.0e} entries",
+            f"{f['on_disk'] / 1e9:,.0f} GB",
+            f"{f['bytes_an_entry']:.2f} bytes an entry x {f['entries']:.0e} entries",
         ),
-        ("more disk while it is built", f"{first / 1e9:,.0f} GB", f"4 bytes an entry + {CELL_BYTES} a cell"),
+        ("more disk while it is built", f"{f['while_built'] / 1e9:,.0f} GB", f"4 bytes an entry + {CELL_BYTES} a cell"),
         (
             "build, both passes",
-            f"{passes / 3600:,.1f} h",
-            f"{build['cpu_seconds'] / ran * 1e9:.0f} ns an entry, one core",
+            f"{f['passes'] / 3600:,.1f} h",
+            f"{f['build_an_entry'] * 1e9:.0f} ns an entry, one core",
         ),
         (
             "build, finding parts in blocks",
-            f"{parts / 3600:,.1f} h",
-            f"{blocks:,.0f} blocks x {shards:,.0f} shards x {simulated['seconds_a_part'] * 1e6:.0f} us (simulated)",
+            f"{f['parts'] / 3600:,.1f} h",
+            f"{f['blocks']:,.0f} blocks x {f['shards']:,.0f} shards x {f['a_part'] * 1e6:.0f} us (simulated)",
         ),
-        ("reading, an epoch", f"{reading / 3600:,.1f} core-h", f"{bare['cpu_seconds'] / ran * 1e9:.0f} ns an entry"),
+        ("reading, an epoch", f"{f['reading'] / 3600:,.1f} core-h", f"{f['read_an_entry'] * 1e9:.0f} ns an entry"),
         (
             "training, an epoch on one core, 5,000 genes",
-            f"{train['cpu_seconds'] / train['n_cells'] * CELLS / 3600:,.1f} h",
-            f"{train['n_cells'] / train['cpu_seconds']:,.0f} cells a processor second",
+            f"{f['training'] / 3600:,.1f} h",
+            f"{f['train_rate']:,.0f} cells a processor second",
         ),
     ]
-    smaller = [other for other in rows if other["cells"] < row["cells"] and other["genes"] == row["genes"]]
-    if smaller:
-        more = (train["peak_mb"] - smaller[0]["train"]["peak_mb"]) * 1e6
-        a_cell = more / (row["build"]["n_obs"] - smaller[0]["build"]["n_obs"])
-        memory = (train["peak_mb"] * 1e6 + a_cell * CELLS) / 1e9
-        by = f"{train['peak_mb'] / 1e3:.1f} GB + {a_cell:.0f} bytes a cell: names, words, splits"
-        lines.append(("memory of a process that trains", f"{memory:,.0f} GB", by))
-    for n_gpus in (1, 8):
-        for rate in GPU_RATES:
-            hours = max(reading / (CORES * n_gpus), CELLS / (rate * n_gpus)) / 3600
-            limit = "reading" if reading / (CORES * n_gpus) > CELLS / (rate * n_gpus) else "training"
-            assumed = f"larger of {reading / 3600:.1f} core-h / {CORES * n_gpus} cores and 1e8 / ({n_gpus} x {rate:,} cells a second)"
-            lines.append(
-                (f"an epoch, {n_gpus} GPU{'s' * (n_gpus > 1)}, assumed", f"{hours:,.2f} h ({limit} limits)", assumed)
-            )
+    if "memory" in f:
+        by = f"{f['train_peak_mb'] / 1e3:.1f} GB + {f['bytes_a_cell']:.0f} bytes a cell: words, splits, orders"
+        lines.append(("memory of a process that trains", f"{f['memory'] / 1e9:,.0f} GB", by))
+    for e in epochs(f):
+        hours, limit = max((e["reading"], "reading"), (e["training"], "training"))
+        n = int(e["gpus"])
+        assumed = f"larger of {f['reading'] / 3600:.1f} core-h / {CORES * n} cores and 1e8 / ({n} x {e['rate']:,} cells a second)"
+        lines.append((f"an epoch, {n} GPU{'s' * (n > 1)}, assumed", f"{hours / 3600:,.2f} h ({limit} limits)", assumed))
     return [{"what": what, "cost": cost, "by": by} for what, cost, by in lines]

@@ -35,7 +35,7 @@ GROUPS_NOT_MEASURED = {
     "train": "what the models are trained by, measured within them",
 }
 SHORT, REPEATS = 2.0, 3
-#: Below this many seconds at the largest size the clock says nothing of growth.
+#: Below this many seconds at the largest size, beyond the fixed start, the clock says nothing of growth.
 TOO_SHORT = 0.1
 
 
@@ -96,6 +96,8 @@ def exponent(sizes: tuple[int, ...], seconds: list[float]) -> float | None:
     fixed = min(max(t0 - (t1 - t0) * n0 / (n1 - n0), 0.0), t0)
     if t1 <= fixed or t2 <= fixed:
         return 0.0
+    if t2 - fixed < TOO_SHORT:
+        return None
     return math.log((t2 - fixed) / (t1 - fixed)) / math.log(n2 / n1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,20 @@ def _bulk_with_reference(folder: Path, n: int) -> tuple[AnnData, AnnData]:
     bulk = AnnData(np.round(1e5 * shares @ profiles).astype(np.float32))
     bulk.var_names, bulk.obs_names = reference.var_names, [f"sample{i}" for i in range(10)]
     return bulk, reference
+
+
+def _with_search(folder: Path, n: int) -> AnnData:
+    _compile_search()
+    return data.cells(folder, n)
+
+
+@cache
+def _compile_search() -> None:
+    """Compile the search of neighbours that only the largest size needs: that is done once in a process as well."""
+    from pynndescent import NNDescent
+
+    points = np.random.default_rng(0).normal(size=(5_000, data.N_DIMENSIONS)).astype(np.float32)
+    NNDescent(points, n_neighbors=31, random_state=0)
 
 
 def _tested(folder: Path, n: int) -> AnnData:
@@ -106,7 +121,7 @@ CALLS = {
     "tl.robustness": (_with_net, lambda given: td.tl.robustness(given[0], given[1], "cell_type", rng=0)),
     "tl.sequence_deviations": (data.multiome, td.tl.sequence_deviations),
     "tl.simulate": (data.cells, _simulate),
-    "tl.waypoints": (data.cells, lambda adata: td.tl.waypoints(adata, str(adata.obs_names[0]), rng=0)),
+    "tl.waypoints": (_with_search, lambda adata: td.tl.waypoints(adata, str(adata.obs_names[0]), rng=0)),
 }
 
 NOT_MEASURED = {

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _overview, _results
+from benchmarks import _massive_page, _overview, _results
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 FIRST = ("tape", "speed", "simulator", "demo")
@@ -29,9 +29,10 @@ def main(argv: list[str]) -> None:
 
 
 def write_page() -> None:
-    """Make the page again from the results."""
+    """Make the page again from the results, and the one on large collections."""
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page())
+    _massive_page.write_page(_results.read("massive"))
 
 
 def page(*, folder: Path = _results.FOLDER) -> str:

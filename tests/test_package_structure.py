@@ -182,7 +182,8 @@ def import_seconds(before: str = "") -> tuple[float, float, list[str]]:
 
 
 def test_import_is_light():
-    assert import_seconds()[2] == []
+    """anndata and mudata may load one of these themselves: mudata 0.4 loads numba."""
+    assert import_seconds()[2] == import_seconds("import sys, anndata, mudata; sys.modules['sctandem'] = anndata")[2]
 
 
 def test_import_takes_less_than_a_second():

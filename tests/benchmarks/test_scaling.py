@@ -33,7 +33,12 @@ def test_groups_that_are_left_out_are_those_that_are_there():
 
 
 def test_functions_said_to_be_linear_are_measured():
-    assert set(scaling.LINEAR) <= set(_scaling_runs.calls())
+    assert set(scaling.LINEAR) | set(scaling.REASONS) <= set(_scaling_runs.calls())
+
+
+def test_reasons_stand_beside_what_grows_faster():
+    lines = scaling.report([row("tl.simulate", 1.3), row("tl.waypoints", 1.0)])["tables"][1]["rows"]
+    assert [line["note"] for line in lines] == [scaling.REASONS["tl.simulate"], ""]
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.5, 20.0])
@@ -51,6 +56,8 @@ def test_exponent_of_a_power(power):
 def test_exponent_is_left_out_where_the_clock_says_nothing():
     assert _scaling_runs.exponent(SIZES, [0.001, 0.002, 0.09]) is None
     assert _scaling_runs.exponent(SIZES, [0.001, 0.002, 0.11]) is not None
+    assert _scaling_runs.exponent(SIZES, [1.0, 1.01, 1.09]) is None
+    assert _scaling_runs.exponent(SIZES, [1.0, 1.01, 1.5]) > 1.5  # little is not taken for none where much follows
 
 
 def test_exponent_of_a_constant_time_is_none_of_growth():

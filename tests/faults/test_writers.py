@@ -175,7 +175,7 @@ def test_command_line_says_it_and_returns_2(tmp_path):
     said = printed.getvalue()
     assert "File too large" in said
     assert str(tmp_path / "c") in said
-    assert "resume=True goes on with it" in said
+    assert "--resume goes on with it" in said
     assert main([*words, "--resume"]) == 0
 
 

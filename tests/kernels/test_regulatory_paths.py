@@ -6,7 +6,7 @@ from scipy import sparse
 
 from sctandem.kernels._regulatory_paths import find_paths, rewired
 from sctandem.kernels._regulatory_scores import standardise
-from sctandem.kernels._regulatory_states import cell_states, path_statistics, state_means
+from sctandem.kernels._regulatory_states import PairStatistics, cell_states, path_statistics, state_means
 
 
 @pytest.fixture
@@ -70,3 +70,16 @@ def test_states_hold_alike_cells_and_average_them():
     means = state_means(sparse.csr_matrix(values), states)
     assert means == pytest.approx(np.array([values[states == s].mean(0) for s in range(states.max() + 1)]))
     assert state_means(values, states) == pytest.approx(means)
+
+
+def test_permuted_statistics_are_those_of_permuted_genes(graph):
+    """Whichever side of the pairs is moved."""
+    sites, expression, _, _ = graph
+    ranks, regulators, order = sites, np.array([3, 0]), np.random.default_rng(2).permutation(30)
+    activity = expression[:, :2]
+    found = PairStatistics(ranks, sites, regulators, activity).common(order)
+    for i, regulator in enumerate(regulators):
+        for gene in range(sites.shape[1]):
+            by_rank = np.corrcoef(ranks[:, regulator], ranks[order, gene])[0, 1]
+            by_site = np.corrcoef(activity[:, i], sites[order, gene])[0, 1]
+            assert found[i, gene] == pytest.approx(29 * (by_rank**2 + by_site**2), rel=1e-3, abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,20 +105,29 @@ class Collection:
     def obs(self) -> pd.DataFrame:
         """Metadata of all cells, in the order of the disk: the declared columns, `source`, `source_row` and `n_counts`."""
         names = [*self.manifest["columns"], "source", "source_row", "n_counts"]
-        columns: dict[str, list[Any]] = {name: [] for name in names}
+        columns: dict[str, np.ndarray] = {}
+        words: dict[str, pd.Index] = {}
         check_sizes(self.path, self.manifest)  # zarr takes what is missing for zeros
+        end = 0
         for shard in self.manifest["shards"]:
+            start, end = end, end + shard["n_obs"]
             with readable(self.path / shard["name"], "a part of a collection", tree=True):
                 table = self._group(shard["name"])["obs"]
                 for name in names:
-                    columns[name].append(_read_elem(table[name]))
-        joined = {
-            name: pd.Categorical.from_codes(np.concatenate([part.codes for part in parts]), parts[0].categories)
-            if isinstance(parts[0], pd.Categorical)
-            else np.concatenate(parts)
-            for name, parts in columns.items()
+                    part = _read_elem(table[name])
+                    if isinstance(part, pd.Categorical):
+                        words.setdefault(name, part.categories)
+                        part = part.codes
+                    if len(part) != end - start:
+                        msg = f"{name} has {len(part)} values for {end - start} cells"
+                        raise ValueError(msg)
+                    # into its place at once: all parts beside the whole are twice the memory
+                    columns.setdefault(name, np.empty(self.n_obs, dtype=part.dtype))[start:end] = part
+        whole = {
+            name: pd.Categorical.from_codes(values, words[name]) if name in words else values
+            for name, values in columns.items()
         }
-        return pd.DataFrame(joined, index=pd.RangeIndex(self.n_obs))
+        return pd.DataFrame(whole, index=pd.RangeIndex(self.n_obs), copy=False)
 
     @cached_property
     def counts(self) -> StreamedCounts:
@@ -134,13 +144,20 @@ class Collection:
 
     @cached_property
     def adata(self) -> AnnData:
-        """An AnnData whose metadata are in memory and whose `X` stays on disk; what the models are set up with."""
+        """An AnnData whose metadata are in memory and whose `X` stays on disk; what the models are set up with.
+
+        Its cells are named by their positions, as numbers.
+        """
         from anndata import AnnData
 
-        # a frame over the same columns: of a million cells a copy would be felt
-        obs = self.obs.copy(deep=False)
-        obs.index = pd.Index(list(map(str, range(self.n_obs))), dtype=object)
-        return AnnData(self.counts, obs=obs, var=self.genes.rename_axis(None))
+        # AnnData wants text for names when it is made, 60 bytes a cell of it; until then all have the same
+        obs = self.obs.copy(deep=False)  # a frame over the same columns: of a million cells a copy would be felt
+        obs.index = pd.Index(np.full(self.n_obs, "", dtype=object))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Observation names are not unique")
+            adata = AnnData(self.counts, obs=obs, var=self.genes.rename_axis(None))
+        adata.obs.index = pd.RangeIndex(self.n_obs)
+        return adata
 
     def to_adata(self, query: str | ArrayLike | None = None, *, genes: Sequence[str] | None = None) -> AnnData:
         """Read some cells into memory.

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sctandem.data._weights import WeightUse
 
 _MATRIX_SLOTS = ("X", "layers")
+#: Of columns that hold one of few words: a byte a cell of a collection, and 64 bits in a batch.
+_CODES = (torch.int8, torch.int16, torch.int32)
 
 
 def _is_matrix(manager: AnnDataManager, key: str, data: Any) -> bool:
@@ -39,10 +41,11 @@ def _is_matrix(manager: AnnDataManager, key: str, data: Any) -> bool:
 
 
 def _dense(key: str, data: Any) -> Tensor:
-    """Return a registered column or table as a tensor with one row a cell."""
+    """Return a registered column or table as a tensor with one row a cell; codes stay as narrow as they are."""
     values = data.to_numpy() if isinstance(data, pd.DataFrame | pd.Series) else np.asarray(data)
-    values = np.ascontiguousarray(values, dtype=registry_dtype(key))
-    return torch.from_numpy(values.reshape(len(values), -1).copy())
+    narrow = values.dtype in (np.int8, np.int16, np.int32) and np.dtype(registry_dtype(key)).kind == "i"
+    values = np.array(values, dtype=values.dtype if narrow else registry_dtype(key), order="C")
+    return torch.from_numpy(values.reshape(len(values), -1))
 
 
 def _keys(manager: AnnDataManager, wanted: Sequence[str] | None) -> list[str]:
@@ -158,7 +161,7 @@ class CountLoader:
                 msg = f"indices is a mask of {len(indices)} cells, but the object has {self.n_obs}"
                 raise ValueError(msg)
             return np.flatnonzero(indices)
-        indices = indices.astype(np.int64).ravel()
+        indices = indices.astype(np.int64, copy=False).ravel()
         if indices.size and not (indices.min() >= 0 and indices.max() < self.n_obs):
             msg = f"indices must lie in [0, {self.n_obs}), got {indices.min()} to {indices.max()}"
             raise ValueError(msg)
@@ -347,5 +350,6 @@ class CountLoader:
             batch[key] = rows if self.load_sparse_tensor else rows.to_dense()
         where = torch.from_numpy(np.ascontiguousarray(cells))
         for key, table in self._tables.items():
-            batch[key] = table[where]
+            rows = table[where]
+            batch[key] = rows.long() if rows.dtype in _CODES else rows
         return batch

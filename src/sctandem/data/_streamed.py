@@ -169,12 +169,14 @@ class StreamedCounts(CSRDataset):
         Positions and counts of up to 16,384 cells. The next are read meanwhile.
         """
         times = np.bincount(cells, minlength=self.shape[0])
+        times = times.astype(np.uint8 if times.max() < 256 else np.int32)  # kept for all of the epoch, a byte a cell
         step = self.blocks_at_once()
         if has_annbatch():
             parts = shuffled_by_annbatch(self.folders, times, rng, block=BLOCK, blocks_at_once=step)
             yield from ahead(lambda: next(parts, None))
             return
-        blocks = rng.permutation(np.unique(np.asarray(cells) // BLOCK))
+        there = np.maximum.reduceat(times, np.arange(0, self.shape[0], BLOCK)) > 0
+        blocks = rng.permutation(np.flatnonzero(there))
         groups = [blocks[i : i + step] for i in range(0, len(blocks), step)]
         orders = rng.spawn(len(groups))
 

@@ -8,14 +8,16 @@ import numpy as np
 from scipy.stats import false_discovery_control, rankdata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike
 
-#: Genes ranked at once.
+#: Genes whose background is computed at once.
 _BLOCK = 256
+#: Entries that are worked on at once: more do not fit into the cache of a processor, and time would grow faster than cells.
+_ENTRIES = 1 << 19
 #: Standard deviations below this part of the mean size count as none.
 _CONSTANT = 1e-6
-#: Odd power of the target whose correlation with the regulator looks at the extremes.
-EXTREME = 3
 
 
 class Association(NamedTuple):
@@ -39,11 +41,24 @@ def standardise(values: ArrayLike) -> np.ndarray:
     -------
     The same shape, float32.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(values)
+    result = np.empty(values.shape, dtype=np.float32)
+    for block in _blocks(values):
+        result[..., block] = _standard(values[..., block].astype(np.float64))
+    return result
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
     mean, spread = values.mean(axis=0), values.std(axis=0)
     keep = spread > _CONSTANT * np.maximum(np.abs(values).mean(axis=0), 1e-12)
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=keep)
-    return ((values - mean) * scale).astype(np.float32)
+    return (values - mean) * scale
+
+
+def _blocks(values: np.ndarray) -> Iterator[slice]:
+    """Yield columns that are worked on at once."""
+    step = max(1, _ENTRIES // max(len(values), 1))
+    return (slice(start, start + step) for start in range(0, values.shape[-1], step))
 
 
 def standard_ranks(values: ArrayLike) -> np.ndarray:
@@ -60,9 +75,8 @@ def standard_ranks(values: ArrayLike) -> np.ndarray:
     """
     values = np.asarray(values)
     ranks = np.empty(values.shape, dtype=np.float32)
-    for start in range(0, values.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        ranks[:, block] = standardise(rankdata(values[:, block], axis=0))
+    for block in _blocks(values):
+        ranks[:, block] = _standard(rankdata(values[:, block], axis=0))
     return ranks
 
 
@@ -89,9 +103,9 @@ def association(values: np.ndarray, ranks: np.ndarray, regulators: np.ndarray) -
 def cubes(values: np.ndarray) -> np.ndarray:
     """Cube standardised values and standardise again, cells x genes, float32."""
     cubed = np.empty(values.shape, dtype=np.float32)
-    for start in range(0, values.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        cubed[:, block] = standardise(values[:, block].astype(np.float64) ** EXTREME)
+    for block in _blocks(values):
+        wide = values[:, block].astype(np.float64)
+        cubed[:, block] = _standard(wide * wide * wide)  # a power takes ten times as long
     return cubed
 
 

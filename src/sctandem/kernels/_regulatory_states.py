@@ -91,11 +91,14 @@ class PairStatistics:
 
     def common(self, order: np.ndarray | None = None, activity: np.ndarray | None = None) -> np.ndarray:
         """Return the statistics of all pairs, regulators x genes, with the cells of the genes in another order."""
-        ranks, values = (each if order is None else each[order] for each in (self._ranks, self._values))
+        first = self._ranks[:, self._regulators]
         sites = self._activity if activity is None else activity
-        total = squared_z(self._ranks[:, self._regulators], ranks)
+        if order is not None:  # the few regulators the other way round: the same sums, and not all genes to move
+            back = np.argsort(order)
+            first, sites = first[back], None if sites is None else sites[back]
+        total = squared_z(first, self._ranks)
         if sites is not None:
-            total += squared_z(sites, values)
+            total += squared_z(sites, self._values)
         return total
 
 

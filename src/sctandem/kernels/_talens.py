@@ -138,7 +138,8 @@ def pair_tables(first: list[str], second: list[str], cutoff: float) -> PairTable
     scores = np.zeros((2, n_words * WORD, 4))
     for array, matrix in enumerate(matrices):
         scores[array, : len(matrix)] = matrix
-    best = np.array([sum(matrix.min(axis=1).tolist()) for matrix in matrices])
+    # one by one, as the search adds: `sum` of Python 3.12 and of numpy round otherwise, and a perfect site would miss a cut-off of 1
+    best = np.array([np.cumsum(matrix.min(axis=1))[-1] for matrix in matrices])
     bases = np.arange(4**WORD)[:, None] // 4 ** np.arange(WORD - 1, -1, -1) % 4
     forward, backward = np.zeros((2, n_words, 4**WORD), dtype=np.uint32)
     for array in range(2):

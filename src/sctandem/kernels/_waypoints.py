@@ -79,9 +79,8 @@ def neighbour_affinity(points: np.ndarray, n_neighbors: int, *, seed: int = 0) -
     column, value = index.ravel(), distance.ravel()
     weight = np.exp(-np.square(value) / (width[row] * width[column]))
     graph = sparse.csr_matrix((weight, (row, column)), (n_cells, n_cells))
-    graph = graph.maximum(graph.T).tolil()
-    graph.setdiag(1.0)
-    return graph.tocsr()
+    graph = graph.maximum(graph.T).tocsr()
+    return (graph + sparse.diags(1.0 - graph.diagonal(), format="csr")).tocsr()
 
 
 def _bandwidth(distance: np.ndarray, k: int) -> np.ndarray:

@@ -148,7 +148,7 @@ def waypoints(
     not say that the factor is a cause.
 
     10,000 cells of 30 dimensions take about 5 s on one core; the steps up to the waypoints grow with the cells, the search for neighbours with their square up to
-    20,000 cells.
+    20,000 cells, and somewhat faster than they do above.
 
     References
     ----------

@@ -153,7 +153,9 @@ def _learned_from(model: Any, settings: Any) -> dict[str, Any]:
     """Return the names of cells and features, what is registered, and the weights of the cells."""
     manager = model.adata_manager
     data = manager.adata
-    found: dict[str, Any] = {"the cells": data.obs_names.to_numpy().astype(str)}
+    cells = data.obs_names.to_numpy()
+    # those of a collection are numbers, and text of them would be ten times the memory
+    found: dict[str, Any] = {"the cells": cells if cells.dtype.kind == "i" else cells.astype(str)}
     names = model.get_var_names()
     found["the genes"] = [
         np.asarray(part).astype(str) for part in (names.values() if isinstance(names, dict) else [names])

@@ -57,8 +57,6 @@ def collection_setup(setup_anndata: Any) -> Any:
         check_type(collection, Collection, "collection", hint="`td.data.open_collection` opens one.")
         accepted.bind(cls, collection, *args, **kwargs)
         cls.setup_anndata(collection.adata, *args, **kwargs)
-        # numpy asks a column of `obs` for attributes, and pandas looks for them among the names of the cells
-        collection.adata.obs_names._cleanup()
 
     signature = inspect.signature(setup)
     parameters = [
