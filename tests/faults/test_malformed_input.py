@@ -14,7 +14,7 @@ from fault_calls import CALLS, NOT_CALLED, public
 from fault_known import KNOWN
 from fault_models import MODEL_CALLS, MODEL_NOT_CALLED
 from fault_mutations import TYPES
-from fault_trial import fingerprint, judge, run_case, run_type
+from fault_trial import fingerprint, judge, names_a_place, run_case, run_type
 
 import sctandem as td
 
@@ -147,6 +147,14 @@ def test_the_judge_sees_what_is_wrong():
     assert judge("", writes, {"adata": small()}).problem is None
     assert judge("", writes, {"adata": small()}, reads_only=True).problem == "changes adata"
     assert judge("", td.get.de, {"adata": small()}).detail == "KeyError"
+
+
+def test_a_message_names_where_something_is_wrong():
+    arguments = {"adata": small(), "n_genes": 3, "key": "leiden"}
+    for said in ("adata.X holds NaN", "n_genes=3 is too few", "there is no 'leiden'", "the column is missing"):
+        assert names_a_place(ValueError(said), arguments), said
+    for said in ("something is wrong", "3", "invalid value", "adatas are wrong", ""):
+        assert not names_a_place(ValueError(said), arguments), said
 
 
 def test_a_hang_is_stopped(monkeypatch):

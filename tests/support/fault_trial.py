@@ -7,6 +7,7 @@ import hashlib
 import linecache
 import logging
 import pickle
+import re
 import signal
 import traceback
 import warnings
@@ -183,11 +184,30 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         return Outcome(case, "flood of warnings", str(caught[0].message) if caught else "of the logger")
     if error is not None and (problem := error_problem(error)):
         return Outcome(case, *problem)
+    if error is not None and not names_a_place(error, arguments):
+        return Outcome(case, "names neither an argument nor a slot", f"{type(error).__name__}: {str(error)[:200]!r}")
     if error is not None or reads_only:
         changed = [key for key, value in watched.items() if fingerprint(value) != before[key]]
         if changed:
             return Outcome(case, f"changes {', '.join(changed)}", repr(error)[:200])
     return Outcome(case, None, "success" if error is None else type(error).__name__)
+
+
+#: Words by which a message says where in an object something is wrong.
+_SLOTS = re.compile(r"\b(adata|mdata|obs|var|obsm|varm|obsp|uns|layers|layer|X|obs_names|var_names|columns?|rows?)\b")
+
+
+def names_a_place(error: Exception, arguments: dict[str, Any]) -> bool:
+    """Whether a message names an argument, a slot, or the file, column or value that was given."""
+    said = str(error)
+    given = [Path(str(value)).name for value in arguments.values() if isinstance(value, str | Path)]
+    values = [repr(value) for value in arguments.values() if isinstance(value, str | int | float)]
+    words = [rf"\b{re.escape(name)}\b" for name in arguments]
+    return (
+        bool(_SLOTS.search(said))
+        or any(re.search(word, said) for word in words)
+        or any(word in said for word in [*given, *values] if len(word) > 1)
+    )
 
 
 def error_problem(error: Exception) -> tuple[str, str] | None:
