@@ -245,9 +245,10 @@ def test_nothing_is_unpickled_from_a_zarr(tmp_path):
     from anndata import settings
 
     marker, path = tmp_path / "ran", tmp_path / "s.zarr"
-    with settings.override(zarr_write_format=2), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the third is to be the default
-        AnnData(np.ones((3, 2), np.float32)).write_zarr(path)
+        with settings.override(zarr_write_format=2):
+            AnnData(np.ones((3, 2), np.float32)).write_zarr(path)
     meta = json.loads((path / "X" / ".zarray").read_text())
     (path / ".zmetadata").unlink(missing_ok=True)
     chunk = next(p for p in (path / "X").iterdir() if not p.name.startswith("."))

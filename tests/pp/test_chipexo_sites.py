@@ -90,7 +90,12 @@ def test_written_and_read_it_goes_on(wide, simulated, tmp_path):
     wide.write_h5ad(tmp_path / "a.h5ad")
     again = anndata.read_h5ad(tmp_path / "a.h5ad")
     for slot in ("sites", "residual", "profile"):
-        pd.testing.assert_frame_equal(again.uns["chipexo"][slot], wide.uns["chipexo"][slot])
+        # words of a category are text or objects, as the file and pandas have it
+        tables = again.uns["chipexo"][slot], wide.uns["chipexo"][slot]
+        assert [kind.name for kind in tables[0].dtypes] == [kind.name for kind in tables[1].dtypes]
+        pd.testing.assert_frame_equal(
+            *(table.astype(dict.fromkeys(table.select_dtypes("category"), object)) for table in tables)
+        )
     td.pp.chipexo_sites(again, simulated.tags, tf="C")
     np.testing.assert_array_equal(again.varm["chipexo"]["C"], again.varm["chipexo"]["A"])
 

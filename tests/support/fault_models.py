@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,11 @@ def _own(data: Any) -> Any:
     """Copy an object, which may be of any kind: it is set up, and the error that is looked for comes later."""
     if isinstance(data, AnnData) and not data.isbacked:
         return data.copy()
-    return copy_mudata(data) if isinstance(data, MuData) and not data.is_view else data
+    if not isinstance(data, MuData) or data.is_view:
+        return data
+    with warnings.catch_warnings():  # genes are named alike in the modality of activities
+        warnings.simplefilter("ignore")
+        return copy_mudata(data)
 
 
 def _train(name: str, data: Any, **options: Any) -> Any:
@@ -77,7 +82,9 @@ def folder_of(name: str) -> Path:
 @cache
 def trained(name: str) -> Any:
     """A trained model, which is only read."""
-    return SET_UP[name][0].__self__.load(folder_of(name))  # type: ignore[attr-defined]
+    with warnings.catch_warnings():  # as above
+        warnings.simplefilter("ignore")
+        return SET_UP[name][0].__self__.load(folder_of(name))  # type: ignore[attr-defined]
 
 
 def _read(name: str, method: str, data: Any, **options: Any) -> Any:
@@ -112,8 +119,8 @@ def _letters() -> list[str]:
 
 def _generate(data: Any, **options: Any) -> Any:
     """Learn sequences and write some."""
-    model = SequenceGAN(data, config=SequenceGANConfig(max_motifs=1, critic_epochs=1, n_sweeps=1), rng=0, **options)
-    model.train(progress=False)
+    model = SequenceGAN(data, config=SequenceGANConfig(max_motifs=1, critic_epochs=1, n_sweeps=1), **options)
+    model.train(progress=False, rng=0)
     return model.generate(2, rng=0)
 
 

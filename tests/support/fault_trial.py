@@ -194,7 +194,9 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
 
 
 #: Words by which a message says where in an object something is wrong.
-_SLOTS = re.compile(r"\b(adata|mdata|obs|var|obsm|varm|obsp|uns|layers|layer|X|obs_names|var_names|columns?|rows?)\b")
+_SLOTS = re.compile(
+    r"\b(adata|mdata|obs|var|obsm|varm|obsp|uns|layers|layer|X|obs_names|var_names|columns?|rows?|cells|genes|features|sequences|chromosome)\b"
+)
 
 
 def names_a_place(error: Exception, arguments: dict[str, Any]) -> bool:

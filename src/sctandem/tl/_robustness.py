@@ -9,6 +9,7 @@ import pandas as pd
 
 from sctandem._adversarial_keys import RobustnessKeys
 from sctandem._checks import (
+    article,
     check_adata,
     check_key,
     check_n_cells,
@@ -129,7 +130,7 @@ def robustness(
     check_type(attacks, AttackConfig, "attacks")
     check_n_cells(adata.n_obs, 2, "measuring robustness")
     if not hasattr(getattr(model, "module", None), "state_of"):
-        msg = f"{type(model).__name__} has no network that reads counts of cells by gradient, so that it cannot be attacked."
+        msg = f"model is {article(type(model).__name__)}, which has no network that reads counts of cells by gradient, so that it cannot be attacked."
         raise ValueError(msg)
     if not model.is_trained:
         msg = f"this {type(model).__name__} is not trained; call `model.train()` first."
