@@ -8,6 +8,7 @@ import torch
 from scipy import sparse
 
 from sctandem.nn import SparseLinear, dense_to_csr, map_values, matmul, row_sums, scipy_to_csr
+from sctandem.nn._sparse import map_by_row
 
 
 @pytest.fixture
@@ -100,6 +101,15 @@ def test_helpers(x, sparse_input):
     logs = map_values(matrix, torch.log1p)
     assert logs.layout == matrix.layout
     torch.testing.assert_close(logs.to_dense(), x.log1p())
+
+
+def test_values_beside_a_number_of_their_row(x):
+    by = torch.arange(1.0, 1.0 + len(x))
+    expected = torch.log1p(x * by[:, None])
+    for matrix in (x, dense_to_csr(x)):
+        found = map_by_row(matrix, by, lambda values, of_row: torch.log1p(values * of_row))
+        assert found.layout == matrix.layout
+        torch.testing.assert_close(found.to_dense(), expected)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (40, 8, 2), (2, 8, 40)])

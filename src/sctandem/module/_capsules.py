@@ -25,6 +25,7 @@ from sctandem.nn import (
     squash,
 )
 from sctandem.nn._profiles import profile_cosines
+from sctandem.nn._sparse import map_by_row
 from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
@@ -245,11 +246,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         Of the same layout.
         """
         factor = self.depth / (row_sums(x) if size is None else size).clamp_min(1e-6)
-        if x.layout is not torch.sparse_csr:
-            return torch.log1p(x * factor[:, None])
-        rows = torch.repeat_interleave(factor, x.crow_indices().long().diff())
-        values = torch.log1p(x.values() * rows)
-        return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
+        return map_by_row(x, factor, lambda values, of_row: torch.log1p(values * of_row))
 
     @auto_move_data
     def inference(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sctandem.nn._sparse import SparseLinear
+from sctandem.nn._sparse import SparseLinear, map_by_row
 
 #: Molecules at which half of what one molecule adds is there; smooth, so that an attack by gradient sees it.
 _HALF = 0.05
@@ -76,15 +76,7 @@ class FirstMolecule(nn.Module):
         -------
         Cells x outputs.
         """
-        if counts.layout is not torch.sparse_csr:
-            return self.layer(first_molecule(counts, factor[:, None]))
-        rows = torch.repeat_interleave(factor, counts.crow_indices().long().diff())
-        values = first_molecule(counts.values(), rows)
-        return self.layer(
-            torch.sparse_csr_tensor(
-                counts.crow_indices(), counts.col_indices(), values, counts.shape, check_invariants=False
-            )
-        )
+        return self.layer(map_by_row(counts, factor, first_molecule))
 
     def of_means(self, logs: Tensor) -> Tensor:
         """Read means of logarithms, or differences of such.

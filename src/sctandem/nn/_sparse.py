@@ -92,6 +92,28 @@ def map_values(tensor: Tensor, function: Any) -> Tensor:
     return csr_tensor(tensor.crow_indices(), tensor.col_indices(), function(tensor.values()), tensor.shape)
 
 
+def map_by_row(tensor: Tensor, by: Tensor, function: Any) -> Tensor:
+    """Apply a function that keeps zero to the stored values of a CSR tensor, each beside a number of its row.
+
+    Parameters
+    ----------
+    tensor
+        Rows x columns, CSR or dense.
+    by
+        A number for each row, (rows,).
+    function
+        From the values and, of a shape that goes with them, the numbers of their rows to the new values.
+
+    Returns
+    -------
+    Of the same layout.
+    """
+    if tensor.layout is not torch.sparse_csr:
+        return function(tensor, by[:, None])
+    rows = torch.repeat_interleave(by, tensor.crow_indices().long().diff())
+    return map_values(tensor, lambda values: function(values, rows))
+
+
 def row_sums(tensor: Tensor) -> Tensor:
     """Return the sum of each row.
 
