@@ -208,7 +208,7 @@ def texts(values: Any, name: str) -> list[str]:
         Names the argument and what was given.
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        msg = f"{name} must be a list of names, got {type(values).__name__}: {shown(values)}"
+        msg = f"{name} must be a list of names, got {received(values)}"
         raise TypeError(msg)
     found = list(values)
     check_texts(found, f"each of {name}")

@@ -37,7 +37,7 @@ from sctandem.data._words import columns_to_find, read_texts, read_words
 from sctandem.kernels._gene_names import ENSEMBL_PREFIXES, organism_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
     from sctandem._random import RNG
@@ -150,12 +150,7 @@ def build_collection(
     found = find_sources(sources)
     columns = columns_to_find(obs)
     for source in found:
-        if unknown := sorted(set(source.obs) - set(columns)):
-            msg = (
-                f"the Source {source.name!r} says words for {listed(unknown)}, which the collection has no column for; it has "
-                f"{listed(columns)}: declare others by obs={{{unknown[0]!r}: {unknown[0]!r}}}."
-            )
-            raise ValueError(msg)
+        _check_declared(source.obs, columns, f"the Source {source.name!r} says words for")
     organism = organism_name(organism)
     if organism not in ENSEMBL_PREFIXES:
         warnings.warn(
@@ -163,9 +158,8 @@ def build_collection(
             stacklevel=2,
         )
     table = read_words(words)
-    if table is not None and (unknown := sorted(set(table["column"]) - set(columns))):
-        msg = f"words is about {listed(unknown)}, which the collection has no column for; it has {listed(columns)}."
-        raise ValueError(msg)
+    if table is not None:
+        _check_declared(table["column"], columns, "words is about")
     settings = Settings(organism, genes, columns, table, _read_gene_names(gene_names))
     return build(found, Path(out), settings, skip_broken=skip_broken, resume=resume, rng=rng)
 
@@ -298,6 +292,16 @@ def _source_table(
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _check_declared(named: Iterable[str], columns: Mapping[str, Any], what: str) -> None:
+    """Check that the collection has the columns that something names; what is said of others would be lost."""
+    if unknown := sorted(set(named) - set(columns)):
+        msg = (
+            f"{what} {listed(unknown)}, which the collection has no column for; it has {listed(columns)}: declare others by "
+            f"obs={{{unknown[0]!r}: {unknown[0]!r}}}."
+        )
+        raise ValueError(msg)
 
 
 def _finished(out: Path, work: Path, plan: Plan) -> Collection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sctandem._checks import check_type
@@ -154,7 +154,9 @@ class TrainMethodMixin(CheckpointMixin):
         }
         if config is not None:
             check_type(config, TrainConfig, "config", hint="An architecture is given when the model is made.")
-        self._check_refused({**given, "accelerator": accelerator}, config)
+        self._check_refused(
+            {**given, "accelerator": None if str(accelerator) in {"auto", "cpu"} else accelerator}, config
+        )
         config = replace(config or self._train_config, **{k: v for k, v in given.items() if v is not None})
         torch_device(accelerator, "auto")  # one that is not there is said before anything is done
         check_devices(self, devices, config, accelerator=accelerator)
@@ -162,12 +164,15 @@ class TrainMethodMixin(CheckpointMixin):
 
     def _check_refused(self, given: dict[str, Any], config: TrainConfig | None) -> None:
         """Refuse what the model has no use for, as an argument or in the settings, and say why."""
-        plain = TrainConfig()
+        asked = {} if config is None else {name: getattr(config, name) for name in _changed(config)}
+        asked |= {name: value for name, value in given.items() if value is not None and value is not False}
         for name, reason in self._refused.items():
-            value = given.get(name)
-            if value is None or value is False or (name == "accelerator" and str(value) in {"auto", "cpu"}):
-                value = getattr(config, name, None)
-                if value == getattr(plain, name, None) or config is None:
-                    continue
-            msg = f"{name}={value!r} does not go with {type(self).__name__}: {reason}. Leave it out."
-            raise ValueError(msg)
+            if name in asked:
+                msg = f"{name}={asked[name]!r} does not go with {type(self).__name__}: {reason}. Leave it out."
+                raise ValueError(msg)
+
+
+def _changed(config: TrainConfig) -> list[str]:
+    """Name the settings that are not those of a plain training."""
+    plain = TrainConfig()
+    return [field.name for field in fields(config) if getattr(config, field.name) != getattr(plain, field.name)]
