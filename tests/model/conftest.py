@@ -7,7 +7,7 @@ from interrupted import N_EPOCHS, Killed, vae
 from models import CASES
 from tape import small_multiome, trained
 
-from sctandem.train import _checkpoint
+from sctandem.train import CountTrainingPlan, _checkpoint
 
 
 @pytest.fixture(scope="module", params=list(CASES))
@@ -65,6 +65,25 @@ def die(monkeypatch):
 
     yield after
     monkeypatch.setattr(_checkpoint.Checkpoint, "_write", write)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Press Ctrl-C in a later step of the training, until the patches are undone."""
+    step = CountTrainingPlan.step
+
+    def at(n_steps):
+        left = [n_steps]
+
+        def interrupted(self, batch):
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return step(self, batch)
+
+        monkeypatch.setattr(CountTrainingPlan, "step", interrupted)
+
+    return at
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from interrupted import N_EPOCHS, Killed, counts, made, same, simulated, vae
 from models import CASES
 
 from sctandem.model import RSD, CapsuleNet
-from sctandem.train import CountTrainingPlan, TrainConfig, _checkpoint
+from sctandem.train import TrainConfig, _checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -139,20 +139,12 @@ def test_seed_that_was_not_given_is_kept(tmp_path, die, monkeypatch):
     same(resumed, whole)
 
 
-def test_interrupted_by_hand_goes_on_with_the_same_object(tmp_path, monkeypatch, caplog):
+def test_interrupted_by_hand_goes_on_with_the_same_object(tmp_path, monkeypatch, interrupt, caplog):
     whole, model, path = vae(), vae(), tmp_path / "c"
     whole.train(2, rng=1, progress=False)
     whole.train(N_EPOCHS, rng=0, progress=False)
     model.train(2, rng=1, progress=False)
-    step, left = CountTrainingPlan.step, [5]
-
-    def interrupted(self, batch):
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    monkeypatch.setattr(CountTrainingPlan, "step", interrupted)
+    interrupt(5)
     model.train(N_EPOCHS, rng=0, progress=False, checkpoint=path)
     assert "interrupted" in caplog.text
     assert model.is_trained
@@ -164,19 +156,11 @@ def test_interrupted_by_hand_goes_on_with_the_same_object(tmp_path, monkeypatch,
     assert not path.exists()
 
 
-def test_interrupted_parts_are_not_passed_over(tmp_path, monkeypatch):
+def test_interrupted_parts_are_not_passed_over(tmp_path, monkeypatch, interrupt):
     case = CASES["CapsuleNet"]
     whole, model = made(case), made(case)
     whole.train(N_EPOCHS, rng=0, progress=False)
-    step, left = CountTrainingPlan.step, [3]
-
-    def interrupted(self, batch):
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    monkeypatch.setattr(CountTrainingPlan, "step", interrupted)
+    interrupt(3)
     model.train(N_EPOCHS, rng=0, progress=False, checkpoint=tmp_path / "c")
     assert len(model.history["train_loss"]) == 1  # of the first part, of two epochs; the others have not begun
     assert case.output(model).shape[0] == 150

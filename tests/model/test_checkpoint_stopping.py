@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from interrupted import Killed, same, vae
 
-from sctandem.train import CountTrainingPlan, TrainConfig, _checkpoint
+from sctandem.train import TrainConfig, _checkpoint
 from sctandem.train._loop import EpochLoop
 
 #: The best is the second; four later the patience is at its end.
@@ -45,19 +45,12 @@ def test_resumed_after_the_best_epoch(script, die, monkeypatch, tmp_path, n_epoc
     same(resumed, whole)
 
 
-def test_history_of_a_resumed_training_comes_after_that_of_before_it_once(monkeypatch, tmp_path):
+def test_history_of_a_resumed_training_comes_after_that_of_before_it_once(monkeypatch, interrupt, tmp_path):
     monkeypatch.setattr(_checkpoint, "MOST_SHARE", 1.0)
-    model, left, step = vae(), [3], CountTrainingPlan.step
+    model = vae()
     model.train(2, rng=1, progress=False)
     before = model.history["train_loss"].to_numpy().ravel()
-
-    def interrupted(self, batch):
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    monkeypatch.setattr(CountTrainingPlan, "step", interrupted)
+    interrupt(3)
     model.train(4, rng=0, progress=False, checkpoint=tmp_path / "c")
     assert 2 < len(model.history["train_loss"]) < 6
     monkeypatch.undo()
