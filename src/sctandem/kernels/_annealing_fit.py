@@ -47,6 +47,7 @@ class _Ends(NamedTuple):
     fine: int
     coldest: float | None = None
     least_mass: float = 0.0
+    shoulders: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def anneal(
     max_points: int = 8000,
     min_points: int | None = None,
     lift: bool = False,
+    shoulders: bool = False,
     rng: np.random.Generator,
 ) -> Annealing:
     """Cluster points by deterministic annealing, with as many clusters as valleys part.
@@ -103,6 +105,9 @@ def anneal(
         `rare_clusters`. Without effect where `n_clusters` or `temperature` is given, or with `lift`.
     lift
         Works in a kernel feature space, in one round: see `fit_lift`.
+    shoulders
+        Keeps apart what overlaps without a valley between, where that is sure: see `has_shoulder`. Without effect with `lift`,
+        in whose features clusters are no normal clouds.
     rng
         Draws them.
 
@@ -120,7 +125,7 @@ def anneal(
     if len(points) > max_points:
         drawn = points[np.sort(rng.choice(len(points), max_points, replace=False))]
     fine = min(max(_FINE, 2 * (n_clusters or 0)), max(len(drawn) // _POINTS_A_CLUSTER, n_clusters or 1))
-    ends = _Ends(n_clusters, temperature, fine)
+    ends = _Ends(n_clusters, temperature, fine, shoulders=shoulders and not lift and n_clusters is None)
     place: Callable[[Points], NDArray[np.float32]]
     if lift:
         place = fit_lift(drawn, rng=rng).of
@@ -188,7 +193,7 @@ def _rounds(
 
 def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
     """Anneal, and unite what no dip parts; give the path, the group of each of its clusters and of each point."""
-    n_clusters, temperature, fine, coldest, least_mass = ends
+    n_clusters, temperature, fine, coldest, least_mass, shoulders = ends
     if temperature is not None:
         path = anneal_path(points, n_max=len(points), temperature=temperature, min_points=1)
     else:
@@ -202,7 +207,7 @@ def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.i
     united = np.arange(len(present))
     if temperature is None:
         evidence = np.inf if n_clusters else LEAST_EVIDENCE
-        united = merge_by_evidence(points, labels, n_groups=n_clusters or 1, least=evidence)
+        united = merge_by_evidence(points, labels, n_groups=n_clusters or 1, least=evidence, shoulders=shoulders)
     return path, united, united[labels]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from sctandem.kernels._annealing_evidence import Dip, separation
+from sctandem.kernels._annealing_shoulder import WORTH, has_shoulder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,9 @@ class SplitTree(NamedTuple):
     """For the split of the node: how deep the density surely dips between its sides, in logarithms; NaN for a leaf."""
 
 
-def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, least: float = np.inf) -> Labels:
+def merge_by_evidence(
+    points: Points, labels: Labels, *, n_groups: int = 1, least: float = np.inf, shoulders: bool = False
+) -> Labels:
     """Unite the two groups that are likely least parted, of those not surely parted, again and again.
 
     Parameters
@@ -45,6 +48,8 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
         Number of groups at which to stop.
     least
         Evidence (see `separation`) at which to stop: all groups are parted by it.
+    shoulders
+        Also keeps two groups apart of which one is a shoulder of the other (see `has_shoulder`), whatever their evidence.
 
     Returns
     -------
@@ -57,16 +62,26 @@ def merge_by_evidence(points: Points, labels: Labels, *, n_groups: int = 1, leas
     groups = list(range(n_given))
     members = {g: np.flatnonzero(labels == g) for g in groups}
     means = {g: points[members[g]].mean(axis=0, dtype=np.float64) for g in groups}
+    parted: dict[tuple[int, int], bool] = {}
+
+    def by_shoulder(pair: tuple[int, int]) -> bool:
+        if not shoulders or known[pair].likely < WORTH:
+            return False
+        if pair not in parted:
+            parted[pair] = has_shoulder(*_both(points, members[pair[0]], members[pair[1]]))
+        return parted[pair]
+
     while len(groups) > max(n_groups, 1):
         pairs = _near_pairs(groups, means)
         for a, b in pairs:
             if (a, b) not in known:
-                cells = np.concatenate([members[a], members[b]])
-                known[a, b] = separation(points[cells], np.arange(len(cells)) >= len(members[a]))
-        unsure = [pair for pair in pairs if known[pair].sure < least]
-        if not unsure:
+                known[a, b] = separation(*_both(points, members[a], members[b]))
+        unsure = sorted((pair for pair in pairs if known[pair].sure < least), key=lambda pair: known[pair].likely)
+        # shoulders cost more to see than valleys: only pairs that would be united are asked
+        pair = next((pair for pair in unsure if not by_shoulder(pair)), None)
+        if pair is None:
             break
-        a, b = min(unsure, key=lambda pair: known[pair].likely)
+        a, b = pair
         new = max(members) + 1
         members[new] = np.concatenate([members[a], members[b]])
         means[new] = points[members[new]].mean(axis=0, dtype=np.float64)
@@ -108,7 +123,7 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
         children[new] = (a, b) if len(members[a]) >= len(members[b]) else (b, a)
         members[new], moments[new] = cells, moments[a].united(moments[b])
         temperature[new] = max([known[a, b], *(temperature.get(c, 0.0) for c in (a, b))])
-        evidence[new] = separation(points[cells], np.arange(len(cells)) >= len(members[a])).sure
+        evidence[new] = separation(*_both(points, members[a], members[b])).sure
         nodes = [n for n in nodes if n not in {a, b}] + [new]
     order: list[tuple[int, int]] = [(nodes[0], -1)]
     for place, (node, _) in enumerate(order):  # grows while it is read: parents come first
@@ -121,6 +136,12 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
         n_points=np.array([len(members[node]) for node in names]),
         evidence=np.array([evidence.get(node, np.nan) for node in names]),
     )
+
+
+def _both(points: Points, a: Labels, b: Labels) -> tuple[Points, NDArray[np.bool_]]:
+    """Give the points of two groups, and which are of the second."""
+    cells = np.concatenate([a, b])
+    return points[cells], np.arange(len(cells)) >= len(a)
 
 
 def _near_pairs(groups: list[int], means: dict[int, NDArray[np.float64]]) -> list[tuple[int, int]]:

@@ -156,6 +156,7 @@ def anneal(
         max_points=max_cells,
         min_points=min_cells,
         lift=metric == "kernel",
+        shoulders=True,
         rng=np.random.default_rng(seed),
     )
     if n_clusters is not None and found.memberships.shape[1] < n_clusters:
