@@ -118,7 +118,7 @@ def anneal(
     Notes
     -----
     The path is taken to 40 small clusters (or a tenth of the points, or twice `n_clusters`), more than there are types. Of
-    these the two that are least parted are united, until all are: see `separation`. Cost: linear in the points once there
+    these the two that are least parted are united, until all are: see `separation`, and `has_shoulder`. Cost: linear in the points once there
     are more than `max_points`.
     """
     drawn = points

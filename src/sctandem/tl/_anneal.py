@@ -90,7 +90,8 @@ def anneal(
     `adata.uns[key_added]["tree"]` : :class:`pandas.DataFrame`
         A row a node, the root first: ``node``, ``parent`` (-1 for the root), ``temperature`` (below which it splits, NaN for
         a cluster), ``mass`` (share of the cells that clusters were found on), ``n_cells`` (of these), ``evidence`` (lower 95 %
-        bound of the logarithm of peak over valley density between its two sides) and ``cluster`` (empty for a split).
+        bound of the logarithm of peak over valley density between its two sides, small where a shoulder parts them) and ``cluster``
+        (empty for a split).
     `adata.uns[key_added]["phases"]` : :class:`pandas.DataFrame`
         A row a temperature of the last round, falling: ``temperature``, ``n_clusters`` (before any are united),
         ``free_energy`` (a cell).
@@ -113,8 +114,8 @@ def anneal(
     cluster splits where twice the largest eigenvalue of its covariance exceeds it. The path is followed to 40 small clusters, or
     to the temperature that is likeliest for what they leave. Of these the two are united, again and again, between which
     the density along their discriminant axis (found without the cell that is placed on it) shows no valley of a tenth at
-    95 % confidence. Types that overlap so far that no valley is left between them stay one cluster; a long or skewed cloud is
-    not cut. Rare clusters need such a valley between them and all the cells of the clusters nearest to them. Units of
+    95 % confidence, unless one is a sure shoulder of the other: two normals explain cells that were held out by ten nats better than
+    any log-concave density. Types that overlap further stay one cluster; a long or skewed cloud is not cut. Rare clusters need such a valley between them and all the cells of the clusters nearest to them. Units of
     ``temperature`` in the tree: variances within clusters with ``metric="within"``, kernel features with ``"kernel"``,
     else those of `use_rep`. Runs on the processor, in single precision, in blocks of cells. Cost: seconds up to `max_cells`,
     then linear: a product with 40 centres a cell, or with 1,000 landmarks.
