@@ -20,7 +20,9 @@ from sctandem.kernels._annealing_shoulder import (
 from sctandem.kernels._annealing_tree import merge_by_evidence
 
 
-def pair(n: int, share: float, *, apart: float = 3.2, wide: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def pair(
+    n: int, share: float, *, apart: float = 3.2, wide: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Two normals on a line, the second with a share of the points and a width of its own."""
     rng = np.random.default_rng(seed)
     second = rng.random(n) < share
