@@ -157,3 +157,23 @@ def test_no_shoulder_is_seen_in_a_gradient_or_at_a_branching(seed):
     arms = 12 * rng.beta(1, 1.3, 4000)[:, None] * np.eye(8)[rng.integers(3, size=4000)] + rng.normal(size=(4000, 8))
     for points in (falling, arms):
         assert anneal(points.astype(np.float32), shoulders=True, rng=rng).memberships.shape[1] == 1
+
+
+def interleaved(first: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+    """Put every other point from each of two draws: the halves of which one judges what the other was explained by."""
+    return [np.stack(both, axis=1).ravel() for both in zip(first, other, strict=True)]
+
+
+def test_points_judge_what_the_others_were_explained_by():
+    rng = np.random.default_rng(0)
+    flat = 3.2 * rng.random(2000)
+    even, two = (flat, flat > 1.6), pair(2000, 0.5)
+    assert shoulder(*interleaved(two, pair(2000, 0.5, seed=1))).gain > 4 * LEAST_GAIN
+    for halves in ((even, two), (two, even)):
+        assert shoulder(*interleaved(*halves)).gain < 0
+
+
+def test_widths_are_those_of_the_half_that_differs_more():
+    like, wide = pair(4000, 0.5, apart=5), pair(4000, 0.5, apart=5, wide=2.0, seed=1)
+    for halves in ((like, wide), (wide, like)):
+        assert shoulder(*interleaved(*halves)).widths > 1.7
