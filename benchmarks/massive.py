@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _massive_data, _massive_runs, _massive_scale, _results
+from benchmarks import _massive_data, _massive_kills, _massive_runs, _massive_scale, _results
 from benchmarks._measure import measure
 
 TEXT = """\
@@ -23,7 +23,8 @@ backed file in random batches.
 Seconds are those of the clock, on two cores that nothing else used; processor seconds leave out what else runs, but not what switching between
 processes costs. Both sizes train the same number of steps, since the memory of a process rises a little with time. Two processes on two cores gain next to
 nothing: one process fills more than a core already (the reader works beside the training), each takes seconds to start, and gradients of the first and
-last layer are averaged after every batch of 1,024 cells. Peak memory is that of a process of its own, libraries included."""
+last layer are averaged after every batch of 1,024 cells. Peak memory is that of a process of its own, libraries included.
+Builds, and trainings of three epochs, are killed (SIGKILL) at ten moments each, drawn evenly over the time that one takes that is left alone."""
 
 
 def main(argv: list[str]) -> None:
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--folder", type=Path, help="where to work; deleted at the end")
     parser.add_argument("--no-memory", action="store_true", help="without what holds all cells in memory")
+    parser.add_argument("--no-kills", action="store_true", help="without builds and trainings that are killed")
     parser.add_argument("--take", type=Path, metavar="FILE", help="only add the rows of FILE")
     parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args(argv)
@@ -81,6 +83,11 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
             "train_in_memory": (_train_in_memory, out, options.epochs),
             "concatenate": (_massive_runs.concatenate, sources, plain),
             "backed": (_massive_runs.read_backed, plain, options.seconds),
+        }
+    if not options.no_kills:
+        steps |= {
+            "killed_builds": (_massive_kills.killed_builds, sources, out),
+            "killed_trainings": (_massive_kills.killed_trainings, out),
         }
     for name, (function, *arguments) in steps.items():
         measured = measure(function, *arguments)
@@ -144,6 +151,13 @@ def _targets(row: dict[str, Any]) -> list[dict[str, Any]]:
             ("two processes, loss against one", f"{ratio - 1:+.3%}", "within 1 %", abs(ratio - 1) <= 0.01),
             ("[two processes on two cores, times faster by the clock]", f"{faster:.2f}", "-", None),
         ]
+    for key, name in (
+        ("killed_builds", "build killed and resumed, same checksums"),
+        ("killed_trainings", "training killed and resumed, same parameters and losses"),
+    ):
+        if (found := row.get(key)) is not None:
+            asked = f"{found['killed']} of {found['killed']}"
+            lines.append((name, f"{found['same']} of {found['killed']}", asked, found["same"] == found["killed"]))
     return [
         {"target": name + where, "asked": asked, "measured": value, "met": "" if met is None else _met(met)}
         for name, value, asked, met in lines

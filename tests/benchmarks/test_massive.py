@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import time
+
 import anndata
 import numpy as np
 import pytest
-from benchmarks import _massive_data, _massive_page, _massive_runs, _massive_scale, _results, massive
+from benchmarks import _massive_data, _massive_kills, _massive_page, _massive_runs, _massive_scale, _results, massive
 
 import sctandem as td
+
+N_STEPS = 20
+
+
+def in_steps(given, folder, begun):
+    """Work that goes on where it was, as what is measured should, and says how often it was begun."""
+    begun.set()
+    (folder / f"begun {time.time()}").touch()
+    steps = folder / "steps"
+    for step in range(len(list(steps.iterdir())) if steps.exists() else 0, N_STEPS):
+        steps.mkdir(exist_ok=True)
+        time.sleep(0.02)
+        (steps / str(step)).touch()
 
 
 def row(cells: int, peak_mb: float) -> dict:
@@ -93,3 +108,25 @@ def test_files_differ_and_hold_the_cells_that_are_there_again(shared_data, tmp_p
     assert len(found.duplicates) == 8 * 2  # two cells again in each of eight files
     assert set(found.duplicates["row"]) == {98, 99}
     assert set(found.duplicates["kept_row"]) == {0, 1}
+
+
+def test_work_that_is_killed_is_begun_again_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(_massive_kills, "N_KILLS", 2)
+    seen = []
+
+    def same(folder):
+        seen.append((len(list(folder.glob("begun *"))), len(list((folder / "steps").iterdir()))))
+        return len(seen) > 1
+
+    (tmp_path / "given").touch()
+    found = _massive_kills._killed(in_steps, tmp_path / "given", same)
+    assert seen == [(2, N_STEPS)] * 2
+    assert (found["killed"], found["same"]) == (2, 1)
+    assert all(0 < moment < 1 for moment in found["moments"])
+
+
+def test_a_kill_that_is_not_resumed_alike_is_not_met():
+    kills = {"killed": 10, "same": 9}
+    document = massive.report([row(1000, 500.0) | {"killed_builds": kills}], {"seconds_a_part": 1e-6})
+    (line,) = [line for line in document["tables"][0]["rows"] if "killed" in line["target"]]
+    assert (line["measured"], line["met"]) == ("9 of 10", "no")
