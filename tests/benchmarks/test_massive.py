@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import anndata
 import numpy as np
 import pytest
 from benchmarks import _massive_data, _massive_kills, _massive_page, _massive_runs, _massive_scale, _results, massive
+from killed_work import N_STEPS, in_steps
 
 import sctandem as td
-
-N_STEPS = 20
-
-
-def in_steps(given, folder, begun):
-    """Work that goes on where it was, as what is measured should, and says how often it was begun."""
-    begun.set()
-    (folder / f"begun {time.time()}").touch()
-    steps = folder / "steps"
-    for step in range(len(list(steps.iterdir())) if steps.exists() else 0, N_STEPS):
-        steps.mkdir(exist_ok=True)
-        time.sleep(0.02)
-        (steps / str(step)).touch()
 
 
 def row(cells: int, peak_mb: float) -> dict:
