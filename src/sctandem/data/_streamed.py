@@ -317,6 +317,25 @@ def held_counts(matrix: Any) -> Any:
     return matrix if isinstance(matrix, StreamedCounts) else as_csr(matrix)
 
 
+def blocks_in_order(matrix: Any) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    """Yield the positions and counts of all cells: those of a collection block by block, others as one.
+
+    Parameters
+    ----------
+    matrix
+        Cells x genes, of any kind.
+
+    Yields
+    ------
+    Positions, ascending, and CSR.
+    """
+    cells = np.arange(matrix.shape[0])
+    if isinstance(matrix, StreamedCounts):
+        yield from matrix.in_order(cells)
+    else:
+        yield cells, as_csr(matrix)
+
+
 def streams_counts(manager: AnnDataManager) -> bool:
     """Whether any of the counts that a model registered lie on disk in a collection."""
     return isinstance(getattr(manager.adata, "X", None), StreamedCounts)
