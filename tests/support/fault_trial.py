@@ -106,7 +106,7 @@ class TookTooLongError(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: int) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Stop what works past the limit (time of the processor: the machine may be busy), or waits past ten times as long."""
 
     def stop(*_: Any) -> None:
@@ -114,12 +114,12 @@ def time_limit(seconds: int) -> Iterator[None]:
 
     before = [signal.signal(each, stop) for each in (signal.SIGPROF, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.alarm(10 * seconds)
+    signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
             signal.signal(each, handler)
 
