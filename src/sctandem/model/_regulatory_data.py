@@ -99,7 +99,8 @@ def parts_of(
 
 def named_parts(mdata: MuData, modalities: Mapping[str, str] | None) -> dict[str, str]:
     """Return the names of expression, and of accessibility where it is named or goes by its usual name, by role; they have the same cells."""
-    both = MODALITIES[1] in {*check_roles(modalities), *getattr(mdata, "mod", ())}
+    held = mdata.mod if isinstance(mdata, MuData) else ()  # of what is none, check_modalities says so
+    both = MODALITIES[1] in {*check_roles(modalities), *held}
     named = check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
     check_same_cells(mdata, list(named.values()))
     return named

@@ -22,6 +22,7 @@ from sctandem._checks import (
     layer_slot,
     listed,
 )
+from sctandem._compat import ModelLayout
 from sctandem._random import as_generator, torch_seeded
 from sctandem.data._streamed import blocks_in_order
 from sctandem.kernels._signature import Signature, signature_of_blocks, telling_genes
@@ -227,7 +228,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
         donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
         cells = np.bincount(types, minlength=n_types)
         if n_types < 2:
-            msg = f"the reference has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
+            key = self.registry_[ModelLayout().setup_args]["cell_type_key"]
+            msg = f"adata.obs[{key!r}] has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
             raise ValueError(msg)
         scarce = [f"{name} ({n})" for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS]
         if scarce:

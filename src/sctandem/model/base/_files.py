@@ -10,7 +10,7 @@ import torch
 from anndata import AnnData
 
 from sctandem._check_files import check_format
-from sctandem._checks import check_type
+from sctandem._checks import check_path, check_type
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
@@ -165,8 +165,8 @@ class FilesMixin:
         any other function or class is refused before it is called. For files from others, keep torch up to date:
         flaws in this reader were mended in its versions 2.6 and 2.10.
         """
+        layout, folder = ModelLayout(), model_folder(dir_path)
         where = torch_device(accelerator, device)
-        layout, folder = ModelLayout(), Path(dir_path)
         path = folder / f"{prefix or ''}{layout.model_file}"
         content = _read_content(path, layout, cls._config_classes)
         state, attributes = content[layout.state], dict(content[layout.attributes])
@@ -220,7 +220,7 @@ class FilesMixin:
         The registry of scvi-tools.
         """
         layout = ModelLayout()
-        raw = read_model_file(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
+        raw = read_model_file(model_folder(dir_path) / f"{prefix or ''}{layout.model_file}")
         return from_plain(raw[layout.attributes][layout.registry])
 
     @classmethod
@@ -286,6 +286,12 @@ def made_by() -> dict[str, Any]:
     return {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}}
 
 
+def model_folder(dir_path: str | os.PathLike[str]) -> Path:
+    """Check the argument that names the folder of a model, and return the path."""
+    check_path(dir_path, "dir_path", to="the folder of a model")
+    return Path(dir_path)
+
+
 def check_target(dir_path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Check where a model is to be written.
 
@@ -305,7 +311,7 @@ def check_target(dir_path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     ValueError
         When it is there and must not be, or is a file.
     """
-    target = Path(dir_path)
+    target = model_folder(dir_path)
     if target.exists() and not (overwrite and target.is_dir()):
         what = "Name another folder, or replace the model in it with overwrite=True."
         msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"
