@@ -79,6 +79,11 @@ def test_no_features_to_simulate():
         td.tl.simulate(cells(n_genes=0), 5)
 
 
+def test_capsules_without_genes():
+    with pytest.raises(ValueError, match="adata has no features"):
+        td.pl.capsules(cells(n_genes=0))
+
+
 def test_arguments_of_figures_and_tables():
     with pytest.raises(ValueError, match=r"key=\[\] is empty: name one result or several"):
         td.pl.robustness(cells(), key=[])
