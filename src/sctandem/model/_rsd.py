@@ -16,6 +16,7 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
+    check_number,
     check_slot_names,
     check_type,
     check_unique,
@@ -57,6 +58,7 @@ LEAST_CELLS = 10
 LEAST_TELLING = 10
 #: Of a training without other settings: epochs of 25 batches, and mixtures in a batch.
 EPOCHS, BATCH_SIZE = 20, 128
+_MOST_MIXTURES = 100_000
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
@@ -246,6 +248,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
     def _train(self, config: TrainConfig, run: Run) -> None:
         """Train the network on mixtures that are simulated as it goes."""
         max_epochs, batch_size = config.max_epochs or EPOCHS, config.batch_size or BATCH_SIZE
+        # mixtures are made, so there are no cells that bound how many
+        check_number(batch_size, "batch_size", low=2, high=_MOST_MIXTURES, whole=True)
         weights = read_weights(self.adata, config.sample_weight)
         profiles = None if weights is None else self._signature(weights)[0]
         settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": config.sample_weight}
