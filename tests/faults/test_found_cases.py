@@ -79,6 +79,28 @@ def test_no_features_to_simulate():
         td.tl.simulate(cells(n_genes=0), 5)
 
 
+def test_capsules_without_genes():
+    with pytest.raises(ValueError, match="adata has no features"):
+        td.pl.capsules(cells(n_genes=0))
+
+
+@pytest.mark.parametrize("bins", [0, 10**9])
+def test_bins_that_nobody_could_see(mdata, bins):
+    with pytest.raises(ValueError, match=f"bins={bins} is not an integer between 1 and 1000"):
+        td.pl.expression_skill(mdata, bins=bins)
+
+
+@pytest.mark.parametrize("n_random", [0, 10**9])
+def test_more_random_sets_than_memory_holds(mdata, n_random):
+    with pytest.raises(ValueError, match=f"n_random={n_random} is not an integer between 1 and 100000"):
+        td.tl.programme_skill(mdata, {"first": mdata["rna"].var_names[:5]}, n_random=n_random)
+
+
+def test_more_cells_than_memory_holds():
+    with pytest.raises(ValueError, match="n_cells=1000000000 is not an integer between 1 and 10000000"):
+        td.datasets.simulate_multiome(10**9)
+
+
 def test_arguments_of_figures_and_tables():
     with pytest.raises(ValueError, match=r"key=\[\] is empty: name one result or several"):
         td.pl.robustness(cells(), key=[])
@@ -99,6 +121,22 @@ def test_a_table_is_no_multiome(mdata):
 def test_a_folder_of_a_model_is_a_path(load):
     with pytest.raises(TypeError, match="dir_path must be a path to the folder of a model, got NoneType"):
         load(None)
+
+
+def test_damaged_data_of_a_model_are_named(tmp_path):
+    adata = cells()
+    DeepDE.setup_anndata(adata, "donor")
+    model = DeepDE(adata)
+    model.is_trained = True
+    model.save(tmp_path / "model", save_anndata=True)
+    file = tmp_path / "model" / "adata.h5ad"
+    file.write_bytes(file.read_bytes()[:-5000])
+    with pytest.raises(
+        ValueError, match=r"adata\.h5ad' cannot be read as the data that were saved with the model: it is damaged"
+    ):
+        DeepDE.load(tmp_path / "model", accelerator="cpu")
+    with pytest.raises(TypeError, match="adata must be an AnnData or a MuData, got ndarray"):
+        DeepDE.load(tmp_path / "model", np.ones((3, 3)), accelerator="cpu")
 
 
 def test_models_need_cells():
@@ -122,6 +160,20 @@ def test_early_stopping_is_yes_or_no():
     DeepDE.setup_anndata(adata, "donor")
     with pytest.raises(TypeError, match="early_stopping must be a bool, got dict"):
         DeepDE(adata).train(1, early_stopping={}, progress=False)
+
+
+def test_more_cells_at_a_time_than_memory_holds():
+    adata = cells()
+    adata.obs["donor"], adata.obs["type"] = ["d0", "d1"] * 30, ["a"] * 30 + ["b"] * 30
+    adata.X[:30, :15] *= 9
+    RSD.setup_anndata(adata, "type")
+    with pytest.raises(ValueError, match="batch_size=1000000000 is not an integer between 2 and 100000"):
+        RSD(adata).train(1, batch_size=10**9, progress=False)
+    DeepDE.setup_anndata(adata, "donor")
+    model = DeepDE(adata)
+    model.is_trained = True
+    with pytest.raises(ValueError, match="n_replay=1000000000 is not an integer between 1 and 1000000"):
+        model.partial_fit(adata, n_replay=10**9)
 
 
 def test_marks_keep_their_place():

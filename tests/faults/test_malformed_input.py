@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,17 @@ def test_a_case_that_hangs_ends_the_run(in_the_table, tmp_path, monkeypatch):
     with pytest.raises(TookTooLongError, match="^test.function of"):
         run_cases(in_the_table(hangs), 20, tmp_path)
     assert n_calls <= 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is set on Linux alone")
+def test_a_call_that_asks_for_much_memory_fails_alone(monkeypatch):
+    monkeypatch.setattr("fault_trial.LIMIT_BYTES", 2**28)
+
+    def greedy(adata):
+        return np.empty(2**30, dtype=np.int8)
+
+    assert judge("", greedy, {"adata": small()}).problem.endswith("MemoryError")
+    assert np.empty(2**30, dtype=np.int8).size == 2**30
 
 
 def test_fingerprint_sees_every_slot():

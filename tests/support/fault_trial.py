@@ -8,6 +8,7 @@ import linecache
 import logging
 import pickle
 import re
+import resource
 import signal
 import traceback
 import warnings
@@ -35,6 +36,10 @@ SOURCE = str(Path(td.__file__).parent)
 READ_ONLY = ("pl.", "get.", "genome.", "io.")
 LIMIT_SECONDS = 30
 LIMIT_WARNINGS = 20
+#: Elsewhere the system does not say how much memory a process has.
+_LINUX = Path("/proc/self/statm").exists()
+#: How much more than at its start a case may ask the system for.
+LIMIT_BYTES = 4 * 2**30
 #: What the docstrings name; RuntimeError is that of a model that is not trained.
 DOCUMENTED = (
     ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError, RuntimeError,
@@ -124,6 +129,19 @@ def time_limit(seconds: float) -> Iterator[None]:
             signal.signal(each, handler)
 
 
+@contextlib.contextmanager
+def memory_limit(n_bytes: int) -> Iterator[None]:
+    """Let no call take much more memory than the process has: it fails, rather than all that runs beside it."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _LINUX else 0
+    if _LINUX:
+        resource.setrlimit(resource.RLIMIT_AS, (held + n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 class _Counter(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -182,7 +200,7 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with time_limit(LIMIT_SECONDS):
+            with time_limit(LIMIT_SECONDS), memory_limit(LIMIT_BYTES):
                 function(**arguments)
         except TookTooLongError:
             return Outcome(case, "hangs")

@@ -16,6 +16,7 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
+    check_number,
     check_slot_names,
     check_type,
     check_unique,
@@ -64,6 +65,7 @@ All cells are read, 16,384 at a time, and none is kept or drawn: the model is th
 up reads them once; making the model once for sums of each type, and with `donor_key` once more for those of each donor within a type, or once for as
 many types as have 2^25 sums (types x donors x genes). Training with weights of cells does so again. Memory grows with types x donors x genes, and not
 with cells but for their metadata."""
+_MOST_MIXTURES = 100_000
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
@@ -256,6 +258,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
     def _train(self, config: TrainConfig, run: Run) -> None:
         """Train the network on mixtures that are simulated as it goes."""
         max_epochs, batch_size = config.max_epochs or EPOCHS, config.batch_size or BATCH_SIZE
+        # mixtures are made, so there are no cells that bound how many
+        check_number(batch_size, "batch_size", low=2, high=_MOST_MIXTURES, whole=True)
         weights = read_weights(self.adata, config.sample_weight)
         profiles = None if weights is None else self._signature(weights)[0]
         settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": config.sample_weight}
