@@ -65,6 +65,7 @@ All cells are read, 16,384 at a time, and none is kept or drawn: the model is th
 up reads them once; making the model once for sums of each type, and with `donor_key` once more for those of each donor within a type, or once for as
 many types as have 2^25 sums (types x donors x genes). Training with weights of cells does so again. Memory grows with types x donors x genes, and not
 with cells but for their metadata."""
+#: Most mixtures in a batch.
 _MOST_MIXTURES = 100_000
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
