@@ -184,9 +184,9 @@ def test_marks_keep_their_place():
 
     def fails():
         with marks_as_before(adata):
-            raise KeyError
+            raise KeyError("what follows fails")
 
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="what follows fails"):
         fails()
     assert list(adata.uns) == order
     assert fingerprint(adata) == before
