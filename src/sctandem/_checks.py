@@ -230,9 +230,7 @@ def check_adata(adata: Any) -> None:
         raise TypeError(msg)
     hint = "Tables of samples x features: AnnData(table)."
     if _is_collection(adata):
-        hint = (
-            "What does not read a collection in batches takes its cells, or some of them: collection.to_adata(query)."
-        )
+        hint = "Models take a collection by their `setup_collection`; all else takes its cells, or some of them: collection.to_adata(query)."
     check_type(adata, AnnData, "adata", hint=hint)
 
 

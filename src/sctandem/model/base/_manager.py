@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 import_printer()
 
 
-def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager], setup: str) -> None:
+def check_set_up(
+    data: AnnData | MuData, managers: Mapping[str, AnnDataManager], setup: str, *, name: str | None = None
+) -> None:
     """Check that this very object was set up, and not one that it was copied or read from.
 
     Parameters
@@ -31,13 +33,15 @@ def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager],
         Those of the class of the model, by the mark that setting up leaves on the object.
     setup
         The method to call.
+    name
+        Of the object in messages; `None` for ``adata`` or ``mdata``.
 
     Raises
     ------
     ValueError
         Says which of the two it is.
     """
-    name = object_name(data)
+    name = name or object_name(data)
     mark = data.uns.get(ModelLayout().data_ids[0])
     manager = managers.get(mark) if mark is not None else None
     if manager is not None and manager.adata is data:
