@@ -26,6 +26,7 @@ from sctandem._random import spawn, torch_seeded
 from sctandem.data._streamed import held_counts
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
+from sctandem.kernels._batch_shifts import groups_of_points, shifts_within_groups
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_check import check_labels
@@ -276,8 +277,11 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             shown = self._shown_codes()
             shown[shown < 0] = len(self.label_names)
             self._targets[REGISTRY_KEYS.LABELS_KEY] = torch.from_numpy(shown[:, None])
-        if self.summary_stats.get("n_batch", 1) > 1:
+        if (n_batch := self.summary_stats.get("n_batch", 1)) > 1:
             self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
+            batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
+            groups = groups_of_points(aligned, rng)
+            self.module.part_batches(shifts_within_groups(self._logs(cells), groups, batch, n_batch))
         return poses, aligned
 
     def _hold_back(self, rng: np.random.Generator) -> np.ndarray:
