@@ -72,7 +72,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     -----
     Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
     after the second, what parts batches within groups of like cells is taken out of the poses
-    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own. Where at least 200
+    (:func:`~sctandem.kernels.align_batches`), which from then on follow these. The first layer, which until then normalises each batch by
+    itself, takes out what a batch adds to the logarithms within these groups. Labels are learned by capsules of their own. Where at least 200
     training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are.
     Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
     density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
