@@ -75,6 +75,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
     centre_logs: Tensor
     log_variance: Tensor
     placed_shift: Tensor
+    without_labels: Tensor
     batch_shift: Tensor | None
 
     def __init__(
@@ -120,6 +121,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         self.register_buffer("n_known_labels", torch.tensor(n_labels))
         self.register_buffer("direct_offset", torch.zeros(n_batch, max(1, n_labels)))
         self.register_buffer("placed_shift", torch.zeros(n_genes, n_batch))
+        self.register_buffer("without_labels", torch.zeros(n_batch, dtype=torch.bool))  # batches that were trained on
         self.register_buffer(
             "batch_shift", None, persistent=False
         )  # of the training alone: the norms keep what comes of it
@@ -206,6 +208,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
             "centre_logs",
             "log_variance",
             "placed_shift",
+            "without_labels",
             "n_known_batches",
             "n_known_labels",
             "direct_offset",
@@ -268,7 +271,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
         `programmes` (lengths of the primary capsules), `library` (log of the depth), and with labels `labels` (lengths of
         the label capsules), and outside of the training `direct` (their logits by the regression). With batches that are new to the
-        weights also `profiles` (cosines of the cell with the means of the labels) and `placed` (whether the cell is of such a batch).
+        weights, or had no label, also `profiles` (cosines of the cell with the means of the labels) and `placed` (whether the cell is of such a batch).
         """
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
         size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
@@ -288,10 +291,10 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
                 found["direct"] = self.direct_logits(x, logs, size, batch.long())
-                if self.n_batch > self.n_reference_batches:
+                if self.has_placed:
                     of_labels = self.centre_logs, self.log_variance, self.placed_shift
                     found["profiles"] = profile_cosines(logs, *of_labels, batch.long())
-                    found["placed"] = batch >= self.n_reference_batches
+                    found["placed"] = self.is_placed(batch.long())
         return found
 
     @auto_move_data
