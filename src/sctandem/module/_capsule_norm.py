@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -73,9 +73,10 @@ class NormByBatch(nn.Module):
         """Normalise all cells by one mean and variance, without the shifts."""
         moved = hidden - shift[batch_index]
         variance, mean = torch.var_mean(moved, dim=0, correction=0)
+        norms: list[Any] = list(self.norms)
         with torch.no_grad():
             unbiased = variance * len(hidden) / (len(hidden) - 1)
-            for norm, of_batch in zip(self.norms.children(), shift, strict=True):
+            for norm, of_batch in zip(norms, shift, strict=True):
                 norm.running_mean.lerp_(mean + of_batch, _MOMENTUM)
                 norm.running_var.lerp_(unbiased, _MOMENTUM)
         return (moved - mean) / (variance + _EPS).sqrt() * self.weight + self.bias
