@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import _results, _scaling_runs
 from benchmarks._measure import measure
 from benchmarks._scaling_data import N_GENES, N_PEAKS, SIZES, make
 from benchmarks._scaling_model import EPOCHS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 TITLE = "Growth with the number of cells"
 TEXT = f"""\
 Every public function that takes cells, on simulated multiomes of {N_GENES:,} genes and {N_PEAKS:,} peaks with 6 types, 2 batches and 4 donors. Each
 runs in a process of its own at {SIZES[0]:,} cells first, which takes imports and compilation off, and then at {", ".join(f"{n:,}" for n in SIZES)}; times
-are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the best of {_scaling_runs.REPEATS}. *Exponent* is that of the growth from {SIZES[1]:,} to {SIZES[2]:,} cells after
-the fixed start is taken off, which is where the line through {SIZES[0]:,} and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s beyond that start.
+are processor seconds on one thread, calls below {_scaling_runs.SHORT:g} s the best of {_scaling_runs.REPEATS}. *Exponent* is that of the growth of the whole time from {SIZES[1]:,} to {SIZES[2]:,} cells.
+A fixed start makes it small, so there is a second one, *beyond the start*: the same after the start is taken off, which is where the line through {SIZES[0]:,}
+and {SIZES[1]:,} cells meets zero cells; it is left out below {_scaling_runs.TOO_SHORT:g} s beyond the start.
 Peak memory is that of the process during the call, libraries and input included. Models train {EPOCHS} epochs."""
 MOST = 1.1
 #: Whose documentation says that the cost is linear in the cells, or gives it as a product with their number: docstrings of functions, and
@@ -38,8 +43,8 @@ LINEAR = (
 )
 #: Why time grows faster, where it is known; shown beside what does.
 REASONS = {
-    "data.build_collection": "counts of the middle size fit into a cache of the processor; under `massive` 0.80 from 100,000 to 1,000,000 cells",
-    "tl.regulatory_graph": "cells x genes, dense: those of the middle size fit into a cache of the processor",
+    "data.build_collection": "most of it is a fixed start, and the first 10,000 cells cost less each; 1.03 from 20,000 to 80,000 cells, under `massive` 0.80 from 100,000 to 1,000,000",
+    "tl.regulatory_graph": "cells x genes, dense: above 32 MB, which the middle size is below, each step gets new memory; 0.94 from 40,000 to 80,000 cells",
     "tl.simulate": "forests, which tell real cells from made ones",
     "tl.waypoints": "neighbours: by all distances up to 20,000 cells, searched above",
 }
@@ -91,19 +96,33 @@ def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Judge those that are said to be linear, and say how the others grow."""
-    lines = []
-    for title, names in (
-        ("growth exponent where the docs say linear", LINEAR),
-        ("[growth exponent of all others]", [name for name in _scaling_runs.calls() if name not in LINEAR]),
-    ):
-        there = {row["name"]: row for row in rows if row["name"] in names and "error" not in row}
-        known = {name: row["exponent"] for name, row in there.items() if row["exponent"] is not None}
-        above = {name: value for name, value in known.items() if value > MOST}
-        said = ", ".join(f"{name} {value:.2f}" for name, value in sorted(above.items(), key=lambda item: -item[1]))
-        found = f"{len(known) - len(above)} of {len(known)}" + (f"; above: {said}" if above else "")
-        met = "no" if above else "yes" if len(there) == len(names) else "not measured in full"
-        lines.append({"target": title, "asked": f"<= {MOST}", "measured": found, "met": met})
-    return lines
+    others = [name for name in _scaling_runs.calls() if name not in LINEAR]
+    return [
+        _target("growth exponent where the docs say linear", rows, LINEAR, _exponent),
+        _target("[the same beyond the start]", rows, LINEAR, _beyond_start),
+        _target("[growth exponent of all others]", rows, others, _exponent),
+        _target("[the same beyond the start, all others]", rows, others, _beyond_start),
+    ]
+
+
+def _target(title: str, rows: list[dict[str, Any]], names: Iterable[str], grows: Callable[..., Any]) -> dict[str, Any]:
+    there = {row["name"]: row for row in rows if row["name"] in set(names) and "error" not in row}
+    known = {name: grows(row) for name, row in there.items() if grows(row) is not None}
+    above = {name: value for name, value in known.items() if value > MOST}
+    said = ", ".join(f"{name} {value:.2f}" for name, value in sorted(above.items(), key=lambda item: -item[1]))
+    found = f"{len(known) - len(above)} of {len(known)}" + (f"; above: {said}" if above else "")
+    met = "no" if above else "yes" if len(there) == len(set(names)) else "not measured in full"
+    return {"target": title, "asked": f"<= {MOST}", "measured": found, "met": met}
+
+
+def _exponent(row: dict[str, Any]) -> float | None:
+    """Give the exponent of the whole time between the last two sizes; `None` where the clock says nothing."""
+    before, after = row["processor_s"][1:]
+    return math.log(after / before) / math.log(SIZES[2] / SIZES[1]) if after >= _scaling_runs.TOO_SHORT else None
+
+
+def _beyond_start(row: dict[str, Any]) -> float | None:
+    return row["exponent"]
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +133,9 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
         line[f"s, {n:,}"] = f"{seconds:.2f}"
     for n, peak in list(zip(SIZES, row["peak_mb"], strict=True))[1:]:
         line[f"MB, {n:,}"] = f"{peak:.0f}"
-    line["exponent"] = "-" if row["exponent"] is None else f"{row['exponent']:.2f}"
-    fast = row["exponent"] is not None and row["exponent"] > MOST
+    grows = {"exponent": _exponent(row), "beyond the start": _beyond_start(row)}
+    line |= {name: "-" if value is None else f"{value:.2f}" for name, value in grows.items()}
+    fast = any(value is not None and value > MOST for value in grows.values())
     notes = ["said to be linear"] if row["name"] in LINEAR else []
     notes += [REASONS[row["name"]]] if fast and row["name"] in REASONS else []
     return line | {"note": "; ".join(notes)}

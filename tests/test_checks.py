@@ -303,7 +303,7 @@ def fixture_net():
     [
         (check_adata, r"^adata must be an AnnData, got CapsuleNet\. Tables of samples"),
         (lambda net: check_type(net, str, "key"), "^key must be a str, got CapsuleNet$"),
-        (lambda net: check_target(net, "x", copy=False), "^an AnnData or a MuData comes first, got a CapsuleNet$"),
+        (lambda net: check_target(net, "x", copy=False), "^data must be an AnnData or a MuData, got CapsuleNet$"),
         (lambda net: check_path(net, "path"), "^path must be a path to a file, got CapsuleNet$"),
         (lambda net: check_option(net, ("a", "b"), "form"), "^form=CapsuleNet is not known; choose one of 'a', 'b'"),
         (lambda net: check_positive(net, "n"), "^n=CapsuleNet is not a number above 0"),

@@ -233,8 +233,8 @@ def check_slot_names(arguments: Mapping[str, Any]) -> None:
             check_type(value, str, name, hint="It names one column or layer.")
 
 
-def check_path(value: Any, name: str) -> None:
-    """Check that an argument is a path, as text or as an object.
+def check_path(value: Any, name: str, *, to: str = "a file") -> None:
+    """Check that an argument is a path, as text or as an object; `to` says to what.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def check_path(value: Any, name: str) -> None:
         Names the argument and what was given.
     """
     if not isinstance(value, str | PathLike):
-        msg = f"{name} must be a path to a file, got {received(value)}"
+        msg = f"{name} must be a path to {to}, got {received(value)}"
         raise TypeError(msg)
 
 
@@ -267,16 +267,27 @@ def check_roles(modalities: Any) -> dict[str, str]:
     return dict(modalities)
 
 
-def check_key_added(key_added: Any) -> None:
+def check_key_added(key_added: Any, name: str = "key_added") -> None:
     """Check the name of a result: text without a slash, which files would read as a folder."""
-    check_type(key_added, str, "key_added")
+    check_type(key_added, str, name)
     if not key_added or "/" in key_added:
-        msg = f"key_added={key_added!r} must be a name without a slash: files could not give it back."
+        msg = f"{name}={key_added!r} must be a name without a slash: files could not give it back."
         raise ValueError(msg)
 
 
-def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
+def check_target(data: Any, key_added: Any, *, copy: bool, name: str = "key_added") -> None:
     """Check where a result is to go, before it is computed: the object, the name of the slot, and whether a copy can be made.
+
+    Parameters
+    ----------
+    data
+        The object.
+    key_added
+        The name of the slot.
+    copy
+        Whether a copy is asked for.
+    name
+        What the argument `key_added` is called in messages.
 
     Raises
     ------
@@ -286,9 +297,9 @@ def check_target(data: Any, key_added: Any, *, copy: bool) -> None:
         When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
     """
     if not isinstance(data, AnnData | MuData):
-        msg = f"an AnnData or a MuData comes first, got {article(received(data))}"
+        msg = f"data must be an AnnData or a MuData, got {received(data)}"
         raise TypeError(msg)
-    check_key_added(key_added)
+    check_key_added(key_added, name)
     if data.isbacked and (copy or data.is_view):
         what = "copy=True" if copy else "writing to a view"
         msg = f"{what} needs the data in memory, but they are backed by a file: read them without `backed`."

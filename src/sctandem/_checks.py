@@ -230,9 +230,7 @@ def check_adata(adata: Any) -> None:
         raise TypeError(msg)
     hint = "Tables of samples x features: AnnData(table)."
     if _is_collection(adata):
-        hint = (
-            "What does not read a collection in batches takes its cells, or some of them: collection.to_adata(query)."
-        )
+        hint = "Models take a collection by their `setup_collection`; all else takes its cells, or some of them: collection.to_adata(query)."
     check_type(adata, AnnData, "adata", hint=hint)
 
 
@@ -241,15 +239,15 @@ def _is_collection(data: Any) -> bool:
     return type(data).__name__ == "Collection" and hasattr(data, "to_adata")
 
 
-def check_data(data: Any) -> None:
-    """Check that the object is an AnnData or a MuData.
+def check_data(data: Any, name: str = "data") -> None:
+    """Check that the object is an AnnData or a MuData; `name` is that of the argument in messages.
 
     Raises
     ------
     TypeError
         Names the type that was given.
     """
-    check_type(data, AnnData | MuData, "data")
+    check_type(data, AnnData | MuData, name)
 
 
 def check_modalities(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anndata
 import numpy as np
 import pytest
-from benchmarks import _massive_data, _massive_page, _massive_runs, _massive_scale, _results, massive
+from benchmarks import _massive_data, _massive_kills, _massive_page, _massive_runs, _massive_scale, _results, massive
+from killed_work import N_STEPS, in_steps
 
 import sctandem as td
 
@@ -65,19 +66,6 @@ def test_the_page_on_scale_follows_the_figures():
     assert "0.6 GB + 11000 bytes x 10⁸ = 1101 GB" in page
 
 
-def test_memory_is_measured_again_without_times(monkeypatch):
-    """The other figures of the row are of a machine that did nothing else."""
-    old = row(1000, 500.0)
-    new = {"seconds": 99.0, "cpu_seconds": 9.0, "n_cells": 1000, "loss": 1.0}
-    monkeypatch.setattr(massive, "measure", lambda *_: type("M", (), {"value": new, "peak_mb": 400.0})())
-    options = type("O", (), {"collection": "c", "seconds": 1.0, "epochs": 1})()
-    found = massive.again(options, old)
-    assert found["train"] == old["train"] | {"peak_mb": 400.0}
-    assert found["train_by_two"] == new | {"peak_mb": 400.0}
-    assert found["build"] == old["build"]
-    assert old["train"]["peak_mb"] == 500.0
-
-
 def test_verdicts_follow_the_figures():
     document = massive.report([row(1000, 500.0), row(11_000, 600.0)], {"seconds_a_part": 1e-6})
     met = {line["target"]: line["met"] for line in document["tables"][0]["rows"]}
@@ -86,7 +74,7 @@ def test_verdicts_follow_the_figures():
     assert met["two processes, cells seen once in an epoch, 1,000 x 50"] == "yes"
     assert met["two processes, loss against one, 1,000 x 50"] == "no"
     told = {line["target"]: line["measured"] for line in document["tables"][0]["rows"]}
-    assert told["[two processes, most speed-up that their processor seconds allow], 1,000 x 50"] == "2.00"
+    assert told["[two processes on two cores, times faster by the clock], 1,000 x 50"] == "1.25"
     assert met["peak memory of training, 11,000 against 1,000 cells"] == "no"
 
 
@@ -106,3 +94,25 @@ def test_files_differ_and_hold_the_cells_that_are_there_again(shared_data, tmp_p
     assert len(found.duplicates) == 8 * 2  # two cells again in each of eight files
     assert set(found.duplicates["row"]) == {98, 99}
     assert set(found.duplicates["kept_row"]) == {0, 1}
+
+
+def test_work_that_is_killed_is_begun_again_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(_massive_kills, "N_KILLS", 2)
+    seen = []
+
+    def same(folder):
+        seen.append((len(list(folder.glob("begun *"))), len(list((folder / "steps").iterdir()))))
+        return len(seen) > 1
+
+    (tmp_path / "given").touch()
+    found = _massive_kills._killed(in_steps, tmp_path / "given", same)
+    assert seen == [(2, N_STEPS)] * 2
+    assert (found["killed"], found["same"]) == (2, 1)
+    assert all(0 < moment < 1 for moment in found["moments"])
+
+
+def test_a_kill_that_is_not_resumed_alike_is_not_met():
+    kills = {"killed": 10, "same": 9}
+    document = massive.report([row(1000, 500.0) | {"killed_builds": kills}], {"seconds_a_part": 1e-6})
+    (line,) = [line for line in document["tables"][0]["rows"] if "killed" in line["target"]]
+    assert (line["measured"], line["met"]) == ("9 of 10", "no")

@@ -74,13 +74,25 @@ def test_short_calls_are_repeated_and_the_best_is_taken(monkeypatch):
 
 def test_targets_name_what_grows_faster():
     rows = [row(name, 1.0) for name in scaling.LINEAR[1:]] + [row(scaling.LINEAR[0], 1.31), row("tl.anneal", 1.5)]
-    judged, others = scaling.targets(rows)
-    assert judged["met"] == "no"
-    assert f"{scaling.LINEAR[0]} 1.31" in judged["measured"]
+    plain, beyond, _, others = scaling.targets(rows)
+    assert plain["met"] == "yes"  # 1 s to 4 s in all of them
+    assert beyond["met"] == "no"
+    assert f"{scaling.LINEAR[0]} 1.31" in beyond["measured"]
     assert "tl.anneal 1.50" in others["measured"]
     assert scaling.targets(rows[:2])[0]["met"] == "not measured in full"
     whole = [row(name, 1.0) for name in scaling.LINEAR]
     assert scaling.targets(whole)[0]["met"] == "yes"
+
+
+def test_the_exponent_is_that_of_the_whole_time():
+    line = row(scaling.LINEAR[0], 1.0) | {"processor_s": [0.1, 1.0, 8.0]}
+    plain, beyond, *_ = scaling.targets([line])
+    assert f"{scaling.LINEAR[0]} 1.50" in plain["measured"]
+    assert beyond["measured"] == "1 of 1"
+    (shown,) = scaling.report([line])["tables"][1]["rows"]
+    assert (shown["exponent"], shown["beyond the start"]) == ("1.50", "1.00")
+    silent = scaling.report([line | {"processor_s": [0.0, 0.01, 0.04]}])["tables"][1]["rows"]
+    assert silent[0]["exponent"] == "-"
 
 
 def test_a_function_that_failed_is_said_so():
@@ -88,7 +100,7 @@ def test_a_function_that_failed_is_said_so():
     document = scaling.report([failed, row("tl.capsules", None)])
     lines = document["tables"][1]["rows"]
     assert lines[0]["note"] == "failed: ValueError: no"
-    assert lines[1]["exponent"] == "-"
+    assert lines[1]["beyond the start"] == "-"
     assert scaling.targets([failed])[0]["met"] == "not measured in full"
 
 

@@ -264,9 +264,12 @@ def test_set_up_with_what_is_no_collection_is_refused(collection):
         CountVAEModel.setup_collection(collection, layer="counts")
 
 
-def test_models_that_read_all_cells_at_once_say_what_to_pass(collection):
+def test_what_takes_no_collection_says_what_to_pass(collection):
     for setup in (lambda c: td.model.RSD.setup_anndata(c, "cell_type"), td.model.RegulatoryGraph.setup_anndata):
-        with pytest.raises(TypeError, match=r"adata must be an AnnData, got Collection.*collection\.to_adata\(query\)"):
+        with pytest.raises(
+            TypeError,
+            match=r"adata must be an AnnData, got Collection.*setup_collection.*collection\.to_adata\(query\)",
+        ):
             setup(collection)
     for model in (td.model.TAPE, td.model.RegulatoryGraph):
         with pytest.raises(TypeError, match="Collection, not a MuData; a collection is counts of one modality"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 from scipy import sparse
 
 from sctandem.data import _streamed
@@ -18,6 +19,9 @@ class InMemory(StreamedCounts):
 
     def read(self, start, stop):
         return sparse.csr_matrix(np.arange(start, stop, dtype=np.float32)[:, None])
+
+    def row_lengths(self, start, stop):
+        return np.diff(self.read(start, stop).indptr)
 
 
 @pytest.fixture
@@ -66,3 +70,25 @@ def test_a_part_of_the_cells_lies_in_few_blocks_in_random_order(monkeypatch):
         assert (blocks == blocks[:, :1]).all()
         orders.append(tuple(blocks[:, 0]))
     assert len({*orders, tuple(range(N_BLOCKS))}) == 3
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 5, 2], [0, 0], [4]], ids=["rows without entries", "nothing", "one row"])
+def test_rows_put_in_order_block_by_block_are_those_of_the_stack(lengths):
+    rng = np.random.default_rng(0)
+    blocks = [sparse.random(n, 7, 0.4, "csr", dtype=np.float32, random_state=rng) for n in lengths]
+    whole = sparse.vstack(blocks, format="csr")
+    order = rng.permutation(whole.shape[0])
+    found = _streamed._put_in_order(iter(blocks), np.diff(whole.indptr), order, 7)
+    for name in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole[order], name))
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("indptr", [[1, 2, 3], [0, 3, 2], [0, 1, 9]], ids=["start", "back", "end"])
+def test_rows_that_do_not_follow_one_another_are_damage(tmp_path, indptr):
+    group = zarr.open_group(tmp_path / "shard", mode="w").create_group("X")
+    for name, values in {"indptr": indptr, "indices": [0, 0, 0], "data": [1, 1, 1]}.items():
+        group.create_array(name, data=np.array(values))
+    counts = StreamedCounts([tmp_path / "shard"], [2], [3], 1, gene_totals=np.ones(1), cell_totals=np.ones(2))
+    with pytest.raises(ValueError, match="shard' cannot be read as a part of a collection.*do not follow one another"):
+        counts.row_lengths(0, 2)

@@ -139,8 +139,8 @@ def test_names_and_sources(tmp_path):
     with pytest.raises(ValueError, match="holds no motif in JASPAR or MEME format"):
         read_motifs(tmp_path / "m")
     with pytest.raises(
-        FileNotFoundError, match=r"motifs='JASPAR1999' is neither a file nor .* JASPAR2014, .*JASPAR2024"
+        FileNotFoundError, match=r"source of motifs, 'JASPAR1999', is neither a file nor .* JASPAR2014, .*JASPAR2024"
     ):
         read_motifs("JASPAR1999")
-    with pytest.raises(TypeError, match="motifs must be a JASPAR release .* got int: 3"):
+    with pytest.raises(TypeError, match="source of motifs must be a JASPAR release .* got int: 3"):
         read_motifs(3)

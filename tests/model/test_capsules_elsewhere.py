@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anndata import AnnData
+from anndata import AnnData, concat
 from scipy import sparse
 from scipy.special import softmax
 
@@ -104,6 +104,47 @@ def test_scores_with_gradient_are_those_of_predict(model, query):
 def test_a_saved_model_reads_a_query_as_before(model, query, tmp_path):
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(read(tmp_path / "model", query)[1], read(model, query)[1])
+
+
+@pytest.fixture(name="joint", scope="module")
+def fixture_joint():
+    """Two laboratories that were trained on together; labels were given in the first alone."""
+    rng = np.random.default_rng(5)
+    here, there = close_types(600), close_types(400, factor=np.exp(rng.normal(0, 0.7, N_GENES)), depth=250, draw=1)
+    there.obs["batch"] = "there"
+    cells = concat([here, there])
+    cells.obs["given"] = np.where(cells.obs["batch"] == "here", cells.obs["label"], "unknown")
+    CapsuleNet.setup_anndata(cells, labels_key="given", batch_key="batch")
+    model = CapsuleNet(cells, rng=0)
+    model.train(rng=0, progress=False)
+    return model
+
+
+def test_a_batch_of_the_training_without_a_label_is_elsewhere(joint):
+    there = (joint.adata.obs["batch"] == "there").to_numpy()
+    lengths, logits, cosines, placed = joint._read_all(["labels", "direct", "profiles", "placed"], None, None, None)
+    np.testing.assert_array_equal(placed, there)
+    soft, truth = joint.predict(soft=True), joint.adata.obs["label"].to_numpy()
+    known = joint.calibration_
+    expected = label_probabilities(lengths[there], logits[there], known["elsewhere"], cosines[there])
+    np.testing.assert_allclose(soft[there], expected, atol=1e-6)
+    trained = np.isin(np.flatnonzero(~there), joint.train_indices)
+    expected = label_probabilities(lengths[~there], logits[~there], known["expert_weights"][1])
+    np.testing.assert_allclose(soft[~there][trained], expected[trained], atol=1e-6)
+    # the regression does not see what the batch adds
+    raw = (joint._logs(np.flatnonzero(there)) @ joint.module.direct.weight.numpy()) + joint.module.direct.bias.numpy()
+    offset = joint.module.direct_of_means(joint.module.placed_shift.T).numpy()[1]
+    np.testing.assert_allclose(logits[there], raw - offset, atol=1e-3)
+    right = soft.columns.to_numpy()[soft.to_numpy().argmax(1)] == truth
+    by_weights_of_here = label_probabilities(lengths[there], raw, known["expert_weights"][1]).argmax(1)
+    assert right[there].mean() > (soft.columns.to_numpy()[by_weights_of_here] == truth[there]).mean() - 0.01
+    assert abs(soft[there].max(axis=1).mean() - right[there].mean()) < 0.06
+
+
+def test_it_is_so_after_save_and_load(joint, tmp_path):
+    joint.save(tmp_path / "model")
+    loaded = CapsuleNet.load(tmp_path / "model", joint.adata.copy(), accelerator="cpu")
+    np.testing.assert_array_equal(loaded.predict(soft=True), joint.predict(soft=True))
 
 
 def test_without_a_batch_key_nothing_is_elsewhere():

@@ -117,6 +117,40 @@ def test_batches_are_normalised_for_themselves(module):
     assert torch.isfinite(module.norm(shifted[:51], torch.arange(2).repeat_interleave(50)[:51])).all()
 
 
+def test_batches_of_other_types_are_normalised_together_once_their_shift_is_known(module, tensors):
+    shift = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
+    logs = module.scaled_logs(tensors["X"]).to_dense()
+    batch = tensors["batch"].ravel()
+    module.part_batches(shift)
+    units = module._shift_of_units()
+    torch.testing.assert_close(units, shift.T @ module.first.weight)
+    module.train()
+    moved = module.norm(module.first(logs + shift.T[batch]), batch, units)
+    other = torch.zeros_like(batch)  # the same cells, all of one batch without a shift
+    torch.testing.assert_close(
+        moved, module.norm(module.first(logs), other, torch.zeros_like(units)), rtol=1e-4, atol=1e-4
+    )
+    assert abs(moved[batch == 0].mean(0) - moved[batch == 1].mean(0)).max() > 0.1  # what differs beside the shift stays
+
+
+def test_running_means_of_the_batches_differ_by_their_shift(module, tensors):
+    shift = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
+    module.part_batches(shift)
+    module.train()
+    hidden, batch = module.first(module.scaled_logs(tensors["X"])), tensors["batch"].ravel()
+    for _ in range(300):
+        trained = module.norm(hidden, batch, module._shift_of_units())
+    first, second = module.norm.norms
+    torch.testing.assert_close(
+        second.running_mean - first.running_mean, (shift[:, 1] - shift[:, 0]) @ module.first.weight
+    )
+    torch.testing.assert_close(first.running_var, second.running_var)
+    read = module.eval().norm(hidden, batch)
+    torch.testing.assert_close(
+        read, trained * (7 / 8) ** 0.5, rtol=1e-2, atol=1e-2
+    )  # the variance that is kept is unbiased
+
+
 def test_state_of_a_split_module_is_loaded_into_a_new_one(module, tensors):
     other = CapsuleModule(20, n_batch=2, config=SMALL)
     other.load_state_dict(module.state_dict())

@@ -104,6 +104,10 @@ def test_values_that_became_logs_since_are_refused(adata):
 
 
 def test_what_cannot_be_drawn(adata):
+    adata.layers["minus"] = adata.X.copy()
+    adata.layers["minus"][0, 0] = -1
+    with pytest.raises(ValueError, match=r"adata.layers\['minus'\] contains negative values \(for example -1"):
+        td.pl.deconvolution_fit(adata, layer="minus")
     with pytest.raises(ValueError, match=r"sample='s9' is not in adata.obs_names, which has 's0', 's1'"):
         td.pl.deconvolution_fit(adata, "s9")
     with pytest.raises(KeyError, match=r"adata.layers has no 'raw'"):

@@ -177,6 +177,9 @@ def test_bad_input(mdata):
         td.pl.peak_gene_links(mdata, "MS4A1", fdr=2)
     with pytest.raises(KeyError, match=r"layers has no 'counts'"):
         td.pl.peak_gene_links(mdata, "MS4A1", layer="counts")
+    mdata["atac"].X = None
+    with pytest.raises(ValueError, match=r"mdata\['atac'\].X is empty \(None\)"):
+        td.pl.peak_gene_links(mdata, "MS4A1")
     del mdata.uns["tape_links"]
     with pytest.raises(KeyError, match=r"run `sctandem.tl.peak_gene_links\(mdata, model\)` first"):
         td.pl.peak_gene_links(mdata, "MS4A1")

@@ -77,7 +77,7 @@ def test_axes_that_are_given_are_drawn_on(mdata):
 
 
 def test_bad_input(mdata):
-    with pytest.raises(ValueError, match="bins=0 is not an integer above 0"):
+    with pytest.raises(ValueError, match="bins=0 is not an integer between 1 and 1000"):
         td.pl.expression_skill(mdata, bins=0)
     with pytest.raises(ValueError, match="n=0 is not an integer above 0"):
         td.pl.programme_skill(mdata, n=0)

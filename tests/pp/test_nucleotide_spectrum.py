@@ -219,7 +219,7 @@ def test_peaks_of_another_genome(make, fasta, tmp_path, bases, contents, same):
         (["chr1:1-9"], {"p_value": 1.0}, ValueError, "p_value=1.0 is not a number between 0 and 1"),
         (["chr1:1-9"], {"max_unknown": 2}, ValueError, "max_unknown=2 is not a number between 0 and 1"),
         (["chr1:1-9"], {"motifs": {"a": [[1, 0, 0, 0]]}}, ValueError, "motif 'a' of motifs has 1 position"),
-        (["chr1:1-9"], {"motifs": "JASPAR1"}, FileNotFoundError, "'JASPAR1' is neither a file nor"),
+        (["chr1:1-9"], {"motifs": "JASPAR1"}, FileNotFoundError, "'JASPAR1', is neither a file nor"),
         (["chr1:1-9"], {"fasta": "none.fa"}, FileNotFoundError, "fasta='none.fa' is not a file"),
         (["chr1:1-9"], {"fasta": 3}, TypeError, "fasta must be a path to a file, got int"),
         (["chr1:1-9"], {"modalities": {"atac": "x"}}, KeyError, "no modality 'x' for atac; it has 'rna', 'atac'"),

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
+    from fault_draw import Draw
 
-    Spoiler = Callable[[Any, np.random.Generator, Path], Any]
+    Spoiler = Callable[[Any, Draw, Path], Any]
 
 
-def _bytes(change: Callable[[bytes, np.random.Generator], bytes], name: str | None = None) -> Spoiler:
+def _bytes(change: Callable[[bytes, Draw], bytes], name: str | None = None) -> Spoiler:
     """Write a copy of a file (and the index that lies beside it) with other bytes."""
 
-    def spoiler(path: Path, rng: np.random.Generator, folder: Path) -> Path:
+    def spoiler(path: Path, draw: Draw, folder: Path) -> Path:
         path = Path(path)
         if path.is_dir():
             new = folder / path.name
             shutil.copytree(path, new)
-            files = sorted(file for file in new.rglob("*") if file.is_file())
-            file = files[rng.integers(len(files))]
-            file.write_bytes(change(file.read_bytes(), rng))
+            files = sorted(file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file())
+            file = new / draw.choice("of file", files)
+            file.write_bytes(change(file.read_bytes(), draw))
             return new
         new = folder / (name or path.name)
-        new.write_bytes(change(path.read_bytes() if path.exists() else b"text\n", rng))
+        new.write_bytes(change(path.read_bytes() if path.exists() else b"text\n", draw))
         for index in path.parent.glob(path.name + ".*"):
             shutil.copy(index, folder / (new.name + index.name.removeprefix(path.name)))
         return new
@@ -36,43 +36,54 @@ def _bytes(change: Callable[[bytes, np.random.Generator], bytes], name: str | No
     return spoiler
 
 
-def _lines(change: Callable[[list[bytes], np.random.Generator], list[bytes]]) -> Spoiler:
-    def on_bytes(content: bytes, rng: np.random.Generator) -> bytes:
+def _lines(change: Callable[[list[bytes], Draw], list[bytes]]) -> Spoiler:
+    def on_bytes(content: bytes, draw: Draw) -> bytes:
         packed = content[:2] == b"\x1f\x8b"
         plain = gzip.decompress(content) if packed else content
-        new = b"".join(change(plain.splitlines(keepends=True), rng))
+        new = b"".join(change(plain.splitlines(keepends=True), draw))
         return gzip.compress(new) if packed else new
 
     return _bytes(on_bytes)
 
 
-def _field(lines: list[bytes], rng: np.random.Generator) -> list[bytes]:
+def _field(lines: list[bytes], draw: Draw) -> list[bytes]:
     """Spoil one field of a few lines."""
     odd = [b"", b"-7", b"1.5", b"NaN", b"99999999999999999999", b"x", "é".encode(), b"\x00", b"\xff\xfe"]
     for _ in range(3):
-        i = int(rng.integers(len(lines)))
+        i = draw.place("line", len(lines))
         fields = lines[i].rstrip(b"\n").split(b"\t")
-        fields[rng.integers(len(fields))] = odd[rng.integers(len(odd))]
+        fields[draw.place("field", len(fields))] = draw.choice("as", odd)
         lines[i] = b"\t".join(fields) + b"\n"
     return lines
 
 
+def _order(lines: list[bytes], draw: Draw) -> list[bytes]:
+    return [lines[i] for i in draw.generator("order").permutation(len(lines))]
+
+
+def _flip(content: bytes, draw: Draw) -> bytes:
+    """Write noise over twenty bytes within."""
+    place = len(content) // 3
+    return b"".join([content[:place], draw.generator("noise").bytes(20), content[place + 20 :]])
+
+
+#: The simplest first: a failing case shrinks towards it.
 FILE: dict[str, Spoiler] = {
-    "missing file": lambda p, r, d: d / "not_there" / Path(p).name,
-    "empty file": _bytes(lambda c, r: b""),
-    "truncated": _bytes(lambda c, r: c[: int(len(c) * r.uniform(0.05, 0.95))]),
-    "noise": _bytes(lambda c, r: r.bytes(500)),
-    "zeros": _bytes(lambda c, r: bytes(500)),
-    "text": _bytes(lambda c, r: b"this is not what was asked for\n" * 5),
-    "flipped bytes": _bytes(lambda c, r: b"".join([c[: len(c) // 3], r.bytes(20), c[len(c) // 3 + 20 :]])),
-    "lines shuffled": _lines(lambda x, r: [x[i] for i in r.permutation(len(x))]),
-    "lines doubled": _lines(lambda x, r: x + x),
+    "not a path": lambda p, d, _: d.choice("but", [None, 3, [], {}, b"bytes", object]),
+    "missing file": lambda p, d, folder: folder / "not_there" / Path(p).name,
+    "a folder": lambda p, d, folder: folder,
+    "empty file": _bytes(lambda c, d: b""),
+    "text": _bytes(lambda c, d: b"this is not what was asked for\n" * 5),
+    "zeros": _bytes(lambda c, d: bytes(500)),
+    "noise": _bytes(lambda c, d: d.generator("noise").bytes(500)),
+    "truncated": _bytes(lambda c, d: c[: len(c) * (1 + d.place("after twentieth", 19)) // 20]),
+    "flipped bytes": _bytes(_flip),
+    "no last line end": _lines(lambda x, d: [*x[:-1], x[-1].rstrip(b"\n")] if x else x),
+    "windows line ends": _lines(lambda x, d: [y.rstrip(b"\n") + b"\r\n" for y in x]),
+    "lower case": _lines(lambda x, d: [y.lower() for y in x]),
+    "lines doubled": _lines(lambda x, d: x + x),
+    "lines shuffled": _lines(_order),
+    "fields cut": _lines(lambda x, d: [b"\t".join(y.split(b"\t")[:2]).rstrip(b"\n") + b"\n" for y in x]),
     "fields spoiled": _lines(_field),
-    "fields cut": _lines(lambda x, r: [b"\t".join(y.split(b"\t")[:2]).rstrip(b"\n") + b"\n" for y in x]),
-    "windows line ends": _lines(lambda x, r: [y.rstrip(b"\n") + b"\r\n" for y in x]),
-    "lower case": _lines(lambda x, r: [y.lower() for y in x]),
-    "no last line end": _lines(lambda x, r: [*x[:-1], x[-1].rstrip(b"\n")] if x else x),
-    "a folder": lambda p, r, d: d,
-    "odd name": _bytes(lambda c, r: c, name="é odd name.txt"),
-    "not a path": lambda p, r, d: [None, 3, [], {}, b"bytes", object][r.integers(6)],
+    "odd name": _bytes(lambda c, d: c, name="é odd name.txt"),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import fault_objects as make
 import numpy as np
 import torch
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from fault_call import OUT, Call, call
 from mudata import MuData
 
@@ -52,8 +52,8 @@ SET_UP: dict[str, tuple[Callable[..., None], dict[str, Any], Callable[[], Any]]]
 
 def _own(data: Any) -> Any:
     """Copy an object, which may be of any kind: it is set up, and the error that is looked for comes later."""
-    if isinstance(data, AnnData) and not data.isbacked:
-        return data.copy()
+    if isinstance(data, AnnData):
+        return read_h5ad(data.filename, backed="r") if data.isbacked else data.copy()
     if not isinstance(data, MuData) or data.is_view:
         return data
     with warnings.catch_warnings():  # genes are named alike in the modality of activities

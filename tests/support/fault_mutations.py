@@ -1,4 +1,4 @@
-"""Ways to spoil a valid argument, by its kind; each is drawn with a seed and returns a new value."""
+"""Ways to spoil a valid argument, by its kind: each draws where and returns a new value. The simplest come first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from sctandem._compat import new_mudata
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Spoiler = Callable[[Any, np.random.Generator, Path], Any]
+    from fault_draw import Draw
+
+    Spoiler = Callable[[Any, Draw, Path], Any]
 
 ODD_NAMES = ["a/b", "a b", "é中文", "", "nan", "1", "x" * 300, "'\"", "a,b", "-", "a\tb"]
 
@@ -26,14 +28,14 @@ ODD_NAMES = ["a/b", "a b", "é中文", "", "nan", "1", "x" * 300, "'\"", "a,b", 
 # --- AnnData ------------------------------------------------------------------------------------------------------
 
 
-def _values(adata: AnnData, rng: np.random.Generator, value: float) -> AnnData:
+def _values(adata: AnnData, draw: Draw, value: float) -> AnnData:
     """Put a value in a few places of X and of all layers."""
 
     def put(matrix: Any) -> Any:
         matrix = matrix.astype(np.float32)
-        place = matrix.data if sparse.issparse(matrix) else matrix.reshape(-1)
-        if place.size:
-            place[rng.integers(place.size, size=3)] = value
+        values = matrix.data if sparse.issparse(matrix) else matrix.reshape(-1)
+        if values.size:
+            values[[draw.place("at", values.size) for _ in range(3)]] = value
         return matrix
 
     return _convert(adata, put)
@@ -47,12 +49,21 @@ def _convert(adata: AnnData, change: Callable[[Any], Any]) -> AnnData:
     return adata
 
 
-def _obs_column(adata: AnnData, rng: np.random.Generator, change: Callable[[pd.Series], Any]) -> AnnData:
-    """Change all columns of obs, or one."""
+def _obs_column(adata: AnnData, draw: Draw, change: Callable[[pd.Series], Any]) -> AnnData:
+    """Change one column of obs, or all."""
     columns = list(adata.obs.columns)
-    for name in columns if rng.random() < 0.5 else list(rng.choice(columns, min(1, len(columns)))):
+    if len(columns) > 1 and not draw.chance("in all columns"):
+        columns = [draw.choice("in column", columns)]
+    for name in columns:
         adata.obs[name] = change(adata.obs[name])
     return adata
+
+
+def _some_missing(adata: AnnData, draw: Draw) -> AnnData:
+    def change(column: pd.Series) -> Any:
+        return column.astype(object).where(draw.generator("places").random(len(column)) < 0.8, None)
+
+    return _obs_column(adata, draw, change)
 
 
 def _written(kind: str, column: pd.Series) -> Any:
@@ -77,22 +88,22 @@ def retype(data: Any, kind: str) -> Any:
     return data
 
 
-def _drop_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
-    mapping = getattr(adata, str(rng.choice(["obsm", "varm", "uns", "layers"])))
+def _drop_slot(adata: AnnData, draw: Draw) -> AnnData:
+    mapping = getattr(adata, draw.choice("of", ["obsm", "varm", "uns", "layers"]))
     names = [name for name in mapping if name is not None]
     if names:
-        del mapping[str(rng.choice(names))]
+        del mapping[draw.choice("at", names)]
     return adata
 
 
-def _spoil_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
+def _spoil_slot(adata: AnnData, draw: Draw) -> AnnData:
     """Put something of another kind in one slot."""
-    slot = str(rng.choice(["obsm", "varm", "uns"]))
+    slot = draw.choice("in", ["obsm", "varm", "uns"])
     mapping = getattr(adata, slot)
     names = [name for name in mapping if not str(name).startswith("_scvi")]
     if not names:
         return adata
-    name = str(rng.choice(names))
+    name = draw.choice("at", names)
     choices: list[Any]
     if slot == "uns":
         choices = [3, "text", {}, {"params": {}}, pd.DataFrame(), {"table": 3}, {"table": pd.DataFrame({"a": []})}]
@@ -100,17 +111,17 @@ def _spoil_slot(adata: AnnData, rng: np.random.Generator) -> AnnData:
         index = adata.obs_names if slot == "obsm" else adata.var_names
         n = len(index)
         choices = [np.full((n, 2), np.nan), np.zeros((n, 1)), pd.DataFrame({"a": ["x"] * n}, index=index)]
-    mapping[name] = choices[rng.integers(len(choices))]
+    mapping[name] = draw.choice("is", choices)
     return adata
 
 
-def _spoil_table(adata: AnnData, rng: np.random.Generator) -> AnnData:
+def _spoil_table(adata: AnnData, draw: Draw) -> AnnData:
     """Spoil one table within uns."""
-    places = [(group, key) for group in adata.uns.values() if isinstance(group, dict) for key in group]
-    tables = [(group, key) for group, key in places if isinstance(group[key], pd.DataFrame)]
+    groups = {name: group for name, group in adata.uns.items() if isinstance(group, dict)}
+    tables = [(name, key) for name, group in groups.items() for key in group if isinstance(group[key], pd.DataFrame)]
     if tables:
-        group, key = tables[rng.integers(len(tables))]
-        group[key] = spoil(group[key].copy(), rng, Path())[0]
+        name, key = draw.choice("at", tables)
+        groups[name][key] = spoil(groups[name][key].copy(), draw, Path())
     return adata
 
 
@@ -119,67 +130,69 @@ def _rename(adata: AnnData, names: list[str], axis: str) -> AnnData:
     return adata
 
 
-def _backed(adata: AnnData, _: np.random.Generator, folder: Path) -> AnnData:
+def _backed(adata: AnnData, _: Draw, folder: Path) -> AnnData:
     plain = AnnData(adata.X, obs=adata.obs, var=adata.var, obsm=dict(adata.obsm))
     plain.write_h5ad(folder / "backed.h5ad")
     return read_h5ad(folder / "backed.h5ad", backed="r")
 
 
-def _odd(n: int, rng: np.random.Generator) -> list[str]:
-    return [f"{ODD_NAMES[rng.integers(len(ODD_NAMES))]}{i}" for i in range(n)]
+def _odd(n: int, draw: Draw) -> list[str]:
+    return [f"{name}{i}" for i, name in enumerate(draw.generator("names").choice(ODD_NAMES, n))]
+
+
+def _shuffled(n: int, draw: Draw) -> np.ndarray:
+    return draw.generator("order").permutation(n)
 
 
 ANNDATA: dict[str, Spoiler] = {
-    "X with NaN": lambda a, r, _: _values(a, r, np.nan),
-    "X with infinity": lambda a, r, _: _values(a, r, np.inf),
-    "X negative": lambda a, r, _: _values(a, r, -1.0),
-    "X with fractions": lambda a, r, _: _values(a, r, 0.5),
-    "X huge": lambda a, r, _: _values(a, r, 1e30),
-    "X None": lambda a, r, _: AnnData(obs=a.obs, var=a.var, obsm=dict(a.obsm), varm=dict(a.varm), uns=a.uns),
-    "X all zero": lambda a, r, _: _convert(a, lambda m: m * 0),
-    "X dense": lambda a, r, _: _convert(a, lambda m: m.toarray() if sparse.issparse(m) else m),
-    "X csc": lambda a, r, _: _convert(a, sparse.csc_matrix),
-    "X sparse array": lambda a, r, _: _convert(a, sparse.csr_array),
-    "X float64": lambda a, r, _: _convert(a, lambda m: m.astype(np.float64)),
-    "X int64": lambda a, r, _: _convert(a, lambda m: m.astype(np.int64)),
-    "X bool": lambda a, r, _: _convert(a, lambda m: m.astype(bool)),
-    "no cells": lambda a, r, _: a[:0].copy(),
-    "one cell": lambda a, r, _: a[:1].copy(),
-    "three cells": lambda a, r, _: a[:3].copy(),
-    "no features": lambda a, r, _: a[:, :0].copy(),
-    "one feature": lambda a, r, _: a[:, :1].copy(),
-    "few features": lambda a, r, _: a[:, :3].copy(),
-    "features shuffled": lambda a, r, _: a[:, r.permutation(a.n_vars)].copy(),
-    "cells shuffled": lambda a, r, _: a[r.permutation(a.n_obs)].copy(),
-    "a view": lambda a, r, _: a[: max(1, a.n_obs // 2)],
-    "duplicated cells": lambda a, r, _: _rename(a, ["same"] * a.n_obs, "obs"),
-    "duplicated features": lambda a, r, _: _rename(a, ["same"] * a.n_vars, "var"),
-    "odd cell names": lambda a, r, _: _rename(a, _odd(a.n_obs, r), "obs"),
-    "odd feature names": lambda a, r, _: _rename(a, _odd(a.n_vars, r), "var"),
-    "obs with missing": lambda a, r, _: _obs_column(
-        a, r, lambda c: c.astype(object).where(r.random(len(c)) < 0.8, None)
+    "not AnnData": lambda a, d, _: d.choice(
+        "but", [None, 3, "text", {}, np.ones((3, 3)), a.obs, MuData({"rna": a.copy()})]
     ),
-    "obs all missing": lambda a, r, _: _obs_column(a, r, lambda c: np.full(len(c), np.nan)),
-    "obs of one value": lambda a, r, _: _obs_column(a, r, lambda c: "same"),
-    "obs unique": lambda a, r, _: _obs_column(a, r, lambda c: [f"v{i}" for i in range(len(c))]),
-    "obs as codes": lambda a, r, _: _obs_column(a, r, lambda c: pd.factorize(c)[0]),
-    "obs categorical": lambda a, r, _: _obs_column(
-        a, r, lambda c: pd.Categorical(c.astype(str), categories=["unused", *sorted(set(c.astype(str)))])
+    "X with NaN": lambda a, d, _: _values(a, d, np.nan),
+    "X with infinity": lambda a, d, _: _values(a, d, np.inf),
+    "X negative": lambda a, d, _: _values(a, d, -1.0),
+    "X with fractions": lambda a, d, _: _values(a, d, 0.5),
+    "X huge": lambda a, d, _: _values(a, d, 1e30),
+    "X None": lambda a, d, _: AnnData(obs=a.obs, var=a.var, obsm=dict(a.obsm), varm=dict(a.varm), uns=a.uns),
+    "X all zero": lambda a, d, _: _convert(a, lambda m: m * 0),
+    "X dense": lambda a, d, _: _convert(a, lambda m: m.toarray() if sparse.issparse(m) else m),
+    "X csc": lambda a, d, _: _convert(a, sparse.csc_matrix),
+    "X sparse array": lambda a, d, _: _convert(a, sparse.csr_array),
+    "X float64": lambda a, d, _: _convert(a, lambda m: m.astype(np.float64)),
+    "X int64": lambda a, d, _: _convert(a, lambda m: m.astype(np.int64)),
+    "X bool": lambda a, d, _: _convert(a, lambda m: m.astype(bool)),
+    "no cells": lambda a, d, _: a[:0].copy(),
+    "one cell": lambda a, d, _: a[:1].copy(),
+    "three cells": lambda a, d, _: a[:3].copy(),
+    "no features": lambda a, d, _: a[:, :0].copy(),
+    "one feature": lambda a, d, _: a[:, :1].copy(),
+    "few features": lambda a, d, _: a[:, :3].copy(),
+    "features shuffled": lambda a, d, _: a[:, _shuffled(a.n_vars, d)].copy(),
+    "cells shuffled": lambda a, d, _: a[_shuffled(a.n_obs, d)].copy(),
+    "a view": lambda a, d, _: a[: max(1, a.n_obs // 2)],
+    "duplicated cells": lambda a, d, _: _rename(a, ["same"] * a.n_obs, "obs"),
+    "duplicated features": lambda a, d, _: _rename(a, ["same"] * a.n_vars, "var"),
+    "odd cell names": lambda a, d, _: _rename(a, _odd(a.n_obs, d), "obs"),
+    "odd feature names": lambda a, d, _: _rename(a, _odd(a.n_vars, d), "var"),
+    "obs with missing": lambda a, d, _: _some_missing(a, d),
+    "obs all missing": lambda a, d, _: _obs_column(a, d, lambda c: np.full(len(c), np.nan)),
+    "obs of one value": lambda a, d, _: _obs_column(a, d, lambda c: "same"),
+    "obs unique": lambda a, d, _: _obs_column(a, d, lambda c: [f"v{i}" for i in range(len(c))]),
+    "obs as codes": lambda a, d, _: _obs_column(a, d, lambda c: pd.factorize(c)[0]),
+    "obs categorical": lambda a, d, _: _obs_column(
+        a, d, lambda c: pd.Categorical(c.astype(str), categories=["unused", *sorted(set(c.astype(str)))])
     ),
-    "obs odd words": lambda a, r, _: _obs_column(a, r, lambda c: [ODD_NAMES[i % 2] for i in pd.factorize(c)[0]]),
-    "obs boolean": lambda a, r, _: _obs_column(a, r, lambda c: pd.factorize(c)[0] > 0),
-    "obs without columns": lambda a, r, _: _replace(a, obs=a.obs[[]].copy()),
-    "var without columns": lambda a, r, _: _replace(a, var=a.var[[]].copy()),
-    "var spoiled": lambda a, r, _: _replace(a, var=_spoil_columns(a.var, r)),
-    "slot missing": lambda a, r, _: _drop_slot(a, r),
-    "slot of another kind": lambda a, r, _: _spoil_slot(a, r),
-    "table spoiled": lambda a, r, _: _spoil_table(a, r),
-    "obsm with NaN": lambda a, r, _: _obsm(a, np.nan),
-    "obsm constant": lambda a, r, _: _obsm(a, 0.0),
+    "obs odd words": lambda a, d, _: _obs_column(a, d, lambda c: [ODD_NAMES[i % 2] for i in pd.factorize(c)[0]]),
+    "obs boolean": lambda a, d, _: _obs_column(a, d, lambda c: pd.factorize(c)[0] > 0),
+    "obs without columns": lambda a, d, _: _replace(a, obs=a.obs[[]].copy()),
+    "var without columns": lambda a, d, _: _replace(a, var=a.var[[]].copy()),
+    "var spoiled": lambda a, d, _: _replace(a, var=_spoil_columns(a.var, d)),
+    "slot missing": lambda a, d, _: _drop_slot(a, d),
+    "slot of another kind": lambda a, d, _: _spoil_slot(a, d),
+    "table spoiled": lambda a, d, _: _spoil_table(a, d),
+    "obsm with NaN": lambda a, d, _: _obsm(a, np.nan),
+    "obsm constant": lambda a, d, _: _obsm(a, 0.0),
     "backed": _backed,
-    "not AnnData": lambda a, r, _: [None, 3, "text", a.obs, np.ones((3, 3)), MuData({"rna": a.copy()}), {}][
-        r.integers(7)
-    ],
 }
 
 
@@ -189,11 +202,11 @@ def _replace(adata: AnnData, **frames: pd.DataFrame) -> AnnData:
     return adata
 
 
-def _spoil_columns(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _spoil_columns(table: pd.DataFrame, draw: Draw) -> pd.DataFrame:
     table = table.copy()
     for name in table.columns:
-        kind = rng.integers(4)
-        table[name] = [np.nan, "text", -1, table[name].to_numpy()[::-1]][kind]
+        how = draw.choice(f"{name} is", ["missing", "text", -1, "reversed"])
+        table[name] = {"missing": np.nan, "reversed": table[name].to_numpy()[::-1]}.get(how, how)
     return table
 
 
@@ -219,27 +232,27 @@ def _with(mdata: MuData, modalities: dict[str, AnnData]) -> MuData:
     return new
 
 
-def _one_modality(mdata: MuData, rng: np.random.Generator, folder: Path) -> tuple[MuData, str]:
-    name = str(rng.choice(["rna", "atac"]))
-    spoiled, how = spoil(mdata.mod[name].copy(), rng, folder)
+def _one_modality(mdata: MuData, draw: Draw, folder: Path) -> Any:
+    name = draw.choice("modality", ["rna", "atac"])
+    spoiled = spoil(mdata.mod[name].copy(), draw, folder)
     if not isinstance(spoiled, AnnData):
-        return spoiled, how
-    return _with(mdata, {k: (spoiled if k == name else v.copy()) for k, v in mdata.mod.items()}), f"{name}: {how}"
+        return spoiled
+    return _with(mdata, {k: (spoiled if k == name else v.copy()) for k, v in mdata.mod.items()})
 
 
-def _uns(mdata: MuData, rng: np.random.Generator) -> MuData:
-    names = [name for name in mdata.uns if name != "truth"]
-    name = str(rng.choice(names))
-    if rng.random() < 0.3:
-        del mdata.uns[name]
-        return mdata
+def _uns(mdata: MuData, draw: Draw) -> MuData:
+    """Take one entry of uns away, spoil a table of it, or put something else there."""
+    name = draw.choice("at", [name for name in mdata.uns if name != "truth"])
     group = mdata.uns[name]
     tables = [key for key in group if isinstance(group[key], pd.DataFrame)] if isinstance(group, dict) else []
-    if tables and rng.random() < 0.7:
-        key = str(rng.choice(tables))
-        mdata.uns[name] = group | {key: spoil(group[key].copy(), rng, Path())[0]}
+    how = draw.choice("is", ["missing", "else", "spoiled"] if tables else ["missing", "else"])
+    if how == "missing":
+        del mdata.uns[name]
+    elif how == "spoiled":
+        key = draw.choice("table", tables)
+        mdata.uns[name] = group | {key: spoil(group[key].copy(), draw, Path())}
     else:
-        mdata.uns[name] = [3, "text", {}, {"table": pd.DataFrame()}][rng.integers(4)]
+        mdata.uns[name] = draw.choice("namely", [3, "text", {}, {"table": pd.DataFrame()}])
     return mdata
 
 
@@ -248,103 +261,110 @@ def _cells(mdata: MuData, rows: Callable[[int], Any]) -> MuData:
 
 
 MUDATA: dict[str, Spoiler] = {
-    "no rna": lambda m, r, _: _with(m, {k: v for k, v in m.mod.items() if k != "rna"}),
-    "no atac": lambda m, r, _: _with(m, {k: v for k, v in m.mod.items() if k != "atac"}),
-    "modalities renamed": lambda m, r, _: _with(m, {f"{k}/ é": v for k, v in m.mod.items()}),
-    "modalities exchanged": lambda m, r, _: _with(m, {"rna": m.mod["atac"], "atac": m.mod["rna"]}),
-    "uns": lambda m, r, _: _uns(m, r),
-    "no cells": lambda m, r, _: _cells(m, lambda n: np.arange(0)),
-    "one cell": lambda m, r, _: _cells(m, lambda n: np.arange(1)),
-    "cells of one shuffled": lambda m, r, _: _with(
-        m, {k: v[r.permutation(v.n_obs)].copy() if k == "rna" else v for k, v in m.mod.items()}
+    "not MuData": lambda m, d, _: d.choice("but", [None, 3, "text", {"rna": 3}, m.obs, m["rna"]]),
+    "no rna": lambda m, d, _: _with(m, {k: v for k, v in m.mod.items() if k != "rna"}),
+    "no atac": lambda m, d, _: _with(m, {k: v for k, v in m.mod.items() if k != "atac"}),
+    "modalities renamed": lambda m, d, _: _with(m, {f"{k}/ é": v for k, v in m.mod.items()}),
+    "modalities exchanged": lambda m, d, _: _with(m, {"rna": m.mod["atac"], "atac": m.mod["rna"]}),
+    "no cells": lambda m, d, _: _cells(m, lambda n: np.arange(0)),
+    "one cell": lambda m, d, _: _cells(m, lambda n: np.arange(1)),
+    "cells of one shuffled": lambda m, d, _: _with(
+        m, {k: v[_shuffled(v.n_obs, d)].copy() if k == "rna" else v for k, v in m.mod.items()}
     ),
-    "cells of one fewer": lambda m, r, _: _with(m, {k: v[:50].copy() if k == "atac" else v for k, v in m.mod.items()}),
-    "cells of one renamed": lambda m, r, _: _with(
+    "cells of one fewer": lambda m, d, _: _with(m, {k: v[:50].copy() if k == "atac" else v for k, v in m.mod.items()}),
+    "cells of one renamed": lambda m, d, _: _with(
         m,
         {
             k: _rename(v.copy(), [f"z{i}" for i in range(v.n_obs)], "obs") if k == "atac" else v
             for k, v in m.mod.items()
         },
     ),
-    "a view": lambda m, r, _: m[:40],
-    "not MuData": lambda m, r, _: [None, 3, "text", m["rna"], m.obs, {"rna": 3}][r.integers(6)],
+    "a view": lambda m, d, _: m[:40],
+    "uns": lambda m, d, _: _uns(m, d),
 }
 
 # --- tables, files, values ----------------------------------------------------------------------------------------
 
 
-def _column(table: pd.DataFrame, rng: np.random.Generator, value: Any) -> pd.DataFrame:
+def _column(table: pd.DataFrame, draw: Draw, value: Any) -> pd.DataFrame:
     if not len(table.columns):
         return table
-    name = table.columns[rng.integers(len(table.columns))]
+    name = table.columns[draw.place("column", len(table.columns))]
     if callable(value):
         table[name] = value(table[name])
         return table
     table[name] = table[name].astype(object)
     if len(table):
-        table.iloc[rng.integers(len(table)), table.columns.get_loc(name)] = value
+        table.iloc[draw.place("row", len(table)), table.columns.get_loc(name)] = value
     return table
 
 
+def _without_column(table: pd.DataFrame, draw: Draw) -> pd.DataFrame:
+    n = len(table.columns)
+    return table.drop(columns=table.columns[draw.place("column", n)]) if n else table
+
+
 TABLE: dict[str, Spoiler] = {
-    "no rows": lambda t, r, _: t.iloc[:0],
-    "one row": lambda t, r, _: t.iloc[:1],
-    "column missing": lambda t, r, _: t.drop(columns=t.columns[r.integers(len(t.columns))]) if len(t.columns) else t,
-    "no columns": lambda t, r, _: t[[]],
-    "one NaN": lambda t, r, _: _column(t, r, np.nan),
-    "one negative": lambda t, r, _: _column(t, r, -5),
-    "one text": lambda t, r, _: _column(t, r, "text"),
-    "one fraction": lambda t, r, _: _column(t, r, 0.5),
-    "one infinite": lambda t, r, _: _column(t, r, np.inf),
-    "one huge": lambda t, r, _: _column(t, r, 2**62),
-    "column as text": lambda t, r, _: _column(t, r, lambda c: c.astype(str)),
-    "column missing values": lambda t, r, _: _column(t, r, lambda c: np.nan),
-    "column of lists": lambda t, r, _: _column(t, r, lambda c: [[1, 2]] * len(c)),
-    "column categorical": lambda t, r, _: _column(t, r, lambda c: c.astype("category")),
-    "rows shuffled": lambda t, r, _: t.iloc[r.permutation(len(t))],
-    "rows doubled": lambda t, r, _: pd.concat([t, t]),
-    "columns doubled": lambda t, r, _: pd.concat([t, t], axis=1),
-    "columns renamed": lambda t, r, _: t.set_axis([f"é {i}" for i in range(len(t.columns))], axis=1),
-    "odd index": lambda t, r, _: t.set_axis(_odd(len(t), r)),
-    "not a table": lambda t, r, _: [None, 3, "text", {}, [1, 2], np.ones((2, 2)), AnnData(np.ones((2, 2)))][
-        r.integers(7)
-    ],
+    "not a table": lambda t, d, _: d.choice(
+        "but", [None, 3, "text", {}, [1, 2], np.ones((2, 2)), AnnData(np.ones((2, 2)))]
+    ),
+    "no rows": lambda t, d, _: t.iloc[:0],
+    "no columns": lambda t, d, _: t[[]],
+    "one row": lambda t, d, _: t.iloc[:1],
+    "column missing": lambda t, d, _: _without_column(t, d),
+    "one NaN": lambda t, d, _: _column(t, d, np.nan),
+    "one negative": lambda t, d, _: _column(t, d, -5),
+    "one text": lambda t, d, _: _column(t, d, "text"),
+    "one fraction": lambda t, d, _: _column(t, d, 0.5),
+    "one infinite": lambda t, d, _: _column(t, d, np.inf),
+    "one huge": lambda t, d, _: _column(t, d, 2**62),
+    "column as text": lambda t, d, _: _column(t, d, lambda c: c.astype(str)),
+    "column missing values": lambda t, d, _: _column(t, d, lambda c: np.nan),
+    "column of lists": lambda t, d, _: _column(t, d, lambda c: [[1, 2]] * len(c)),
+    "column categorical": lambda t, d, _: _column(t, d, lambda c: c.astype("category")),
+    "rows doubled": lambda t, d, _: pd.concat([t, t]),
+    "rows shuffled": lambda t, d, _: t.iloc[_shuffled(len(t), d)],
+    "columns doubled": lambda t, d, _: pd.concat([t, t], axis=1),
+    "columns renamed": lambda t, d, _: t.set_axis([f"é {i}" for i in range(len(t.columns))], axis=1),
+    "odd index": lambda t, d, _: t.set_axis(_odd(len(t), d)),
 }
 
 
 TEXT: dict[str, Spoiler] = {
-    "unknown": lambda v, r, _: "not_there",
-    "odd": lambda v, r, _: ODD_NAMES[r.integers(len(ODD_NAMES))],
-    "other kind": lambda v, r, _: [None, 3, 0.5, True, [], ["x"], {}, ("a", "b"), np.nan, b"x", object()][
-        r.integers(11)
-    ],
+    "unknown": lambda v, d, _: "not_there",
+    "other kind": lambda v, d, _: d.choice(
+        "as", [None, 3, 0.5, True, [], ["x"], {}, ("a", "b"), np.nan, b"x", object()]
+    ),
+    "odd": lambda v, d, _: d.choice("as", ODD_NAMES),
 }
 NUMBER: dict[str, Spoiler] = {
-    "out of range": lambda v, r, _: [0, -1, 10**9, 1e-300, -0.5, 1.5][r.integers(6)],
-    "not finite": lambda v, r, _: [np.nan, np.inf, -np.inf][r.integers(3)],
-    "numpy": lambda v, r, _: np.float32(v) if isinstance(v, float) else np.int64(v),
-    "other kind": lambda v, r, _: [None, "text", [], {}, True, "3", (1, 2), 1j, np.array([1, 2])][r.integers(9)],
+    "other kind": lambda v, d, _: d.choice("as", [None, "text", [], {}, True, "3", (1, 2), 1j, np.array([1, 2])]),
+    "out of range": lambda v, d, _: d.choice("as", [0, -1, 10**9, 1e-300, -0.5, 1.5]),
+    "not finite": lambda v, d, _: d.choice("as", [np.nan, np.inf, -np.inf]),
+    "numpy": lambda v, d, _: np.float32(v) if isinstance(v, float) else np.int64(v),
 }
 SEQUENCE: dict[str, Spoiler] = {
-    "empty": lambda v, r, _: type(v)(),
-    "one": lambda v, r, _: v[:1],
-    "doubled": lambda v, r, _: v + v,
-    "reversed": lambda v, r, _: v[::-1],
-    "unknown member": lambda v, r, _: type(v)(["not_there", *v[1:]]),
-    "other member": lambda v, r, _: type(v)([[None, 3, [], np.nan, -1][r.integers(5)], *v[1:]]),
-    "other kind": lambda v, r, _: [None, 3, "text", {}, {"a"}, np.array([1.5]), object()][r.integers(7)],
+    "other kind": lambda v, d, _: d.choice("as", [None, 3, "text", {}, {"a"}, np.array([1.5]), object()]),
+    "empty": lambda v, d, _: type(v)(),
+    "one": lambda v, d, _: v[:1],
+    "doubled": lambda v, d, _: v + v,
+    "reversed": lambda v, d, _: v[::-1],
+    "unknown member": lambda v, d, _: type(v)(["not_there", *v[1:]]),
+    "other member": lambda v, d, _: type(v)([d.choice("as", [None, 3, [], np.nan, -1]), *v[1:]]),
 }
 MAPPING: dict[str, Spoiler] = {
-    "empty": lambda v, r, _: {},
-    "unknown key": lambda v, r, _: {**v, "not_there": next(iter(v.values()))},
-    "other value": lambda v, r, _: {k: [None, 3, "text", [], -1, np.nan, np.ones((2, 2))][r.integers(7)] for k in v},
-    "other key": lambda v, r, _: {[3, None, ("a",)][r.integers(3)]: x for x in v.values()},
-    "other kind": lambda v, r, _: [3, "text", [1], [("a", 1)], object()][r.integers(5)],
+    "other kind": lambda v, d, _: d.choice("as", [3, "text", [1], [("a", 1)], object()]),
+    "empty": lambda v, d, _: {},
+    "unknown key": lambda v, d, _: {**v, "not_there": next(iter(v.values()))},
+    "other value": lambda v, d, _: {
+        k: d.choice(f"at {k}", [None, 3, "text", [], -1, np.nan, np.ones((2, 2))]) for k in v
+    },
+    "other key": lambda v, d, _: {d.choice("as", [3, None, ("a",)]): x for x in v.values()},
 }
 OTHER: dict[str, Spoiler] = {
-    "other kind": lambda v, r, _: [3, "text", [], {}, np.ones((2, 2)), object(), AnnData(np.ones((3, 2)))][
-        r.integers(7)
-    ],
+    "other kind": lambda v, d, _: d.choice(
+        "as", [3, "text", [], {}, np.ones((2, 2)), object(), AnnData(np.ones((3, 2)))]
+    ),
 }
 
 
@@ -359,12 +379,11 @@ def spoilers(value: Any) -> dict[str, Spoiler]:
     return next((found for kind, found in kinds if isinstance(value, kind)), OTHER)
 
 
-def spoil(value: Any, rng: np.random.Generator, folder: Path) -> tuple[Any, str]:
-    """Spoil a value in one way, and say which."""
+def spoil(value: Any, draw: Draw, folder: Path) -> Any:
+    """Spoil a value in one way."""
     with warnings.catch_warnings():  # what anndata and pandas say while the input is made is not the package's
         warnings.simplefilter("ignore")
-        if isinstance(value, MuData) and rng.random() < 0.6:
-            return _one_modality(value, rng, folder)
+        if isinstance(value, MuData) and draw.chance("in one modality"):
+            return _one_modality(value, draw, folder)
         ways = spoilers(value)
-        how = str(rng.choice(list(ways)))
-        return ways[how](value, rng, folder), how
+        return ways[draw.choice("is", list(ways))](value, draw, folder)

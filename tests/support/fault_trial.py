@@ -8,10 +8,10 @@ import linecache
 import logging
 import pickle
 import re
+import resource
 import signal
 import traceback
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,17 @@ import sctandem as td
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fault_draw import Draw
+
 SOURCE = str(Path(td.__file__).parent)
+#: Packages whose functions change nothing, also when they succeed.
+READ_ONLY = ("pl.", "get.", "genome.", "io.")
 LIMIT_SECONDS = 30
 LIMIT_WARNINGS = 20
+#: Elsewhere the system does not say how much memory a process has.
+_LINUX = Path("/proc/self/statm").exists()
+#: How much more than at its start a case may ask the system for.
+LIMIT_BYTES = 4 * 2**30
 #: What the docstrings name; RuntimeError is that of a model that is not trained.
 DOCUMENTED = (
     ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError, RuntimeError,
@@ -40,11 +48,12 @@ DOCUMENTED = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: its description, and what is wrong with it (`None` for nothing)."""
+    """What became of a case: its description, what is wrong with it (`None` for nothing), and what was raised."""
 
     case: str
     problem: str | None
     detail: str = ""
+    error: Exception | None = None
 
 
 def fingerprint(value: Any) -> str:
@@ -102,7 +111,7 @@ class TookTooLongError(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: int) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Stop what works past the limit (time of the processor: the machine may be busy), or waits past ten times as long."""
 
     def stop(*_: Any) -> None:
@@ -110,14 +119,27 @@ def time_limit(seconds: int) -> Iterator[None]:
 
     before = [signal.signal(each, stop) for each in (signal.SIGPROF, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.alarm(10 * seconds)
+    signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
             signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def memory_limit(n_bytes: int) -> Iterator[None]:
+    """Let no call take much more memory than the process has: it fails, rather than all that runs beside it."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _LINUX else 0
+    if _LINUX:
+        resource.setrlimit(resource.RLIMIT_AS, (held + n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 class _Counter(logging.Handler):
@@ -129,22 +151,27 @@ class _Counter(logging.Handler):
         self.n += 1
 
 
-def run_case(name: str, number: int, folder: Path) -> Outcome:
-    """Spoil one or two arguments of a valid call, by a seed made of the name and the number, and run it."""
+def run_case(name: str, draw: Draw, folder: Path) -> Outcome:
+    """Spoil the first argument of a valid call, or another, or both, and run it."""
     call = CALLS[name]
-    rng = np.random.default_rng([zlib.crc32(name.encode()), number])
     arguments = call.build()
-    described = []
-    # the object is the commonest to be wrong
-    names = list(arguments)
-    weights = np.array([3.0, *[1.0] * (len(names) - 1)])[: len(names)]
-    n_spoiled = min(len(names), 1 + int(rng.random() < 0.2))
-    for argument in rng.choice(names, n_spoiled, replace=False, p=weights / weights.sum()) if names else ():
-        arguments[argument], how = spoil(arguments[argument], rng, folder)
-        described.append(f"{argument}: {how}")
-    case = f"{name}[{number}] " + ", ".join(described)
-    reads_only = name.split(".", 1)[0] in {"pl", "get", "genome", "io"}
-    return judge(case, public(name), arguments | call.build_fixed(folder), reads_only=reads_only)
+    for argument in _spoiled(list(arguments), draw):
+        draw.words.append(f"{argument}:")
+        arguments[argument] = spoil(arguments[argument], draw, folder)
+    return judge(
+        f"{name} of {draw}" if draw.words else name,
+        public(name),
+        arguments | call.build_fixed(folder),
+        reads_only=name.startswith(READ_ONLY),
+    )
+
+
+def _spoiled(names: list[str], draw: Draw) -> list[str]:
+    """Draw which arguments are spoiled; the first is the object, the commonest to be wrong."""
+    if len(names) < 2 or not draw.chance("another argument"):
+        return names[:1]
+    other = draw.choice("namely", names[1:])
+    return [names[0], other] if draw.chance("and the first") else [other]
 
 
 def run_type(name: str, kind: str, folder: Path) -> Outcome:
@@ -154,8 +181,9 @@ def run_type(name: str, kind: str, folder: Path) -> Outcome:
         key: retype(value, kind) if isinstance(value, AnnData | MuData) else value
         for key, value in call.build().items()
     }
-    reads_only = name.split(".", 1)[0] in {"pl", "get", "genome", "io"}
-    return judge(f"{name}[{kind}]", public(name), arguments | call.build_fixed(folder), reads_only=reads_only)
+    return judge(
+        f"{name}[{kind}]", public(name), arguments | call.build_fixed(folder), reads_only=name.startswith(READ_ONLY)
+    )
 
 
 def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
@@ -168,11 +196,11 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
     before = {key: fingerprint(value) for key, value in watched.items()}
     counter, logger = _Counter(), logging.getLogger("sctandem")
     logger.addHandler(counter)
-    error: BaseException | None = None
+    error: Exception | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with time_limit(LIMIT_SECONDS):
+            with time_limit(LIMIT_SECONDS), memory_limit(LIMIT_BYTES):
                 function(**arguments)
         except TookTooLongError:
             return Outcome(case, "hangs")
@@ -180,17 +208,29 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
             error = raised
         finally:
             logger.removeHandler(counter)
-    if len(caught) + counter.n > LIMIT_WARNINGS:
-        return Outcome(case, "flood of warnings", str(caught[0].message) if caught else "of the logger")
-    if error is not None and (problem := error_problem(error)):
-        return Outcome(case, *problem)
-    if error is not None and not names_a_place(error, arguments):
-        return Outcome(case, "names neither an argument nor a slot", f"{type(error).__name__}: {str(error)[:200]!r}")
-    if error is not None or reads_only:
+    problem = _problem(error, caught, counter.n, arguments)
+    if problem is None and (error is not None or reads_only):
         changed = [key for key, value in watched.items() if fingerprint(value) != before[key]]
         if changed:
-            return Outcome(case, f"changes {', '.join(changed)}", repr(error)[:200])
-    return Outcome(case, None, "success" if error is None else type(error).__name__)
+            problem = f"changes {', '.join(changed)}", repr(error)[:200]
+    if problem is not None:
+        return Outcome(case, *problem, error)
+    return Outcome(case, None, "success" if error is None else type(error).__name__, error)
+
+
+def _problem(
+    error: Exception | None, caught: list[warnings.WarningMessage], n_logged: int, arguments: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Say what is wrong with what a call said, whether by warnings or by an error."""
+    if len(caught) + n_logged > LIMIT_WARNINGS:
+        return "flood of warnings", str(caught[0].message) if caught else "of the logger"
+    if error is None:
+        return None
+    if problem := error_problem(error):
+        return problem
+    if not names_a_place(error, arguments):
+        return "names neither an argument nor a slot", f"{type(error).__name__}: {str(error)[:200]!r}"
+    return None
 
 
 #: Words by which a message says where in an object something is wrong.

@@ -308,7 +308,7 @@ REFUSED = {
     "number": (ValueError, r"programmes\[3\] is \['GENE1'\]; names are text"),
     "none found": (ValueError, r"The programmes have \['ENSG1'\], and var_names \['GENE0', 'GENE1', 'GENE2'\]"),
     "slash": (ValueError, r"differ by a slash only: \['a_b', 'a_b'\]"),
-    "n_random": (ValueError, "n_random=0 is not an integer above 0"),
+    "n_random": (ValueError, "n_random=0 is not an integer between 1 and 100000"),
     "rng": (TypeError, "rng must be a seed"),
 }
 

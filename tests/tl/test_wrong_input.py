@@ -50,7 +50,7 @@ def test_swapped_arguments(mdata, function):
 
 
 def test_what_comes_first_is_named(mdata):
-    with pytest.raises(TypeError, match=r"an AnnData or a MuData comes first, got a list: \['G0001'\]"):
+    with pytest.raises(TypeError, match=r"data must be an AnnData or a MuData, got list: \['G0001'\]"):
         td.tl.regulatory_graph(["G0001"], mdata)
 
 

@@ -107,6 +107,7 @@ def principal_components(
     """
     check_type(collection, Collection, "collection")
     check_positive(n_components, "n_components", whole=True)
+    check_positive(target_sum, "target_sum")
     places = collection.gene_places(genes)
     if not n_components <= min(len(places), collection.n_obs - 1):
         msg = f"n_components={n_components}, but there are {len(places)} genes and {collection.n_obs} cells."

@@ -15,7 +15,7 @@ from sctandem._check_files import readable
 from sctandem.data._annbatch import has_annbatch, shuffled_by_annbatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from scvi.data import AnnDataManager
@@ -75,7 +75,11 @@ class StreamedCounts(CSRDataset):
 
         with readable(self.folders[shard], "a part of a collection", tree=True):
             group: Any = zarr.open_group(self.folders[shard], mode="r")["X"]
-            return group["indptr"][:], group["indices"], group["data"]
+            indptr = group["indptr"][:]
+            if indptr[0] or indptr[-1] != group["indices"].shape[0] or (np.diff(indptr) < 0).any():
+                msg = "its rows do not follow one another"
+                raise ValueError(msg)
+            return indptr, group["indices"], group["data"]
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Read cells that lie next to one another.
@@ -109,6 +113,15 @@ class StreamedCounts(CSRDataset):
         if not parts:
             return sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+    def row_lengths(self, start: int, stop: int) -> np.ndarray:
+        """Return the number of entries of cells that lie next to one another, without reading these."""
+        parts = []
+        for shard in range(len(self.folders)):
+            low, high = max(start, self.starts[shard]), min(stop, self.starts[shard + 1])
+            if low < high:
+                parts.append(np.diff(self._arrays(shard)[0][low - self.starts[shard] : high - self.starts[shard] + 1]))
+        return np.concatenate(parts)
 
     def take(self, cells: np.ndarray) -> sparse.csr_matrix:
         """Read any cells, in the order given: blocks that hold some of them are read once."""
@@ -181,16 +194,18 @@ class StreamedCounts(CSRDataset):
         orders = rng.spawn(len(groups))
 
         def read(group: np.ndarray, order: np.random.Generator) -> tuple[np.ndarray, sparse.csr_matrix]:
-            found, parts = [], []
-            for block in group:
-                low, high = int(block) * BLOCK, min((int(block) + 1) * BLOCK, self.shape[0])
-                keep = np.repeat(np.arange(high - low), times[low:high])
-                rows = self.read(low, high)
-                parts.append(rows if (times[low:high] == 1).all() else rows[keep])
-                found.append(keep + low)
-            places = np.concatenate(found)
-            shuffle = order.permutation(len(places))
-            return places[shuffle], sparse.vstack(parts, format="csr")[shuffle]
+            bounds = [(int(block) * BLOCK, min((int(block) + 1) * BLOCK, self.shape[0])) for block in group]
+            found = [np.repeat(np.arange(low, high), times[low:high]) for low, high in bounds]
+            shuffle = order.permutation(sum(map(len, found)))
+            blocks = (
+                rows if (times[low:high] == 1).all() else rows[cells - low]
+                for cells, (low, high) in zip(found, bounds, strict=True)
+                for rows in [self.read(low, high)]
+            )
+            lengths = np.concatenate(
+                [self.row_lengths(low, high)[cells - low] for cells, (low, high) in zip(found, bounds, strict=True)]
+            )
+            return np.concatenate(found)[shuffle], _put_in_order(blocks, lengths, shuffle, self.shape[1])
 
         calls = zip(groups, orders, strict=True)
         yield from ahead(lambda: None if (call := next(calls, None)) is None else read(*call))
@@ -200,6 +215,41 @@ class StreamedCounts(CSRDataset):
         step = self.blocks_at_once() * BLOCK
         parts = (cells[i : i + step] for i in range(0, len(cells), step))
         yield from ahead(lambda: None if (part := next(parts, None)) is None else (part, self.take(part)))
+
+
+def _put_in_order(
+    blocks: Iterable[sparse.csr_matrix], lengths: np.ndarray, order: np.ndarray, n_vars: int
+) -> sparse.csr_matrix:
+    """Put rows that come in blocks where they belong at once: beside the result, one block is held.
+
+    Parameters
+    ----------
+    blocks
+        The rows, one block below the other.
+    lengths
+        Entries of each row.
+    order
+        For each row of the result, its place among those that come.
+    n_vars
+        Columns.
+
+    Returns
+    -------
+    What stacking the blocks and taking the rows in that order gives.
+    """
+    indptr = np.concatenate([[0], np.cumsum(lengths[order])])
+    indptr = indptr.astype(np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64)
+    starts = np.empty(len(order), dtype=indptr.dtype)
+    starts[order] = indptr[:-1]
+    data, indices = np.empty(indptr[-1], dtype=np.float32), np.empty(indptr[-1], dtype=indptr.dtype)
+    at = 0
+    for rows in blocks:
+        stop = at + rows.shape[0]
+        places = np.repeat(starts[at:stop] - rows.indptr[:-1], np.diff(rows.indptr))
+        places += np.arange(rows.nnz, dtype=places.dtype)
+        data[places], indices[places] = rows.data, rows.indices
+        at = stop
+    return sparse.csr_matrix((data, indices, indptr), shape=(len(order), n_vars))
 
 
 def by_blocks(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -265,6 +315,25 @@ def held_counts(matrix: Any) -> Any:
     A matrix with `shape`, `sum(axis)`, and CSR for `matrix[cells]`.
     """
     return matrix if isinstance(matrix, StreamedCounts) else as_csr(matrix)
+
+
+def blocks_in_order(matrix: Any) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    """Yield the positions and counts of all cells: those of a collection block by block, others as one.
+
+    Parameters
+    ----------
+    matrix
+        Cells x genes, of any kind.
+
+    Yields
+    ------
+    Positions, ascending, and CSR.
+    """
+    cells = np.arange(matrix.shape[0])
+    if isinstance(matrix, StreamedCounts):
+        yield from matrix.in_order(cells)
+    else:
+        yield cells, as_csr(matrix)
 
 
 def streams_counts(manager: AnnDataManager) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 KEYS = SimulationKeys()
 N_FACTORS = sum(ROLES.values())
+_MOST_CELLS = 10_000_000
 
 
 def simulate_multiome(
@@ -67,7 +68,7 @@ def simulate_multiome(
     Parameters
     ----------
     n_cells
-        Cells, doublets included.
+        Cells, doublets included; at most 10,000,000, for they are held in memory.
     n_genes
         Genes, at least 20; the first 16 encode the transcription factors.
     n_peaks
@@ -137,7 +138,7 @@ def simulate_multiome(
     ['distance', 'gene', 'peak', 'sign', 'weight']
     """
     design, noise = design or SimulationDesign(), noise or SimulationNoise()
-    check_number(n_cells, "n_cells", low=1, whole=True)
+    check_number(n_cells, "n_cells", low=1, high=_MOST_CELLS, whole=True)
     check_number(n_genes, "n_genes", low=N_FACTORS + 4, whole=True)
     check_number(n_peaks, "n_peaks", low=n_genes, whole=True)
     if fasta is not None and not Path(fasta).parent.is_dir():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._check_files import existing_file, readable
+from sctandem._checks import check_frame
 from sctandem.genome._coordinates import as_text, find_columns, parse_intervals
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def read_genes(genes: str | Path | pd.DataFrame) -> pd.DataFrame:
 
 def _from_table(genes: pd.DataFrame) -> pd.DataFrame:
     """Bring the columns of a table to their usual names; rows without coordinates are left out."""
+    check_frame(genes, (), "genes")
     columns = find_columns(genes)
     if columns is not None:
         table = genes[list(columns.values())].set_axis(list(columns), axis=1).astype({"chrom": object})

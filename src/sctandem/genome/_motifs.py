@@ -71,7 +71,7 @@ def read_motifs(
         return _checked(source.items(), "motifs")
     if not isinstance(source, str | Path):
         msg = (
-            "motifs must be a JASPAR release such as 'JASPAR2024', a file, or a mapping from name to matrix (width x ACGT), "
+            "the source of motifs must be a JASPAR release such as 'JASPAR2024', a file, or a mapping from name to matrix (width x ACGT), "
             f"got {type(source).__name__}: {source!r:.80}"
         )
         raise TypeError(msg)
@@ -102,7 +102,10 @@ def _release(name: str, taxon: str | None) -> list[tuple[str, np.ndarray]]:
     from pyjaspar import jaspar_releases, jaspardb
 
     if name not in jaspar_releases:
-        msg = f"motifs={name!r} is neither a file nor one of the JASPAR releases {', '.join(sorted(jaspar_releases))}."
+        msg = (
+            f"the source of motifs, {name!r}, is neither a file nor one of the JASPAR releases "
+            f"{', '.join(sorted(jaspar_releases))}."
+        )
         raise FileNotFoundError(msg)
     database = jaspardb(release=name)
     with closing(database.conn):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._check_files import existing_file
+from sctandem._checks import check_frame
 from sctandem.genome._coordinates import as_text, find_columns
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def read_variants(variants: str | Path | pd.DataFrame) -> pd.DataFrame:
         When it is neither.
     """
     if isinstance(variants, pd.DataFrame):
+        check_frame(variants, (), "avoid")
         columns = find_columns(variants)
         if columns is None:
             msg = f"The table of variants needs the columns chrom, start and end; it has {', '.join(map(str, variants.columns))}."

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sctandem._bulk_keys import RSDKeys
-from sctandem._checks import check_adata, check_key, check_slot, listed, numeric_column, numeric_table
+from sctandem._checks import check_adata, check_key, check_slot, listed, numeric_column, numeric_table, texts
 from sctandem._keys import UNKNOWN
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def fractions(adata: AnnData, obs: str | Sequence[str] = (), *, key: str = "rsd"
         "low": (sample_table(adata, keys.low, key), missing),
         "high": (sample_table(adata, keys.high, key), missing),
     }
-    added = [obs] if isinstance(obs, str) else list(obs)
+    added = [obs] if isinstance(obs, str) else texts(obs, "obs")
     columns = {name: check_key(adata.obs, name, "adata.obs") for name in added}
     names = [*map(str, tables["fraction"][0].columns), UNKNOWN]
     found = pd.DataFrame(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 from scipy.special import softmax
 
 from sctandem._checks import check_number, check_positive
 from sctandem._random import as_generator
+from sctandem.kernels._kmeans import kmeans
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -94,7 +94,7 @@ def align_batches(
     n_clusters = int(np.clip(len(points) // _POINTS_A_CLUSTER, 2, _MOST_CLUSTERS))
     of_batch = np.zeros((len(points), n_batch))
     of_batch[np.arange(len(points)), batch] = 1
-    centres = kmeans2(points, n_clusters, iter=25, minit="++", rng=rng)[0]
+    centres = kmeans(points, n_clusters, n_steps=25, rng=rng)[0]
     moved, before = points, np.inf
     for _ in range(n_rounds):
         shares, centres = _balanced_shares(moved, centres, of_batch, balance, rng)

@@ -127,7 +127,7 @@ class CountScores:
     """
 
     def __init__(self, counts: sparse.csr_matrix, model: CountModel, genes: np.ndarray, *, min_cells: int = 5) -> None:
-        self._counts, self._model, self._genes = counts.tocsc()[:, genes].tocsr(), model, genes
+        self._counts, self._model, self._genes = counts[:, genes], model, genes
         usable = np.where(model.depth > 0, model.strata, -1)
         sizes = np.bincount(usable[usable >= 0], minlength=len(model.share))
         order = np.argsort(usable, kind="stable")

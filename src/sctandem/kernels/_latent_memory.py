@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
+
+from sctandem.kernels._kmeans import kmeans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def latent_groups(
     free = np.flatnonzero(label < 0)
     n_clusters = int(np.clip(len(free) // _POINTS_A_CLUSTER, 1, _MOST_CLUSTERS))
     if n_clusters > 1:
-        cluster[free] = kmeans2(points[free].astype(np.float64), n_clusters, minit="++", rng=rng)[1]
+        cluster[free] = kmeans(points[free].astype(np.float64), n_clusters, n_steps=10, rng=rng)[1]
     rows, group = np.unique(np.stack([batch, label, cluster], axis=1), axis=0, return_inverse=True)
     return group.ravel(), rows[:, :2]
 

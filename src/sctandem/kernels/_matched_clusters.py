@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 from scipy.spatial.distance import cdist
 
 from sctandem._random import as_generator
+from sctandem.kernels._kmeans import kmeans
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -70,7 +70,7 @@ def match_clusters(points: ArrayLike, domain: ArrayLike, *, rng: RNG = None) -> 
     for code in np.unique(domain):
         cells = np.flatnonzero(domain == code)
         n_clusters = int(np.clip(len(cells) // _POINTS_A_CLUSTER, 1, _MOST_CLUSTERS))
-        found = kmeans2(points[cells], n_clusters, iter=20, minit="++", rng=rng, missing="warn")[1]
+        found = kmeans(points[cells], n_clusters, n_steps=20, rng=rng)[1]
         for number in np.unique(found):
             cluster[cells[found == number]] = len(centres)
             centres.append(points[cells[found == number]].mean(0))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    #: Positions of cells, and their counts.
+    Block = tuple[np.ndarray, sparse.csr_matrix]
 
 #: Molecules of the mean profile that are added to every type, so that no share is 0.
 PRIOR_MOLECULES = 300.0
@@ -14,6 +20,8 @@ DONOR_SPREAD = 0.3
 _SPREAD_WEIGHT = 4.0
 #: Counts to which cells are scaled before the logarithm by which they are compared.
 _CELL_COUNTS = 1e4
+#: Sums of samples within types that are held at once: 256 MB.
+MOST_SUMS = 1 << 25
 #: Counts per million that are added before markers are ranked by ratio: below it a ratio is chance.
 _RANKED_ABOVE = 10.0
 
@@ -81,10 +89,46 @@ def signature(
     Shares are posterior means under a gamma prior of 300 molecules around the mean of the types. The spread is a method-of-moments
     estimate: the variance of log shares between samples beyond that of counting, drawn towards 0.3 by the weight of four samples.
     """
-    n_types, n_genes = int(types.max()) + 1 if n_types is None else n_types, counts.shape[1]
-    if weights is not None:
-        counts = (sparse.diags(weights) @ counts).tocsr()
-    molecules = _sums(counts, types, n_types)
+    n_types, whole = int(types.max()) + 1 if n_types is None else n_types, np.arange(len(types))
+    return signature_of_blocks(lambda: [(whole, counts)], counts.shape[1], types, samples, n_types, weights)
+
+
+def signature_of_blocks(
+    blocks: Callable[[], Iterable[Block]],
+    n_genes: int,
+    types: np.ndarray,
+    samples: np.ndarray | None,
+    n_types: int,
+    weights: np.ndarray | None = None,
+) -> Signature:
+    """Summarise counts by type as `signature` does, from blocks of cells of which one is held at a time.
+
+    Parameters
+    ----------
+    blocks
+        Gives the positions and counts of all cells, block by block; called anew for each pass.
+    n_genes
+        Number of genes.
+    types, samples, n_types, weights
+        As in :func:`signature`.
+
+    Returns
+    -------
+    The same up to the rounding of sums.
+
+    Notes
+    -----
+    One pass adds up the types. Where there are several samples, a second adds up these within types; more passes, each for
+    some of the types, where types x samples x genes are more than 2^25 sums (256 MB).
+    """
+    molecules, logs, squares = (np.zeros((n_types, n_genes)) for _ in range(3))
+    for cells, counts in _weighted(blocks(), weights):
+        kinds = types[cells]
+        molecules += _sums(counts, kinds, n_types)
+        scaled = _log_normalised(counts)
+        logs += _sums(scaled, kinds, n_types)
+        scaled.data **= 2
+        squares += _sums(scaled, kinds, n_types)
     totals = molecules.sum(1, keepdims=True)
     mean = (molecules / np.maximum(totals, 1)).mean(0)
     least = mean[mean > 0].min() / 10 if mean.any() else 1.0
@@ -93,14 +137,45 @@ def signature(
     shares = (molecules + PRIOR_MOLECULES * mean) / (totals + PRIOR_MOLECULES)
     spread = np.full((n_types, n_genes), DONOR_SPREAD)
     if samples is not None and samples.max() > 0:
-        n_samples = int(samples.max()) + 1
-        for kind in range(n_types):
-            cells = np.flatnonzero(types == kind)
-            each = _sums(counts[cells], samples[cells], n_samples)
+        for kind, each in _sample_sums(blocks, n_genes, types, samples, n_types, weights):
             seen = each.sum(1) >= PRIOR_MOLECULES * 10
             if seen.sum() > 1:
                 spread[kind] = _spread(each[seen], shares[kind])
-    return Signature(molecules, shares, spread, _clarity(counts, types, n_types))
+    return Signature(molecules, shares, spread, _clarity(logs, squares, np.bincount(types, minlength=n_types)))
+
+
+def _weighted(blocks: Iterable[Block], weights: np.ndarray | None) -> Iterator[Block]:
+    """Multiply the counts of cells by their weights."""
+    for cells, counts in blocks:
+        yield cells, counts if weights is None else (sparse.diags(weights[cells]) @ counts).tocsr()
+
+
+def _sample_sums(
+    blocks: Callable[[], Iterable[Block]],
+    n_genes: int,
+    types: np.ndarray,
+    samples: np.ndarray,
+    n_types: int,
+    weights: np.ndarray | None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Add up the cells of each sample within each type, and give types with samples x genes; as many types in a pass as memory allows."""
+    n_samples = int(samples.max()) + 1
+    step = max(1, MOST_SUMS // (n_samples * n_genes))
+    for first in range(0, n_types, step):
+        last = min(first + step, n_types)
+        found = np.zeros(((last - first) * n_samples, n_genes))
+        for cells, counts in _weighted(blocks(), weights):
+            here = np.flatnonzero((types[cells] >= first) & (types[cells] < last))
+            group = (types[cells[here]] - first) * n_samples + samples[cells[here]]
+            _add_rows(found, counts if len(here) == len(cells) else counts[here], group)
+        yield from enumerate(found.reshape(last - first, n_samples, n_genes), start=first)
+
+
+def _add_rows(sums: np.ndarray, counts: sparse.csr_matrix, groups: np.ndarray) -> None:
+    """Add the rows of each group to its sums, of those groups alone that are there."""
+    there, code = np.unique(groups, return_inverse=True)
+    if len(there):
+        sums[there] += _sums(counts, code, len(there))
 
 
 def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
@@ -110,19 +185,23 @@ def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.nd
     return np.asarray((indicator @ counts).todense(), dtype=np.float64)
 
 
-def _clarity(counts: sparse.csr_matrix, types: np.ndarray, n_types: int) -> np.ndarray:
-    """Compare the log-normalised cells of each type with those of every other, and give the least t."""
+def _log_normalised(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the logarithm of 1 + counts scaled to 10,000 a cell."""
     depth = np.asarray(counts.sum(1), dtype=np.float64).ravel()
     cells = sparse.csr_matrix(sparse.diags_array(_CELL_COUNTS / np.maximum(depth, 1)) @ counts, dtype=np.float64)
     cells.data = np.log1p(cells.data)
-    numbers = np.bincount(types, minlength=n_types)[:, None]
-    mean = _sums(cells, types, n_types) / np.maximum(numbers, 1)
-    square = _sums(cells.multiply(cells).tocsr(), types, n_types) / np.maximum(numbers, 1)
+    return cells
+
+
+def _clarity(logs: np.ndarray, squares: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Compare the log-normalised cells of each type with those of every other, and give the least t; from sums and numbers of cells."""
+    numbers = numbers[:, None]
+    mean, square = logs / np.maximum(numbers, 1), squares / np.maximum(numbers, 1)
     error = np.maximum(square - mean**2, 0) / np.maximum(numbers - 1, 1)
     found = np.full(mean.shape, np.inf)
-    for kind in range(n_types):
+    for kind in range(len(mean)):
         t = (mean - mean[kind]) / np.sqrt(error + error[kind] + 1e-12)
-        others = np.arange(n_types) != kind
+        others = np.arange(len(mean)) != kind
         found[others] = np.minimum(found[others], t[others])
     return found
 

@@ -26,6 +26,7 @@ from sctandem._random import spawn, torch_seeded
 from sctandem.data._streamed import held_counts
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
+from sctandem.kernels._batch_shifts import groups_of_points, shifts_within_groups
 from sctandem.kernels._groups import group_means
 from sctandem.kernels._label_experts import FEWEST
 from sctandem.model._capsules_check import check_labels
@@ -71,7 +72,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     -----
     Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
     after the second, what parts batches within groups of like cells is taken out of the poses
-    (:func:`~sctandem.kernels.align_batches`), which from then on follow these; labels are learned by capsules of their own. Where at least 200
+    (:func:`~sctandem.kernels.align_batches`), which from then on follow these. The first layer, which until then normalises each batch by
+    itself, takes out what a batch adds to the logarithms within these groups. Labels are learned by capsules of their own. Where at least 200
     training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are.
     Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
     density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
@@ -276,8 +278,11 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             shown = self._shown_codes()
             shown[shown < 0] = len(self.label_names)
             self._targets[REGISTRY_KEYS.LABELS_KEY] = torch.from_numpy(shown[:, None])
-        if self.summary_stats.get("n_batch", 1) > 1:
+        if (n_batch := self.summary_stats.get("n_batch", 1)) > 1:
             self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
+            batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
+            groups = groups_of_points(aligned, rng)
+            self.module.part_batches(shifts_within_groups(self._logs(cells), groups, batch, n_batch))
         return poses, aligned
 
     def _hold_back(self, rng: np.random.Generator) -> np.ndarray:

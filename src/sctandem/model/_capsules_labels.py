@@ -91,6 +91,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         # as long as the module has the regression that has not seen these cells
         elsewhere = weights_elsewhere(self, known[kinds[0]], target[kinds[0]], rng)
         use()
+        if elsewhere is not None:
+            self._place_batches_without_labels()
         self.calibration_ |= {
             "elsewhere": np.append(weights[0], 0.0) if elsewhere is None else elsewhere,
             "expert_weights": np.array([weights[0], weights[-1]]),
@@ -230,7 +232,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         Category by cell. With `soft` and labels, probabilities, float64, cells x labels, adding up to 1; with `soft` and no labels
         what `get_capsules` returns. For cells that were trained on without a label, probabilities are calibrated on such of which
         the label was held back, for others on labelled cells that were not trained on, and with fewer than 20 of these on the
-        other kind. Of cells that had a label they say too much: that label was learned.
+        other kind. For cells of a batch without any label they are those of cells elsewhere: of a new batch (:func:`sctandem.tl.map_query`).
+        Of cells that had a label they say too much: that label was learned.
 
         Raises
         ------
@@ -247,7 +250,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             codes = presence.to_numpy().argmax(1)
             found = pd.Categorical.from_codes(codes, list(presence.columns))
             return presence if soft else pd.Series(found, index=presence.index, name="capsules")
-        elsewhere = self.module.n_batch > self.module.n_reference_batches
+        elsewhere = self.module.has_placed
         found = self._read_all(
             ["labels", "direct", *(("profiles", "placed") if elsewhere else ())], adata, indices, batch_size
         )
@@ -292,7 +295,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         return torch.where(found["placed"][:, None], label_logits(found, self._weights_elsewhere()), logits)
 
     def _weights_elsewhere(self) -> list[float]:
-        """Return the weights of capsules, regression and profiles in batches that are new; files of before have none for profiles."""
+        """Return the weights of capsules, regression and profiles in batches that are new or had no label; files of before have none for profiles."""
         known = self.calibration_
         return [float(weight) for weight in known.get("elsewhere", [*known["expert_weights"][0], 0.0])]
 

@@ -59,12 +59,22 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
 
     def _place_batch(self, number: int, cells: np.ndarray) -> None:
         """Place one batch by the means of its features."""
+        self.module.place_batch(number, self._shift_of(cells))
+
+    def _shift_of(self, cells: np.ndarray) -> torch.Tensor:
+        """Find what a batch adds to the logarithms of the features, by those of its cells and the means of the labels."""
         logs = self._logs(cells)
         mean, square = (np.asarray(part.mean(0), dtype=np.float64).ravel() for part in (logs, logs.multiply(logs)))
         variance = np.maximum(square - mean**2, 0)
         centres = self.module.centre_logs.cpu().numpy().astype(np.float64)
         shift, _ = batch_shift(mean, variance, len(cells), centres)
-        self.module.place_batch(number, torch.from_numpy(shift.astype(np.float32)).to(self.module.device))
+        return torch.from_numpy(shift.astype(np.float32)).to(self.module.device)
+
+    def _place_batches_without_labels(self) -> None:
+        """Find the batches of the training of which no cell had a label: what of labels holds elsewhere holds in them."""
+        batch, code = self._codes(REGISTRY_KEYS.BATCH_KEY), self._label_codes()
+        for number in np.setdiff1d(batch, batch[code >= 0]):
+            self.module.place_without_labels(int(number), self._shift_of(np.flatnonzero(batch == number)))
 
     def _read_mapped(
         self, query: Any, latent: np.ndarray, labels: str | None, rng: np.random.Generator

@@ -99,7 +99,8 @@ def parts_of(
 
 def named_parts(mdata: MuData, modalities: Mapping[str, str] | None) -> dict[str, str]:
     """Return the names of expression, and of accessibility where it is named or goes by its usual name, by role; they have the same cells."""
-    both = MODALITIES[1] in {*check_roles(modalities), *getattr(mdata, "mod", ())}
+    held = mdata.mod if isinstance(mdata, MuData) else ()  # of what is none, check_modalities says so
+    both = MODALITIES[1] in {*check_roles(modalities), *held}
     named = check_modalities(mdata, modalities, required=MODALITIES if both else MODALITIES[:1])
     check_same_cells(mdata, list(named.values()))
     return named
@@ -135,13 +136,15 @@ def group_codes(groups: pd.Series, cells: pd.Index) -> tuple[np.ndarray, np.ndar
     return codes, np.asarray(names, dtype=object)
 
 
-def expression_of(rna: AnnData, layer: str | None, where: str = "adata") -> tuple[np.ndarray, bool]:
-    """Read expression, cells x genes, float32; counts become log of 1 + counts per 10,000. Also say whether they were counts."""
+def expression_of(
+    rna: AnnData, layer: str | None, where: str = "adata", cells: np.ndarray | None = None
+) -> tuple[np.ndarray, bool]:
+    """Read expression of some cells, cells x genes, float32; counts become log of 1 + counts per 10,000. Also say whether they were counts."""
     slot = layer_slot(where, layer)
     check_unique(rna.var_names, f"{where}.var_names")
     matrix = check_layer(rna, layer, where)
     check_present(matrix, slot)
-    values = as_dense(matrix).astype(np.float32)
+    values = as_dense(matrix if cells is None else matrix[cells]).astype(np.float32)
     bad = ~np.isfinite(values)
     if bad.any():
         msg = f"{slot} has {int(bad.sum())} values that are not finite; give counts or log-normalised expression without them."
@@ -379,9 +382,9 @@ def _nearness(uns: Mapping[str, Any], genes: pd.Index, peaks: pd.Index) -> spars
     return sparse.csr_matrix(near)
 
 
-def accessibility_of(atac: AnnData, name: str) -> sparse.csr_matrix:
-    """Read accessibility as counts per 10,000, cells x sites, CSR float32."""
+def accessibility_of(atac: AnnData, name: str, cells: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Read accessibility of some cells as counts per 10,000, cells x sites, CSR float32."""
     matrix = check_layer(atac, None, f"mdata[{name!r}].X")
-    matrix = sparse.csr_matrix(as_csr(matrix), dtype=np.float32)
+    matrix = sparse.csr_matrix(as_csr(matrix if cells is None else matrix[cells]), dtype=np.float32)
     size = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
     return sparse.csr_matrix(sparse.diags((1e4 / size).astype(np.float32)) @ matrix)

@@ -15,6 +15,7 @@ from sctandem._random import as_generator, draw_seed, torch_seeded
 from sctandem._regulation_keys import RegulatoryGraphKeys
 from sctandem.kernels._regulatory_states import state_means
 from sctandem.model import _regulatory_data as given
+from sctandem.model._regulatory_cells import cells_to_read
 from sctandem.model._regulatory_fit import fit_graph, read_graph
 from sctandem.model._regulatory_pairs import (
     Candidates,
@@ -25,7 +26,7 @@ from sctandem.model._regulatory_pairs import (
     table_recovery,
 )
 from sctandem.model._regulatory_setup import RegulatoryGraphSetupMixin
-from sctandem.model.base import FilesMixin, NoTransferMixin
+from sctandem.model.base import CollectionMixin, FilesMixin, NoTransferMixin
 from sctandem.model.base._checkpoint import part_of
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN, OPTIMISER, VALIDATION, TrainMethodMixin
@@ -50,11 +51,15 @@ KEYS = RegulatoryGraphKeys()
 HELD_OUT = 0.2
 #: Steps of a training without other settings.
 EPOCHS = 150
+#: What a generator of its own draws: permutations, and cells.
+PERMUTED, DRAWS = 1, 2
 #: Edges up to this FDR make up the activity of a regulator, and this many of the strongest where there are fewer.
 CALLED, LEAST = 0.05, 20
 
 
-class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModelClass):
+class RegulatoryGraph(
+    RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, FilesMixin, BaseModelClass
+):
     """Graph network over transcription factors, sites and genes: which factor regulates which gene.
 
     Nodes are factors, sites (peaks) and genes; edges say that a factor binds a site (motif, ChIP-exo), that a site lies
@@ -66,7 +71,8 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
     Parameters
     ----------
     adata
-        Set up with `setup_anndata` (expression) or `setup_mudata` (expression, and accessibility that may hold sites).
+        Set up with `setup_anndata` (expression) or `setup_mudata` (expression, and accessibility that may hold sites); or a collection, set up
+        with `setup_collection`.
     tfs
         Names of the factors in ``var_names``, or a mapping from these to the names of their motifs.
     prior
@@ -75,15 +81,21 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
         ``tf`` and ``target`` (and ``weight``) is added to them. `None`: expression alone.
     n_states
         Groups of alike cells, at most; there are five cells to a group or more.
+    n_cells
+        Cells that are read, at most: so many are drawn where there are more, and everything that is said of cells is said of these, whose names are
+        `cells`. `None`: all, but of a collection 20,000, or fewer where cells x genes would be above 10^8 (2,000 at the least).
+    balance_key
+        Column of `obs` (of the MuData, or the AnnData) over whose groups cells are drawn evenly, small groups whole, so that rare ones are seen.
+        `None`: each cell is as likely as any other. Where all cells are read it has no effect.
     config
         Architecture of the network; `None` for the defaults.
     rng
-        Seed of groups, held-out states, permutations and first weights.
+        Seed of cells that are drawn, groups, held-out states, permutations and first weights.
 
     Raises
     ------
     KeyError
-        When a column of the table is missing.
+        When a column of the table, or `balance_key`, is missing.
     TypeError
         When an argument is of another type.
     ValueError
@@ -135,22 +147,26 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
         *,
         prior: str | pd.DataFrame | None = "auto",
         n_states: int = 200,
+        n_cells: int | None = None,
+        balance_key: str | None = None,
         config: RegulatoryGraphConfig | None = None,
         rng: RNG = None,
     ) -> None:
         if config is not None:
             check_type(config, RegulatoryGraphConfig, "config")
         check_positive(n_states, "n_states", whole=True)
+        adata = self._data_of(adata)
         check_set_up(adata, self._setup_adata_manager_store, f"RegulatoryGraph.{_setup_of(adata)}")
         super().__init__(adata)
         rng = self.seed = draw_seed(rng)
         tfs = given.read_names(tfs)
         rna, atac, named = given.parts_of(adata, self.modalities)
-        values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named))
+        drawn = self._drawn = cells_to_read(adata, rna.X, n_cells, balance_key, self._generator_for(DRAWS))
+        values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named), drawn)
         if len(values) < 2:
             msg = f"there are {len(values)} cells; correlations need more."
             raise ValueError(msg)
-        self.genes, self.cells = rna.var_names.astype(str), rna.obs_names
+        self.genes, self.cells = rna.var_names.astype(str), rna.obs_names if drawn is None else rna.obs_names[drawn]
         varying = values.std(axis=0) > 1e-6 * np.maximum(np.abs(values).mean(axis=0), 1e-12)
         self.regulators = given.find_regulators(tfs, self.genes, varying)
         n_constant = int((~varying).sum())
@@ -161,7 +177,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
         self.prior_ = list(self.prior)  # kept in the file
         if not self.prior:
             logger.warning("no prior edges: pairs are scored by expression alone")
-        sites = given.accessibility_of(atac, MODALITIES[1]) if evidence.sites and atac is not None else None
+        sites = given.accessibility_of(atac, MODALITIES[1], drawn) if evidence.sites and atac is not None else None
         self._sites = pd.Index([]) if atac is None else atac.var_names.astype(str)
         self._data = GraphData.build(
             values, varying, sites, evidence, self.regulators.position, n_states=int(n_states), seed=self.seed
@@ -195,6 +211,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
         n_epochs = int(config.max_epochs or EPOCHS)
         weights = read_weights(self.adata, config.sample_weight)
         if weights is not None:
+            weights = weights if self._drawn is None else weights[self._drawn]
             weights = state_means(weights[:, None], self._data.states).ravel()
             if not weights[self._training].any():
                 msg = f"adata.obs[{config.sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
@@ -239,7 +256,7 @@ class RegulatoryGraph(RegulatoryGraphSetupMixin, NoTransferMixin, TrainMethodMix
         """
         result = self._trained()
         if self._edges is None:
-            called = call_edges(self._data, self._pairs, self._inputs, result, self._generator_for(1))
+            called = call_edges(self._data, self._pairs, self._inputs, result, self._generator_for(PERMUTED))
             names, genes = np.array(self.regulators.names), np.array(self.genes)
             tf, gene = self._pairs.tf, self._pairs.gene
             site = np.full(len(tf), "", dtype=object)

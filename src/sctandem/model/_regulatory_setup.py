@@ -12,6 +12,7 @@ from sctandem._compat import ModelLayout
 from sctandem._keys import MODALITIES
 from sctandem.model._regulatory_data import expression_slot, named_parts
 from sctandem.model._tape_data import ATAC_KEY
+from sctandem.model.base._collection import collection_setup
 from sctandem.model.base._manager import ModelManager, register
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
+
+#: What is read of a collection.
+_READ = """\
+Nothing is read until the model is made, and then not all cells: as many as `n_cells` of the model says are drawn by its seed, evenly over the groups of
+`balance_key` where one is named, and held in memory, dense. The model is that of an AnnData of these cells; those that it read are `model.cells`. Without
+`n_cells` they are 20,000, or fewer (2,000 at the least) where cells x genes would be above 10^8. So memory does not grow with cells but for their
+metadata: about 30 bytes for each of cells drawn x genes."""
 
 
 class RegulatoryGraphSetupMixin:
@@ -95,6 +103,8 @@ class RegulatoryGraphSetupMixin:
         setup_method_args = cls._get_setup_method_args(cls=cls, adata=adata, layer=layer)
         field = fields.LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False, correct_data_format=False)
         register(cls, adata, [field], setup_method_args, source_registry)
+
+    setup_collection = collection_setup(setup_anndata, notes=_READ)
 
     @classmethod
     def setup_mudata(

@@ -16,23 +16,26 @@ from sctandem._checks import (
     check_counts,
     check_key,
     check_layer,
+    check_number,
     check_slot_names,
     check_type,
     check_unique,
     layer_slot,
     listed,
 )
+from sctandem._compat import ModelLayout
 from sctandem._random import as_generator, torch_seeded
-from sctandem.data import as_csr
-from sctandem.kernels._signature import Signature, signature, telling_genes
+from sctandem.data._streamed import blocks_in_order
+from sctandem.kernels._signature import Signature, signature_of_blocks, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
 from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model._rsd_read import RSDReadMixin
-from sctandem.model.base import FilesMixin, NoTransferMixin
+from sctandem.model.base import CollectionMixin, FilesMixin, NoTransferMixin
 from sctandem.model.base._checkpoint import part_of
+from sctandem.model.base._collection import collection_setup
 from sctandem.model.base._manager import register
 from sctandem.model.base._text_fields import TextObsField
 from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN, OPTIMISER, VALIDATION, TrainMethodMixin
@@ -56,16 +59,24 @@ LEAST_CELLS = 10
 LEAST_TELLING = 10
 #: Of a training without other settings: epochs of 25 batches, and mixtures in a batch.
 EPOCHS, BATCH_SIZE = 20, 128
+#: What is read of a collection.
+_READ = """\
+All cells are read, 16,384 at a time, and none is kept or drawn: the model is that of the same cells in memory, up to the rounding of sums. Setting
+up reads them once; making the model once for sums of each type, and with `donor_key` once more for those of each donor within a type, or once for as
+many types as have 2^25 sums (types x donors x genes). Training with weights of cells does so again. Memory grows with types x donors x genes, and not
+with cells but for their metadata."""
+#: Most mixtures in a batch.
+_MOST_MIXTURES = 100_000
 _UNTRAINED = "this RSD is not trained; call `model.train()` first."
 
 
-class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModelClass):
+class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, FilesMixin, BaseModelClass):
     """Take bulk samples apart into the types of a single-cell reference.
 
     Parameters
     ----------
     adata
-        The reference, set up with `setup_anndata`.
+        The reference, set up with `setup_anndata`; or a collection, set up with `setup_collection`.
     config
         Settings of the network; `None` for the defaults.
     rng
@@ -205,6 +216,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
         ]
         register(cls, adata, fields, setup_method_args, source_registry)
 
+    setup_collection = collection_setup(setup_anndata, notes=_READ)
+
     def _signature(self, weights: np.ndarray | None = None) -> tuple[Signature, np.ndarray]:
         """Summarise the reference, and choose the genes that the network reads; weights are relative within types."""
         n_types = len(self.cell_types)
@@ -218,7 +231,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
         donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
         cells = np.bincount(types, minlength=n_types)
         if n_types < 2:
-            msg = f"the reference has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
+            key = self.registry_[ModelLayout().setup_args]["cell_type_key"]
+            msg = f"adata.obs[{key!r}] has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
             raise ValueError(msg)
         scarce = [f"{name} ({n})" for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS]
         if scarce:
@@ -228,7 +242,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
             )
             raise ValueError(msg)
         relative = None if weights is None else relative_weights(weights, types, self.cell_types)
-        found = signature(as_csr(read(REGISTRY_KEYS.X_KEY)), types, donors, n_types=n_types, weights=relative)
+        counts = read(REGISTRY_KEYS.X_KEY)
+        found = signature_of_blocks(lambda: blocks_in_order(counts), counts.shape[1], types, donors, n_types, relative)
         usable = ~technical_genes(self.adata.var)
         chosen = telling_genes(found, usable=usable)
         if len(chosen) < LEAST_TELLING:
@@ -244,6 +259,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, FilesMixin, BaseModel
     def _train(self, config: TrainConfig, run: Run) -> None:
         """Train the network on mixtures that are simulated as it goes."""
         max_epochs, batch_size = config.max_epochs or EPOCHS, config.batch_size or BATCH_SIZE
+        # mixtures are made, so there are no cells that bound how many
+        check_number(batch_size, "batch_size", low=2, high=_MOST_MIXTURES, whole=True)
         weights = read_weights(self.adata, config.sample_weight)
         profiles = None if weights is None else self._signature(weights)[0]
         settings = {"max_epochs": max_epochs, "batch_size": batch_size, "sample_weight": config.sample_weight}

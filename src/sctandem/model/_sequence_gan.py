@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from sctandem._whole import whole_folder
 from sctandem.kernels._sequence_grammar import Grammar
 from sctandem.model._sequence_data import read_codes
 from sctandem.model._sequence_fit import Fitted, fit_sequences, importance, keep, score
-from sctandem.model.base._files import check_target, made_by, read_model_file
+from sctandem.model.base._files import check_target, made_by, model_folder, read_model_file
 from sctandem.module._sequence_gan import SequenceCritic, SequenceGANConfig
 from sctandem.nn._threads import torch_on_one_thread
 
@@ -261,7 +260,7 @@ class SequenceGAN:
             When the file is damaged, made by a newer version, holds more than plain data, or is of another class.
         """
         layout = ModelLayout()
-        path = Path(dir_path) / layout.model_file
+        path = model_folder(dir_path) / layout.model_file
         raw = read_model_file(path)
         try:
             held = from_plain(raw[layout.attributes], (SequenceGANConfig,))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from sctandem.data import Collection
+
 
 class TAPESetupMixin:
     """Set-up methods and names of :class:`~sctandem.model.TAPE`."""
@@ -194,4 +196,28 @@ class TAPESetupMixin:
             Always.
         """
         msg = f"TAPE learns from a MuData with RNA and ATAC, not from {article(type(adata).__name__)}; use TAPE.setup_mudata."
+        raise TypeError(msg)
+
+    @classmethod
+    def setup_collection(cls, collection: Collection) -> None:
+        """Say that two modalities are needed, of which a collection holds one.
+
+        Parameters
+        ----------
+        collection
+            Any object.
+
+        Returns
+        -------
+        Nothing: it raises.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        msg = (
+            f"TAPE learns from a MuData with RNA and ATAC, not from {article(type(collection).__name__)}, which holds counts of one modality: read its cells "
+            "with collection.to_adata(query), put them and the ATAC of the same cells into a MuData, and use TAPE.setup_mudata(mdata)."
+        )
         raise TypeError(msg)

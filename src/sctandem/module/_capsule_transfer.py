@@ -30,6 +30,7 @@ class CapsuleTransferMixin:
     direct: Any
     direct_first: Any
     direct_of_means: Any
+    without_labels: Tensor
     _new_first: Any
 
     @torch.no_grad()
@@ -73,6 +74,7 @@ class CapsuleTransferMixin:
         self.types = old.types.split(old.types.n_upper)
         self._take_over_norms(old)
         features.move(self.placed_shift, old.placed_shift)
+        self.without_labels[: old.n_batch] = old.without_labels
         self.n_known_batches.copy_(old.n_known_batches)
         self.n_known_labels.copy_(old.n_known_labels)
 
@@ -123,11 +125,38 @@ class CapsuleTransferMixin:
         shift
             What the batch adds to the logarithm of each feature, (features,).
         """
-        self.placed_shift[:, batch] = shift
+        self._place_labels(batch, shift)
         centre = torch.stack([norm.running_mean for norm in list(self.norm.norms)[: self.n_reference_batches]]).mean(0)
         self.norm.norms[batch].running_mean.copy_(centre + shift @ self.first.weight)
+
+    @torch.no_grad()
+    def place_without_labels(self, batch: int, shift: Tensor) -> None:
+        """Let regression and profiles of the labels not see by what a batch of the training differs, of which no cell had a label.
+
+        Parameters
+        ----------
+        batch
+            Its number.
+        shift
+            What the batch adds to the logarithm of each feature, (features,). The capsules have learned to read the batch themselves.
+        """
+        self._place_labels(batch, shift)
+        self.without_labels[batch] = True
+
+    def _place_labels(self, batch: int, shift: Tensor) -> None:
+        """Take a shift out of what regression and profiles read."""
+        self.placed_shift[:, batch] = shift
         if self.direct is not None:
             self.direct_offset[batch] = self.direct_of_means(shift)
+
+    @property
+    def has_placed(self) -> bool:
+        """Whether there are batches that `is_placed` names."""
+        return self.n_batch > self.n_reference_batches or bool(self.without_labels.any())
+
+    def is_placed(self, batch: Tensor) -> Tensor:
+        """Say which cells are of batches from which no label was learned, new ones or of the training: (cells,) to (cells,)."""
+        return (batch >= self.n_reference_batches) | self.without_labels[batch]
 
     @torch.no_grad()
     def start_new_labels(self, first: int, centres: Tensor) -> None:
@@ -183,6 +212,7 @@ class CapsuleTransferMixin:
         self.n_known_labels.fill_(self.n_labels)
         self.direct_offset.zero_()
         self.placed_shift.zero_()
+        self.without_labels.zero_()
 
     def parts(self) -> dict[str, list[Piece]]:
         """Name the parts of the module that can be trained, each as parameters or entries of them.

@@ -13,6 +13,7 @@ from torch import nn
 from sctandem.module._capsule_attack import CAPSULE_KEY, CapsuleAttackMixin
 from sctandem.module._capsule_config import CapsuleConfig
 from sctandem.module._capsule_direct import CapsuleDirectMixin
+from sctandem.module._capsule_norm import NormByBatch
 from sctandem.module._capsule_transfer import TOWARDS, CapsuleTransferMixin
 from sctandem.module.base._batches import batch_columns
 from sctandem.nn import (
@@ -36,30 +37,6 @@ if TYPE_CHECKING:
 ALIGNED_KEY = "aligned_pose"
 #: Standard deviation of what parts the type capsules at the start.
 _SPLIT_NOISE = 0.01
-
-
-class _NormByBatch(nn.Module):
-    """Batch normalisation with the means and variances of each batch of cells for itself, and one scale and shift."""
-
-    def __init__(self, n_units: int, n_batch: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(
-            nn.BatchNorm1d(n_units, momentum=0.1, eps=0.001, affine=False) for _ in range(n_batch)
-        )
-        self.weight, self.bias = nn.Parameter(torch.ones(n_units)), nn.Parameter(torch.zeros(n_units))
-
-    def forward(self, hidden: Tensor, batch_index: Tensor) -> Tensor:
-        """Normalise; a batch with a single cell in training is normalised by what is known of it."""
-        out = torch.zeros_like(hidden)
-        for index, norm in enumerate(self.norms.children()):
-            where = batch_index == index
-            count = int(where.sum())
-            if count == 0:
-                continue
-            norm.train(self.training and count > 1)
-            out[where] = norm(hidden[where])
-            norm.train(self.training)
-        return out * self.weight + self.bias
 
 
 class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin, BaseModuleClass):
@@ -98,6 +75,8 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
     centre_logs: Tensor
     log_variance: Tensor
     placed_shift: Tensor
+    without_labels: Tensor
+    batch_shift: Tensor | None
 
     def __init__(
         self,
@@ -117,7 +96,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         self.first = (
             SparseLinear(n_genes, width) if kernel is None else OrderedLinear(n_genes, width, kernel_size=kernel)
         )
-        self.norm = _NormByBatch(width, n_batch)
+        self.norm = NormByBatch(width, n_batch)
         self.dropout = nn.Dropout(self.config.dropout)
         self.primary = nn.Linear(width, n_lower)
         self.cell = TypeCapsules(
@@ -142,6 +121,10 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         self.register_buffer("n_known_labels", torch.tensor(n_labels))
         self.register_buffer("direct_offset", torch.zeros(n_batch, max(1, n_labels)))
         self.register_buffer("placed_shift", torch.zeros(n_genes, n_batch))
+        self.register_buffer("without_labels", torch.zeros(n_batch, dtype=torch.bool))  # batches that were trained on
+        self.register_buffer(
+            "batch_shift", None, persistent=False
+        )  # of the training alone: the norms keep what comes of it
         if shares is not None:
             with torch.no_grad():
                 self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
@@ -200,12 +183,32 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
             capsules.bias.add_(TOWARDS * towards / self.config.n_programmes)
         return capsules
 
+    @torch.no_grad()
+    def part_batches(self, shift: ArrayLike) -> None:
+        """Tell the training what each batch adds to the logarithms of cells of one kind.
+
+        The first layer, unless it is a convolution, is then normalised for all batches together.
+
+        Parameters
+        ----------
+        shift
+            Genes x batches.
+        """
+        self.batch_shift = torch.as_tensor(np.asarray(shift), dtype=torch.float32, device=self.depth.device)
+
+    def _shift_of_units(self) -> Tensor | None:
+        """Give what each batch adds to the units of the first layer, batches x units; `None` where it was not told, or the layer is not linear."""
+        if self.batch_shift is None or not isinstance(self.first, SparseLinear):
+            return None
+        return self.batch_shift.T @ self.first.weight
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
         for name in (
             "centre_logs",
             "log_variance",
             "placed_shift",
+            "without_labels",
             "n_known_batches",
             "n_known_labels",
             "direct_offset",
@@ -268,12 +271,13 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         `pose` (cells x dimensions), `presence` (lengths of the type capsules), `coupling` (cells x programmes x types),
         `programmes` (lengths of the primary capsules), `library` (log of the depth), and with labels `labels` (lengths of
         the label capsules), and outside of the training `direct` (their logits by the regression). With batches that are new to the
-        weights also `profiles` (cosines of the cell with the means of the labels) and `placed` (whether the cell is of such a batch).
+        weights, or had no label, also `profiles` (cosines of the cell with the means of the labels) and `placed` (whether the cell is of such a batch).
         """
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
         size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
         logs = self.scaled_logs(x, size)
-        hidden = self.dropout(torch.relu(self.norm(self.first(logs), batch.long())))
+        hidden = self.norm(self.first(logs), batch.long(), self._shift_of_units() if self.training else None)
+        hidden = self.dropout(torch.relu(hidden))
         lower = squash(self.primary(hidden).reshape(-1, self.config.n_programmes, self.config.d_programme))
         routed = self.types(lower)
         found = {
@@ -287,10 +291,10 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
             found["labels"] = self.labels(lower).presence
             if self.direct is not None and not self.training:
                 found["direct"] = self.direct_logits(x, logs, size, batch.long())
-                if self.n_batch > self.n_reference_batches:
+                if self.has_placed:
                     of_labels = self.centre_logs, self.log_variance, self.placed_shift
                     found["profiles"] = profile_cosines(logs, *of_labels, batch.long())
-                    found["placed"] = batch >= self.n_reference_batches
+                    found["placed"] = self.is_placed(batch.long())
         return found
 
     @auto_move_data

@@ -86,6 +86,9 @@ def capsules(
     """
     check_adata(adata)
     check_positive(n_genes, "n_genes", whole=True)
+    if not adata.n_vars:
+        msg = "adata has no features: there are no genes to write beside the capsules."
+        raise ValueError(msg)
     axes = given_axes(axes, 2, "two are needed, for the groups and for the coupling")
     keys = CapsuleKeys(key)
     function = f"sctandem.tl.capsules(adata, key_added={key!r})"

@@ -8,7 +8,16 @@ from matplotlib.ticker import MaxNLocator
 
 from sctandem._bulk_keys import RSDKeys
 from sctandem._check_arguments import check_present
-from sctandem._checks import check_adata, check_layer, check_slot, layer_slot, listed, numeric_column, numeric_table
+from sctandem._checks import (
+    check_adata,
+    check_layer,
+    check_slot,
+    check_type,
+    layer_slot,
+    listed,
+    numeric_column,
+    numeric_table,
+)
 from sctandem._linear import check_linear
 from sctandem.get._fractions import deconvolve_call, sample_table, sample_values
 from sctandem.get._values import per_10k
@@ -93,6 +102,8 @@ def deconvolution_fit(
     check_adata(adata)
     keys = RSDKeys(key)
     fit = sample_values(adata, keys.fit, key)
+    if sample is not None:
+        check_type(sample, str, "sample", hint="It names one sample.")
     if sample is not None and sample not in adata.obs_names:
         msg = f"sample={sample!r} is not in adata.obs_names, which has {listed(adata.obs_names)}."
         raise ValueError(msg)

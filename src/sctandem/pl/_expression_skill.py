@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import pyplot as plt
 
-from sctandem._checks import check_positive
+from sctandem._checks import check_number
 from sctandem._keys import VERDICTS
 from sctandem.get import expression_skill as read_skill
 from sctandem.pl._style import INK, TEXT, VERDICT_COLORS, legend_above, plain
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from mudata import MuData
+
+
+#: More bins than a figure has pixels would be drawn for nothing, and take as long as they are many.
+_MOST_BINS = 1000
 
 
 def expression_skill(
@@ -34,7 +38,7 @@ def expression_skill(
     mdata
         The object.
     bins
-        Number of bins.
+        Number of bins, at most 1,000: more are narrower than what can be drawn.
     modalities
         From the role ``"rna"`` to the name of the modality in `mdata`. By default the same.
     key
@@ -51,6 +55,8 @@ def expression_skill(
     ------
     KeyError
         When no prediction was scored.
+    ValueError
+        When `bins` is no number of bins.
 
     Examples
     --------
@@ -61,7 +67,7 @@ def expression_skill(
     >>> mdata["rna"].var["tape_verdict"] = "better than the mean"
     >>> ax = td.pl.expression_skill(mdata)
     """
-    check_positive(bins, "bins", whole=True)
+    check_number(bins, "bins", low=1, high=_MOST_BINS, whole=True)
     skill = read_skill(mdata, modalities=modalities, key=key)
     scores = skill["pearson"].to_numpy(float)
     scored = np.isfinite(scores)

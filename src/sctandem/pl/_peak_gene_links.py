@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import Formatter
 
-from sctandem._checks import check_layer, check_modalities, check_n_cells, check_number
+from sctandem._check_arguments import check_present
+from sctandem._checks import check_layer, check_modalities, check_n_cells, check_number, layer_slot
 from sctandem.get import gene_windows
 from sctandem.get import peak_gene_links as read_links
 from sctandem.get._values import cell_groups, per_10k
@@ -103,6 +104,7 @@ def peak_gene_links(
     colors = colors_of_groups(mdata, groupby, groups, [atac_name])
     atac = mdata.mod[atac_name]
     counts = check_layer(atac, layer, f"mdata[{atac_name!r}]")
+    check_present(counts, layer_slot(f"mdata[{atac_name!r}]", layer))
     values = pd.DataFrame(per_10k(counts, atac.var_names.get_indexer(peaks["peak"])))
     means = values.groupby(groups.array, observed=True).mean().reindex(groups.cat.categories)
 

@@ -59,6 +59,9 @@ def robustness(adata: AnnData, key: str | Sequence[str] = "robustness") -> Figur
     """
     check_type(key, Sequence, "key", hint="It names one result or several.")
     names = [key] if isinstance(key, str) else list(key)
+    if not names:
+        msg = f"key={key!r} is empty: name one result or several."
+        raise ValueError(msg)
     tables = {name: read_robustness(adata, key=name) for name in names}
     keys = RobustnessKeys()
     shown = [attack for attack in _PANELS if any((table[keys.attack] == attack).any() for table in tables.values())]

@@ -13,6 +13,7 @@ from sctandem._checks import (
     check_slot,
     check_table,
     check_type,
+    check_unique,
     listed,
     numeric_column,
     numeric_table,
@@ -88,6 +89,7 @@ def waypoints(
     time = numeric_column(adata.obs, keys.pseudotime, "adata.obs")
     place = _places(adata, basis)
     check_n_cells(adata.n_obs, 1, "the plot")
+    check_unique(adata.obs_names, "adata.obs_names")
     colors = palette(fates.shape[1])
     if axes is None:
         height = max(3.6, 0.35 * fates.shape[1] + 1)

@@ -37,6 +37,8 @@ CALL = "td.tl.differential_expression(adata, groupby, sample_key)"
 MAX_GENES = 500
 #: Fewest genes.
 MIN_GENES = 3
+#: Cells whose weights are laid out at once.
+_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,9 @@ def _states(adata: AnnData, cell_types: str | None) -> tuple[np.ndarray, np.ndar
     if cell_types is None:
         return np.zeros(adata.n_obs, dtype=np.int64), np.ones(adata.n_obs)
     weights, _ = state_weights(adata, cell_types)
-    state, inside = np.asarray(weights.argmax(1)).ravel(), np.asarray(weights.sum(1)).ravel()
+    rows = range(0, weights.shape[0], _ROWS)  # dense and in blocks: scipy's own goes through sparse rows one by one
+    state = np.concatenate([np.zeros(0, dtype=np.int64), *(weights[i : i + _ROWS].toarray().argmax(1) for i in rows)])
+    inside = np.asarray(weights.sum(1)).ravel()
     state[inside <= 0] = -1
     return state, inside
 

@@ -145,13 +145,6 @@ def read_values(adata: AnnData, layer: str | None, composition: Composition) -> 
         msg = f"{slot} is empty (None): the values that were deconvolved are needed there, or name their layer."
         raise ValueError(msg)
     values = np.asarray(as_dense(matrix), dtype=np.float64)
-    for fault, bad in (
-        ("contains values that are not finite", ~np.isfinite(values)),
-        ("contains negative values", values < 0),
-    ):
-        if bad.any():
-            msg = f"{slot} {fault} (for example {values[bad][0]}). The values that were deconvolved are needed: counts or TPM, not logarithms."
-            raise ValueError(msg)
     check_linear(values, slot)
     known = np.isfinite(composition.signature).all(1) & (composition.signature.sum(1) > 0)
     genes = np.flatnonzero(known)

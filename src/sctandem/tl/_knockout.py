@@ -14,6 +14,7 @@ from sctandem._checks import (
     check_target,
     check_type,
     listed,
+    texts,
     working_copy,
 )
 from sctandem._keys import VERDICTS, PredictionKeys
@@ -209,7 +210,7 @@ def _settings(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _names(given: str | Sequence[str], known: pd.Index, what: str) -> list[str]:
     """Check that all names are there."""
-    names = [given] if isinstance(given, str) else [str(name) for name in given]
+    names = [given] if isinstance(given, str) else texts(given, what)
     if not names:
         msg = f"{what} is empty: name at least one."
         raise ValueError(msg)

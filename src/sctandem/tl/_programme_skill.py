@@ -14,7 +14,7 @@ from sctandem._checks import (
     check_layer,
     check_modalities,
     check_n_cells,
-    check_positive,
+    check_number,
     check_slot,
     check_target,
     check_texts,
@@ -41,6 +41,8 @@ _MIN_CELLS = 10
 _FDR = 0.05
 _WELL = 0.3
 _CELLS_A_BLOCK = 1000
+#: A random number a gene of each set is held at a time.
+_MOST_RANDOM = 100_000
 _PREDICT = "sctandem.tl.predict_expression(mdata, model)"
 
 
@@ -88,7 +90,7 @@ def programme_skill(
     key
         The `key_added` of :func:`sctandem.tl.predict_expression`.
     n_random
-        Number of random sets of genes that each programme is compared with.
+        Number of random sets of genes that each programme is compared with, at most 100,000.
     key_added
         Name of the result.
     rng
@@ -158,7 +160,7 @@ def programme_skill(
        Science 2016.
     """
     name = check_modalities(mdata, modalities, required=("rna",))["rna"]
-    check_positive(n_random, "n_random", whole=True)
+    check_number(n_random, "n_random", low=1, high=_MOST_RANDOM, whole=True)
     check_target(mdata, key_added, copy=copy)
     how = mdata.uns.get(key, {}).get("params", {})
     layer, size_factor_key = layer or how.get("rna_layer"), size_factor_key or how.get("size_factor_key")

@@ -118,7 +118,8 @@ def regulatory_graph(
     often large where factors are active in the same cells.
 
     An edge is not a proof of regulation. Factors whose messenger is hardly measured, and those regulated after translation, are seen through their sites
-    only. Cost: cells x genes x factors, and pairs x states x epochs; 2,000 cells, 400 genes and 16 factors take 20 s.
+    only. Cost: cells x genes x (genes + 40 factors), the ranks of the cells of each gene (cells x log cells), and pairs x states x epochs; memory: cells x genes,
+    dense, several times over. 2,000 cells, 400 genes and 16 factors take 20 s.
 
     References
     ----------

@@ -114,6 +114,9 @@ def simulate(
     counts = check_layer(adata, layer, "adata")
     check_counts(counts, layer_slot("adata", layer))
     check_n_cells(adata.n_obs, _FEWEST, "simulating cells")
+    if not adata.n_vars:
+        msg = "adata has no features: there are no counts to simulate."
+        raise ValueError(msg)
     config = GeneratorConfig() if config is None else config
     check_type(config, GeneratorConfig, "config")
     obs = pd.DataFrame(index=adata.obs_names)

@@ -12,7 +12,7 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import matrix_blocks
-from sctandem._check_arguments import check_present
+from sctandem._check_arguments import check_n_cells, check_present
 from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
 from sctandem._open_chromatin import check_no_genes
 from sctandem.genome import peak_coordinates, read_genes
@@ -50,6 +50,7 @@ def find_peaks(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> 
     check_no_genes(atac.var, slot)
     check_unique(atac.var_names, f"{slot}.var_names")
     check_present(atac.X, f"{slot}.X")
+    check_n_cells(atac.n_obs, 1, f"The openness of the peaks of {slot}")
     return atac, slot
 
 

@@ -121,7 +121,7 @@ def talen_offtargets(
     Cost: that of :func:`sctandem.genome.scan_talens`, some 22 processor seconds a pair for a human genome; more for arrays rich in NN.
     """
     atac, slot = find_peaks(data, modalities)
-    check_target(data, key, copy=copy)
+    check_target(data, key, copy=copy, name="key")
     check_positive(n_pairs, "n_pairs", whole=True)
     keys = TalenKeys(key)
     result = check_slot(data.uns, key, "uns", "sctandem.tl.design_talens(data, targets, fasta)")

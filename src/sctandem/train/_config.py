@@ -121,6 +121,7 @@ class TrainConfig:
         check_number(self.weight_decay, "weight_decay")
         check_positive(self.adam_eps, "adam_eps")
         check_number(self.kl_warmup, "kl_warmup", high=1)
+        check_type(self.early_stopping, bool, "early_stopping")
         check_positive(self.patience, "patience", whole=True)
         if self.validate_every is not None:
             check_positive(self.validate_every, "validate_every", whole=True)

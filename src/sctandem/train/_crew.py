@@ -145,6 +145,7 @@ def _work(folder: Path, n_processes: int, loop: EpochLoop, *, shown: bool) -> No
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             with tqdm(total=loop.max_epochs, desc="Training", unit="epoch", disable=not shown) as bar:
+                bar.set_postfix_str(f"{n_processes} processes start")
                 while process.poll() is None:
                     try:
                         process.wait(0.2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sctandem._checks import check_type
 from sctandem.data import Collection
+from sctandem.model.base._manager import check_set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,16 @@ class CollectionMixin:
     """
 
     def __init__(self, data: Any = None) -> None:
-        super().__init__(data.adata if isinstance(data, Collection) else data)  # type: ignore[call-arg]
+        super().__init__(self._data_of(data))  # type: ignore[call-arg]
+
+    @classmethod
+    def _data_of(cls, data: Any) -> Any:
+        """Return the AnnData of a collection that was set up, and other data as they are."""
+        if not isinstance(data, Collection):
+            return data
+        managers = cls._setup_adata_manager_store  # type: ignore[attr-defined]
+        check_set_up(data.adata, managers, f"{cls.__name__}.setup_collection", name="collection")
+        return data.adata
 
     def _get_init_params(self, locals: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that a saved model is made with again, the data left out."""
@@ -38,13 +48,15 @@ class CollectionMixin:
         return super()._validate_anndata(adata, **options)  # type: ignore[misc]
 
 
-def collection_setup(setup_anndata: Any) -> Any:
+def collection_setup(setup_anndata: Any, *, notes: str = "") -> Any:
     """Make the `setup_collection` of a model from its `setup_anndata`: the same arguments, with the same meaning.
 
     Parameters
     ----------
     setup_anndata
         The class method.
+    notes
+        What is read of a collection, for the docstring.
 
     Returns
     -------
@@ -70,16 +82,17 @@ def collection_setup(setup_anndata: Any) -> Any:
     setup_collection.__annotations__.pop("adata", None)
     setup_collection.__name__ = "setup_collection"
     setup_collection.__qualname__ = setup.__qualname__.replace("setup_anndata", "setup_collection")
-    setup_collection.__doc__ = _docstring(setup.__doc__ or "")
+    setup_collection.__doc__ = _docstring(setup.__doc__ or "", notes)
     return classmethod(setup_collection)
 
 
-def _docstring(text: str) -> str:
-    """Turn the docstring of `setup_anndata` into that of `setup_collection`."""
+def _docstring(text: str, notes: str) -> str:
+    """Turn the docstring of `setup_anndata` into that of `setup_collection`, with notes at its end."""
     text = inspect.cleandoc(text)
     head, _, rest = text.partition("adata\n")
     described, _, rest = rest.partition("\n")
     text = f"{head}collection\n    Opened by :func:`~sctandem.data.open_collection`; its counts stay on disk.\n{rest}"
     for name in _NOT_OF_COLLECTIONS:
         text = re.sub(rf"^{name}\n(?: +.*\n)+", "", text, flags=re.MULTILINE)
-    return text.replace("adata.obs", "collection.obs").replace("`adata", "`collection.adata")
+    text = text.replace("adata.obs", "collection.obs").replace("`adata", "`collection.adata")
+    return f"{text.rstrip()}\n\nNotes\n-----\n{notes}\n" if notes else text

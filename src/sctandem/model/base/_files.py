@@ -10,12 +10,14 @@ import torch
 from anndata import AnnData
 
 from sctandem._check_files import check_format
-from sctandem._checks import check_type
+from sctandem._checks import check_path, check_type
 from sctandem._compat import ModelLayout, torch_device, write_model_data
 from sctandem._plain import from_plain, to_plain
 from sctandem._plain_files import DAMAGED, read_plain
 from sctandem._random import torch_seeded
 from sctandem._whole import check_room, whole_folder
+from sctandem.data import Collection
+from sctandem.data._streamed import streams_counts
 from sctandem.model.base._manager import check_not_view, marks_as_before
 from sctandem.model.base._saved_data import check_features, least_bytes, listed_features, needed_modalities, read_data
 
@@ -66,7 +68,7 @@ class FilesMixin:
         overwrite
             Whether an existing folder may be used. Files of the same names are replaced in it, others stay.
         save_anndata
-            Whether to write the data as well.
+            Whether to write the data as well; not those of a collection, which stays where it is.
         save_kwargs
             More arguments of :func:`torch.save`.
         legacy_mudata_format
@@ -79,7 +81,7 @@ class FilesMixin:
         Raises
         ------
         ValueError
-            When the folder exists and `overwrite` is `False`.
+            When the folder exists and `overwrite` is `False`, or the data of a collection were asked for.
         TypeError
             When the model holds something that a file cannot hold, or an argument is of another type.
         OSError
@@ -98,6 +100,13 @@ class FilesMixin:
             check_type(value, bool, name)
         check_type(prefix, str | None, "prefix")
         target = check_target(dir_path, overwrite=overwrite)
+        if save_anndata and streams_counts(self.adata_manager):
+            msg = (
+                f"save_anndata=True, but the data of this {type(self).__name__} are a collection, which stays on the disk where it is: save without, and "
+                f"read the model with `{type(self).__name__}.load({str(dir_path)!r}, collection)`. `collection.to_adata(query).write_h5ad(path)` writes "
+                "cells of it to a file."
+            )
+            raise ValueError(msg)
         layout, prefix = ModelLayout(), prefix or ""
         if (prepare := getattr(self, "_before_saving", None)) is not None:
             prepare()
@@ -114,7 +123,7 @@ class FilesMixin:
     def load(
         cls,
         dir_path: str | os.PathLike[str],
-        adata: AnnData | MuData | None = None,
+        adata: AnnData | MuData | Collection | None = None,
         *,
         accelerator: str = "auto",
         device: int | str = "auto",
@@ -128,7 +137,7 @@ class FilesMixin:
             The folder that `save` has written.
         adata
             Data with the features of the model, in the same order; they need not be set up, and what only training
-            needs may be missing. `None` reads those that were saved with the model.
+            needs may be missing; or a collection. `None` reads those that were saved with the model.
         accelerator
             `"auto"`, `"cpu"`, `"gpu"`, ... as in scvi-tools.
         device
@@ -156,8 +165,8 @@ class FilesMixin:
         any other function or class is refused before it is called. For files from others, keep torch up to date:
         flaws in this reader were mended in its versions 2.6 and 2.10.
         """
+        layout, folder = ModelLayout(), model_folder(dir_path)
         where = torch_device(accelerator, device)
-        layout, folder = ModelLayout(), Path(dir_path)
         path = folder / f"{prefix or ''}{layout.model_file}"
         content = _read_content(path, layout, cls._config_classes)
         state, attributes = content[layout.state], dict(content[layout.attributes])
@@ -171,6 +180,8 @@ class FilesMixin:
             raise ValueError(msg)
         if adata is None:
             adata = read_data(folder, prefix or "", registry)
+        elif isinstance(adata, Collection):
+            adata = adata.adata
         modalities = needed_modalities(registry, cls._training_only)
         check_features(adata, content[layout.features], str(path), modalities=modalities)
         check_not_view(adata)
@@ -209,7 +220,7 @@ class FilesMixin:
         The registry of scvi-tools.
         """
         layout = ModelLayout()
-        raw = read_model_file(Path(dir_path) / f"{prefix or ''}{layout.model_file}")
+        raw = read_model_file(model_folder(dir_path) / f"{prefix or ''}{layout.model_file}")
         return from_plain(raw[layout.attributes][layout.registry])
 
     @classmethod
@@ -275,6 +286,12 @@ def made_by() -> dict[str, Any]:
     return {_MADE_BY: {"format": FORMAT, "version": version("sctandem")}}
 
 
+def model_folder(dir_path: str | os.PathLike[str]) -> Path:
+    """Check the argument that names the folder of a model, and return the path."""
+    check_path(dir_path, "dir_path", to="the folder of a model")
+    return Path(dir_path)
+
+
 def check_target(dir_path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Check where a model is to be written.
 
@@ -294,7 +311,7 @@ def check_target(dir_path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     ValueError
         When it is there and must not be, or is a file.
     """
-    target = Path(dir_path)
+    target = model_folder(dir_path)
     if target.exists() and not (overwrite and target.is_dir()):
         what = "Name another folder, or replace the model in it with overwrite=True."
         msg = f"{target} already exists. {what if target.is_dir() else 'It is a file: name a folder.'}"

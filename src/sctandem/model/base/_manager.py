@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scvi.data import AnnDataManager
 
-from sctandem._checks import listed, object_name
+from sctandem._checks import check_n_cells, listed, object_name
 from sctandem._compat import ModelLayout, import_printer
 from sctandem.model.base._text_fields import complete_text, text_of
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 import_printer()
 
 
-def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager], setup: str) -> None:
+def check_set_up(
+    data: AnnData | MuData, managers: Mapping[str, AnnDataManager], setup: str, *, name: str | None = None
+) -> None:
     """Check that this very object was set up, and not one that it was copied or read from.
 
     Parameters
@@ -31,13 +33,15 @@ def check_set_up(data: AnnData | MuData, managers: Mapping[str, AnnDataManager],
         Those of the class of the model, by the mark that setting up leaves on the object.
     setup
         The method to call.
+    name
+        Of the object in messages; `None` for ``adata`` or ``mdata``.
 
     Raises
     ------
     ValueError
         Says which of the two it is.
     """
-    name = object_name(data)
+    name = name or object_name(data)
     mark = data.uns.get(ModelLayout().data_ids[0])
     manager = managers.get(mark) if mark is not None else None
     if manager is not None and manager.adata is data:
@@ -86,8 +90,10 @@ def marks_as_before(data: AnnData | MuData) -> Iterator[None]:
         yield
     except BaseException:
         for mark in marks:
-            data.uns.pop(mark, None)
-        data.uns.update(before)
+            if mark in before:
+                data.uns[mark] = before[mark]
+            else:
+                data.uns.pop(mark, None)
         for part, kept in zip(parts, codes, strict=True):
             for name in _codes_of(part):
                 if name in kept:
@@ -127,9 +133,10 @@ def register(
     Raises
     ------
     ValueError
-        When the object is a view, which cannot be written to, or has categories that the saved model does not know.
+        When the object is a view, which cannot be written to, or has no cells, or categories that the saved model does not know.
     """
     check_not_view(data)
+    check_n_cells(data.n_obs, 1, cls.__name__)
     with marks_as_before(data):
         forget_copied(data, cls._setup_adata_manager_store)
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)

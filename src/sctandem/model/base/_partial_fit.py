@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Most old cells from which the weight of each spring is found.
 _SPRING_CELLS = 512
+#: Old cells that are drawn or kept lie in memory.
+_MOST_REPLAYED = 1_000_000
 #: Share of the epochs of a whole training that an increment takes.
 _EPOCHS = 1 / 3
 _LEAST_EPOCHS = 5
@@ -68,7 +70,7 @@ class PartialFitMixin:
               states of each label in each batch
             - `"none"`: nothing is seen again; without `elastic` either, what was learned is forgotten
         n_replay
-            Most old cells that are seen again. The memory that the model takes is that of so many cells and of the new ones.
+            Most old cells that are seen again, up to 1,000,000. The memory that the model takes is that of so many cells and of the new ones.
         elastic
             How firmly weights that mattered for the old cells are held; 0 for not at all.
         new_features
@@ -108,7 +110,7 @@ class PartialFitMixin:
         self._check_if_trained(warn=False, message="this model is not trained; call `train` first.")
         check_option(replay, ("cells", "generated", "none"), "replay")
         check_option(new_features, ("ignore", "add"), "new_features")
-        check_positive(n_replay, "n_replay", whole=True)
+        check_number(n_replay, "n_replay", low=1, high=_MOST_REPLAYED, whole=True)
         check_number(elastic, "elastic")
         if max_epochs is not None:
             check_positive(max_epochs, "max_epochs", whole=True)

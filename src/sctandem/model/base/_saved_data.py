@@ -9,6 +9,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from sctandem._check_files import readable
 from sctandem._checks import check_data
 from sctandem._compat import ModelLayout, read_h5mu
 
@@ -27,7 +28,8 @@ def read_data(folder: Path, prefix: str, registry: dict[str, Any]) -> AnnData | 
     if not path.is_file():
         msg = f"no data were given, and none were saved with the model: there is no {path}. Pass the data as `adata`."
         raise FileNotFoundError(msg)
-    data = read_h5mu(path) if is_mudata else anndata.read_h5ad(path)
+    with readable(path, "the data that were saved with the model", tree=True):
+        data = read_h5mu(path) if is_mudata else anndata.read_h5ad(path)
     # scvi-tools tells objects apart by these: two that were read from one file are not the same
     for mark in layout.data_ids:
         data.uns.pop(mark, None)
@@ -76,7 +78,7 @@ def check_features(adata: AnnData | MuData, features: Any, path: str, *, modalit
     `modalities` comes from `needed_modalities`.
     """
     registered, needed = modalities
-    check_data(adata)
+    check_data(adata, "adata")
     if isinstance(adata, AnnData) == bool(registered):
         kind = f"a MuData with the modalities {sorted(registered)}" if registered else "an AnnData"
         msg = f"adata is {type(adata).__name__}, and the model in {path} was set up with {kind}: pass such an object."
