@@ -12,6 +12,7 @@ from fault_trial import fingerprint
 
 import sctandem as td
 from sctandem.genome._talen_design import read_variants
+from sctandem.get._values import as_groups
 from sctandem.kernels._kmeans import kmeans
 from sctandem.model import RSD, DeepDE, RegulatoryGraph, SequenceGAN
 from sctandem.model.base._manager import marks_as_before
@@ -174,6 +175,12 @@ def test_more_cells_at_a_time_than_memory_holds():
     model.is_trained = True
     with pytest.raises(ValueError, match="n_replay=1000000000 is not an integer between 1 and 1000000"):
         model.partial_fit(adata, n_replay=10**9)
+
+
+def test_a_number_and_its_text_are_one_group():
+    groups = as_groups(pd.Series([1, "1", 2, None, "2"], dtype=object), "adata.obs['leiden']")
+    assert list(groups.cat.categories) == ["1", "2"]
+    assert groups.cat.codes.tolist() == [0, 0, 1, -1, 1]
 
 
 def test_marks_keep_their_place():

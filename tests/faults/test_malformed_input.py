@@ -28,7 +28,12 @@ PACKAGES = ["pp", "tl", "pl", "get", "io", "genome", "datasets", "data"]
 #: Cases of a function in the slow suite, and of one whose valid call takes long.
 CASES, COSTLY_CASES = 24, 12
 #: There are no more than these, and all are run.
-FEWER_CASES = {"datasets.list_datasets": 1, "data.as_csr": 7}
+FEWER_CASES = {
+    "datasets.list_datasets": 1,
+    "data.as_csr": 7,
+    "genome.parse_intervals": 7,
+    "model.RegulatoryGraph.get_edges": 7,
+}
 
 
 def n_cases(name: str) -> int:

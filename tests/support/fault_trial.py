@@ -100,7 +100,7 @@ def _feed(digest: Any, value: Any) -> None:
         for item in value:
             _feed(digest, item)
     elif isinstance(value, Path):
-        digest.update(value.read_bytes() if value.is_file() else b"none")
+        digest.update(value.read_bytes() if value.is_file() else b"folder" if value.is_dir() else b"none")
     elif isinstance(value, str | bytes | int | float | bool | type(None)):
         digest.update(repr(value).encode())
     # models and other objects are not looked into: the functions only read them

@@ -118,7 +118,10 @@ def as_groups(values: pd.Series, slot: str) -> pd.Series:
         example = values.dropna()[values.dropna() % 1 != 0].iloc[0]
         msg = f"{slot} holds numbers (for example {example:.3g}), not groups of cells: cut it into groups first, such as pd.qcut({slot}, 4)."
         raise ValueError(msg)
-    return values.astype("category")
+    found = values.astype("category")
+    if not found.cat.categories.astype(str).is_unique:  # 1 and "1" are one group: results name groups by text
+        found = values.map(str, na_action="ignore").astype("category")
+    return found
 
 
 def group_members(groups: pd.Series) -> sparse.csr_matrix:

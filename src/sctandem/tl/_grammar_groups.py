@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 
+from sctandem.get._values import as_groups
+
 if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
@@ -43,7 +45,7 @@ def peak_groups(labels: pd.Series | None, opened: sparse.csr_matrix, *, top_shar
             f"obs['group'] = pd.cut(obs[{groupby!r}], 3), groupby='group'."
         )
         raise ValueError(msg)
-    labels = labels.astype("category").cat.remove_unused_categories()
+    labels = as_groups(labels, f"obs[{groupby!r}]")
     categories = labels.cat.categories
     if len(categories) < 2:
         msg = f"groupby={groupby!r} has {len(categories)} group; groups are compared with each other, and need two or more."
