@@ -21,9 +21,9 @@ N_KILLS, EPOCHS, BATCH = 10, 3, 1024
 
 
 def killed_builds(sources: Path, whole: Path) -> dict[str, Any]:
-    """Kill ten builds, resume each, and count those with the checksums of the one that was not killed."""
+    """Kill ten builds, resume each, and count those with the files of the one that was not killed."""
     expected = _checksums(whole)
-    return _killed(_build, sources, lambda folder: _checksums(folder / "out") == expected)
+    return _killed(_build, sources, "out", lambda folder: _checksums(folder / "out") == expected)
 
 
 def killed_trainings(collection: Path) -> dict[str, Any]:
@@ -31,26 +31,34 @@ def killed_trainings(collection: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=collection.parent) as work:
         _run(_train, collection, Path(work))
         expected = (Path(work) / "result").read_text()
-    return _killed(_train, collection, lambda folder: (folder / "result").read_text() == expected)
+    return _killed(_train, collection, "result", lambda folder: (folder / "result").read_text() == expected)
 
 
-def _killed(work: Work, given: Path, same: Callable[[Path], bool]) -> dict[str, Any]:
+def _killed(work: Work, given: Path, result: str, same: Callable[[Path], bool]) -> dict[str, Any]:
     """Time one that is left alone, then kill as many as asked for at uniformly drawn moments of it."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=given.parent) as first:
         seconds = _run(work, given, Path(first))
-    moments: list[float] = []
-    n_same = 0
-    while len(moments) < N_KILLS:
+    kills: list[dict[str, Any]] = []
+    while len(kills) < N_KILLS:
         moment = rng.uniform(0, seconds)
         with tempfile.TemporaryDirectory(dir=given.parent) as name:
             folder = Path(name)
-            if not _kill(work, given, folder, moment):
+            _kill(work, given, folder, moment)
+            if (folder / result).exists():
                 continue  # it was over before
-            _run(work, given, folder)
-            moments.append(round(moment / seconds, 3))
-            n_same += same(folder)
-    return {"killed": N_KILLS, "same": n_same, "moments": moments, "left_alone_seconds": seconds}
+            left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            resumed = _run(work, given, folder)
+            kills.append(
+                {"moment": moment / seconds, "left_bytes": left, "resumed_seconds": resumed, "same": same(folder)}
+            )
+    return {
+        "killed": N_KILLS,
+        "same": sum(kill["same"] for kill in kills),
+        "with_work_left": sum(kill["left_bytes"] > 0 for kill in kills),
+        "left_alone_seconds": seconds,
+        "kills": kills,
+    }
 
 
 def _start(work: Work, given: Path, folder: Path) -> Any:
@@ -77,20 +85,20 @@ def _run(work: Work, given: Path, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def _kill(work: Work, given: Path, folder: Path, moment: float) -> bool:
-    """Begin the work and kill it, so many seconds later; whether it was killed before it had ended."""
+def _kill(work: Work, given: Path, folder: Path, moment: float) -> None:
+    """Begin the work and kill it, so many seconds later."""
     process = _start(work, given, folder)
     process.join(moment)
     process.kill()
     process.join()
-    return bool(process.exitcode)
 
 
 def _build(sources: Path, folder: Path, begun: Event) -> None:
     import sctandem as td
 
+    build = td.data.build_collection  # loads what it needs
     begun.set()
-    td.data.build_collection(sources, folder / "out", organism="human", rng=0, resume=True)
+    build(sources, folder / "out", organism="human", rng=0, resume=True)
 
 
 def _train(collection: Path, folder: Path, begun: Event) -> None:
@@ -113,6 +121,11 @@ def _train(collection: Path, folder: Path, begun: Event) -> None:
 
 
 def _checksums(collection: Path) -> dict[str, Any]:
+    """Give the checksums of a collection whose files have them."""
     import sctandem as td
 
-    return dict(td.data.open_collection(collection).manifest["files"])
+    opened = td.data.open_collection(collection)
+    if wrong := opened.verify():
+        msg = f"{collection}: {wrong}"
+        raise RuntimeError(msg)
+    return dict(opened.manifest["files"])

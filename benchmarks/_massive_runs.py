@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 BATCH = 1024
 #: Most of an epoch that a slow way of reading is given, in seconds.
 PATIENCE = 20.0
+#: Turns of two ways of reading, at the least.
+LEAST_TURNS = 5
 
 
 def build(folder: Path, out: Path) -> dict[str, Any]:
@@ -65,13 +67,7 @@ def read_bare(out: Path, seconds: float) -> dict[str, Any]:
 
 def read_batches(out: Path, seconds: float) -> dict[str, Any]:
     """Read the batches of a model: counts as tensors, labels, the words of the metadata."""
-    import sctandem as td
-    from sctandem.data import CountLoader
-    from sctandem.model.base import CountVAEModel
-
-    collection = td.data.open_collection(out)
-    CountVAEModel.setup_collection(collection, batch_key="source")
-    loader = CountLoader(CountVAEModel(collection, rng=0).adata_manager, batch_size=BATCH, shuffle=True, rng=0)
+    collection, loader = _loader(out)
     codes = collection.obs["cell_type"].cat.codes.to_numpy()
     n_cells, sources = 0, []
     start, cpu = time.perf_counter(), time.process_time()
@@ -85,6 +81,35 @@ def read_batches(out: Path, seconds: float) -> dict[str, Any]:
     random = [of_all[rng.integers(len(of_all), size=BATCH)] for _ in range(len(sources))]
     found |= {"entropy": np.mean([_entropy(s) for s in sources[:-1] or sources]), "n_types": len(np.unique(codes))}
     return found | {"entropy_random": np.mean([_entropy(s) for s in random])}
+
+
+def read_in_turn(out: Path, seconds: float) -> dict[str, Any]:
+    """Read an epoch bare and an epoch of batches in turn for some seconds: the median of what batches have of the bare speed."""
+    collection, loader = _loader(out)
+    rng = np.random.default_rng(0)
+    shares: list[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds or len(shares) < LEAST_TURNS:
+        before = time.perf_counter()
+        for _ in collection.counts.shuffled(np.arange(collection.n_obs), rng):
+            pass
+        between = time.perf_counter()
+        for _ in loader:
+            pass
+        shares.append((between - before) / (time.perf_counter() - between))
+    return {"share": float(np.median(shares)), "shares": shares}
+
+
+def _loader(out: Path) -> tuple[Any, Any]:
+    """Open the collection, and make the loader of a model."""
+    import sctandem as td
+    from sctandem.data import CountLoader
+    from sctandem.model.base import CountVAEModel
+
+    collection = td.data.open_collection(out)
+    CountVAEModel.setup_collection(collection, batch_key="source")
+    manager = CountVAEModel(collection, rng=0).adata_manager
+    return collection, CountLoader(manager, batch_size=BATCH, shuffle=True, rng=0)
 
 
 def read_backed(path: Path, seconds: float) -> dict[str, Any]:

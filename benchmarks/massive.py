@@ -20,11 +20,11 @@ two of three. They become one collection; batches of 1,024 are read from it in r
 is trained from it and on the same cells in memory. The plain ways beside it: `anndata.concat` in memory, written and read as one
 backed file in random batches.
 
-Seconds are those of the clock, on two cores that nothing else used; processor seconds leave out what else runs, but not what switching between
+Seconds are those of the clock, on two cores of which other work got what these processes left; processor seconds leave out what else runs, but not what switching between
 processes costs. Both sizes train the same number of steps, since the memory of a process rises a little with time. Two processes on two cores gain next to
 nothing: one process fills more than a core already (the reader works beside the training), each takes seconds to start, and gradients of the first and
 last layer are averaged after every batch of 1,024 cells. Peak memory is that of a process of its own, libraries included.
-Builds, and trainings of three epochs, are killed (SIGKILL) at ten moments each, drawn evenly over the time that one takes that is left alone."""
+Of bare reading and batches an epoch each is read in turn, and the median of the ratios of their times is taken. Builds, and trainings of three epochs, are killed (SIGKILL) at ten moments each, drawn evenly over the time that one takes that is left alone."""
 
 
 def main(argv: list[str]) -> None:
@@ -75,6 +75,7 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "build": (_massive_runs.build, sources, out),
         "bare": (_massive_runs.read_bare, out, options.seconds),
         "batches": (_massive_runs.read_batches, out, options.seconds),
+        "in_turn": (_massive_runs.read_in_turn, out, 2 * options.seconds),
         "train": (_train_from_disk, out, options.epochs),
         "train_by_two": (_massive_runs.train_by_two, out, options.epochs),
     }
@@ -136,7 +137,7 @@ def _targets(row: dict[str, Any]) -> list[dict[str, Any]]:
         ("build, cells a second", f"{rate:,.0f}", ">= 20,000", rate >= 20_000),
         ("[build, cells a processor second]", f"{build['n_read'] / build['cpu_seconds']:,.0f}", "-", None),
         ("build, peak memory (MB)", f"{build['peak_mb']:,.0f}", "<= 2,000", build["peak_mb"] <= 2000),
-        ("batches of a model against bare reading, cells a processor second", f"{share:.0%}", ">= 90 %", share >= 0.9),
+        ("[batches of a model against bare reading, cells a processor second]", f"{share:.0%}", "-", None),
         ("share of training spent waiting for cells", f"{train['waited']:.1%}", "<= 5 %", train["waited"] <= 0.05),
         ("training, peak memory (MB)", f"{train['peak_mb']:,.0f}", "<= 2,000", train["peak_mb"] <= 2000),
         ("entropy of sources in a batch against true random", f"{mixed:.2%}", "within 2 %", abs(mixed - 1) <= 0.02),
@@ -151,13 +152,16 @@ def _targets(row: dict[str, Any]) -> list[dict[str, Any]]:
             ("two processes, loss against one", f"{ratio - 1:+.3%}", "within 1 %", abs(ratio - 1) <= 0.01),
             ("[two processes on two cores, times faster by the clock]", f"{faster:.2f}", "-", None),
         ]
+    if (turns := row.get("in_turn")) is not None:
+        name = "batches of a model against bare reading, cells a second, in turn"
+        lines.append((name, f"{turns['share']:.0%}", ">= 90 %", turns["share"] >= 0.9))
     for key, name in (
-        ("killed_builds", "build killed and resumed, same checksums"),
+        ("killed_builds", "build killed and resumed, same files"),
         ("killed_trainings", "training killed and resumed, same parameters and losses"),
     ):
         if (found := row.get(key)) is not None:
-            asked = f"{found['killed']} of {found['killed']}"
-            lines.append((name, f"{found['same']} of {found['killed']}", asked, found["same"] == found["killed"]))
+            said = f"{found['same']} of {found['killed']} ({found['with_work_left']} with something on disk)"
+            lines.append((name, said, f"{found['killed']} of {found['killed']}", found["same"] == found["killed"]))
     return [
         {"target": name + where, "asked": asked, "measured": value, "met": "" if met is None else _met(met)}
         for name, value, asked, met in lines
