@@ -49,6 +49,23 @@ def test_a_batch_makes_no_types_when_it_is_named():
     assert scores["batch"] > scores[None]
 
 
+def test_the_first_layer_takes_out_shifts_and_not_what_types_a_batch_holds():
+    """Without that, the means of a batch that lacks a type differ from those of the other by the type."""
+    adata = simulate(batch_effect=0.6)
+    kind, batch = adata.obs["type"].astype(str), adata.obs["batch"].astype(str)
+    names = sorted(batch.unique())
+    adata = adata[~((kind == kind.value_counts().index[0]) & (batch == names[0]))].copy()
+    CapsuleNet.setup_anndata(adata, batch_key="batch")
+    model = CapsuleNet(adata, rng=0)
+    model.train(rng=0, progress=False)
+    first, second = list(model.module.norm.norms)[:2]
+    told = model.module.batch_shift
+    units = (told[:, 1] - told[:, 0]) @ model.module.first.weight
+    found = second.running_mean - first.running_mean
+    assert (found - units).norm() < 0.1 * units.norm()
+    torch.testing.assert_close(first.running_var, second.running_var, rtol=0.02, atol=1e-3)
+
+
 def test_predictions_name_cells_and_capsules(trained):
     hard, soft = trained.predict(), trained.predict(soft=True)
     assert isinstance(hard.dtype, pd.CategoricalDtype)

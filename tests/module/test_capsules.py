@@ -121,7 +121,7 @@ def test_batches_of_other_types_are_normalised_together_once_their_shift_is_know
     shift = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
     logs = module.scaled_logs(tensors["X"]).to_dense()
     batch = tensors["batch"].ravel()
-    module.part_batches(shift)
+    module.part_batches(shift, [0, 1])
     units = module._shift_of_units()
     torch.testing.assert_close(units, shift.T @ module.first.weight)
     module.train()
@@ -133,13 +133,23 @@ def test_batches_of_other_types_are_normalised_together_once_their_shift_is_know
     assert abs(moved[batch == 0].mean(0) - moved[batch == 1].mean(0)).max() > 0.1  # what differs beside the shift stays
 
 
+def test_what_is_known_of_a_batch_without_cells_stays(module, tensors):
+    module.train()
+    hidden = module.first(module.scaled_logs(tensors["X"]))
+    before = module.norm.norms[1].running_mean.clone()
+    module.part_batches(torch.ones(20, 2), [0])
+    module.norm(hidden, torch.zeros(8, dtype=torch.long), module._shift_of_units(), module._known_batches)
+    torch.testing.assert_close(module.norm.norms[1].running_mean, before)
+    assert abs(module.norm.norms[0].running_mean).max() > 0
+
+
 def test_running_means_of_the_batches_differ_by_their_shift(module, tensors):
     shift = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
-    module.part_batches(shift)
+    module.part_batches(shift, [0, 1])
     module.train()
     hidden, batch = module.first(module.scaled_logs(tensors["X"])), tensors["batch"].ravel()
     for _ in range(300):
-        trained = module.norm(hidden, batch, module._shift_of_units())
+        trained = module.norm(hidden, batch, module._shift_of_units(), [0, 1])
     first, second = module.norm.norms
     torch.testing.assert_close(
         second.running_mean - first.running_mean, (shift[:, 1] - shift[:, 0]) @ module.first.weight

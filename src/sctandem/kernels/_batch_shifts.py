@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
-from scipy.cluster.vq import kmeans2
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 _POINTS_A_GROUP = 30
-_MOST_GROUPS = 20
+_MOST_GROUPS = 100
+"""More than there are types: groups that hold several take their shares for shifts."""
+_STARTS, _MOST_POINTS = 3, 10_000
+"""Of k-means, which is fitted on so many points at most."""
 
 
 def shifts_within_groups(
-    features: sparse.csr_matrix,
+    blocks: Iterable[tuple[slice, sparse.csr_matrix]],
     group: NDArray[np.integer],
     batch: NDArray[np.integer],
     n_batch: int,
@@ -27,8 +35,8 @@ def shifts_within_groups(
 
     Parameters
     ----------
-    features
-        Rows x features.
+    blocks
+        Where a block of rows lies among them, and its rows x features; one is held at a time.
     group, batch
         Of each row, integers from 0.
     n_batch
@@ -38,7 +46,7 @@ def shifts_within_groups(
 
     Returns
     -------
-    Features x batches; the mean over the rows is 0.
+    Features x batches; among batches that share groups, directly or over others, the mean over the rows is 0.
 
     Notes
     -----
@@ -52,24 +60,40 @@ def shifts_within_groups(
     >>> from sctandem.kernels._batch_shifts import shifts_within_groups
     >>> group, batch = np.repeat([0, 1, 1], 100), np.repeat([0, 0, 1], 100)
     >>> features = sparse.csr_matrix(10.0 * group[:, None] + 3.0 * batch[:, None])
-    >>> shifts_within_groups(features, group, batch, 2).round(1)
+    >>> shifts_within_groups([(slice(None), features)], group, batch, 2).round(1)
     array([[-1.,  2.]])
     """
     n_groups = int(group.max()) + 1
     code = group * n_batch + batch
     size = np.bincount(code, minlength=n_groups * n_batch).reshape(n_groups, n_batch).astype(np.float64)
     shares = size / np.maximum(size.sum(1, keepdims=True), 1)
-    # what each row has beyond the mean of its group, added up by batch
-    ones = np.ones(len(code))
-    of_batch = sparse.csr_matrix((ones, (batch, np.arange(len(code)))), (n_batch, len(code)))
-    of_group = sparse.csr_matrix((ones, (group, np.arange(len(code)))), (n_groups, len(code)))
-    beyond = (of_batch @ features).toarray() - shares.T @ (of_group @ features).toarray()
+    of_batch, of_group = np.float64(0.0), np.float64(0.0)
+    for rows, features in blocks:
+        of_batch = of_batch + _sums(features, batch[rows], n_batch)  # type: ignore[assignment]
+        of_group = of_group + _sums(features, group[rows], n_groups)  # type: ignore[assignment]
+    beyond = of_batch - shares.T @ of_group  # what rows have beyond the means of their groups, added up by batch
     laplacian = np.diag(size.sum(0)) - size.T @ shares
     shift = np.linalg.solve(laplacian + ridge * np.eye(n_batch), beyond)
-    return (shift - size.sum(0) @ shift / size.sum()).T
+    together = connected_components(sparse.csr_matrix(size.T @ size))[1]
+    for name in np.unique(together):
+        weight = size.sum(0) * (together == name)
+        shift[together == name] -= weight @ shift / max(weight.sum(), 1.0)
+    return shift.T
+
+
+def _sums(features: sparse.csr_matrix, code: NDArray[np.integer], n: int) -> NDArray[np.float64]:
+    """Add up the rows of each code, codes x features."""
+    member = sparse.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), (n, len(code)))
+    return (member @ features).toarray()
 
 
 def groups_of_points(points: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Cut points into as many groups as give 30 points to each, but no more than 20; give the group of each."""
-    n_groups = int(np.clip(len(points) // _POINTS_A_GROUP, 2, _MOST_GROUPS))
-    return kmeans2(np.asarray(points, dtype=np.float64), n_groups, iter=25, minit="++", rng=rng)[1]
+    """Cut points into as many groups as give 30 points to each, but no more than 100; give the group of each."""
+    points = np.asarray(points, dtype=np.float64)
+    n_groups = int(np.clip(len(points) // _POINTS_A_GROUP, 1, _MOST_GROUPS))
+    seen = points[np.sort(rng.choice(len(points), min(len(points), _MOST_POINTS), replace=False))]
+    means = KMeans(n_groups, n_init=_STARTS, random_state=int(rng.integers(2**31)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points than groups that differ
+        group = means.fit(seen).predict(points)
+    return np.unique(group, return_inverse=True)[1]

@@ -280,9 +280,12 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             self._targets[REGISTRY_KEYS.LABELS_KEY] = torch.from_numpy(shown[:, None])
         if (n_batch := self.summary_stats.get("n_batch", 1)) > 1:
             self._targets[ALIGNED_KEY] = self._for_all_cells(aligned, fill=0)
-            batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
-            groups = groups_of_points(aligned, rng)
-            self.module.part_batches(shifts_within_groups(self._logs(cells), groups, batch, n_batch))
+            if self.module.parts_batches:
+                batch = self._codes(REGISTRY_KEYS.BATCH_KEY)[cells]
+                groups = groups_of_points(aligned, rng)
+                self.module.part_batches(
+                    shifts_within_groups(self._blocks_of_logs(cells), groups, batch, n_batch), np.unique(batch).tolist()
+                )
         return poses, aligned
 
     def _hold_back(self, rng: np.random.Generator) -> np.ndarray:

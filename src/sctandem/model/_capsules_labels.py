@@ -28,7 +28,7 @@ from sctandem.nn import scipy_to_csr
 from sctandem.nn._threads import torch_on_one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from anndata import AnnData
     from numpy.typing import ArrayLike
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Most training cells that confidence is learned from.
 _MOST_CELLS = 10_000
+#: Cells whose logarithms are held at once.
+_BLOCK = 16_384
 
 
 class CapsulesLabelsMixin(CapsulesReadMixin):
@@ -107,16 +109,18 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         label = self._label_codes()[cells] if self.label_names else np.zeros(len(cells), dtype=np.int64)
         cells, label = cells[label >= 0], label[label >= 0]
         n_labels = max(1, len(self.label_names))
-        member = sparse.csr_matrix((np.ones(len(cells)), (label, np.arange(len(cells)))), (n_labels, len(cells)))
-        logs = self._logs(cells)
-        sizes = np.maximum(np.asarray(member.sum(1)).ravel(), 1)
-        means = np.asarray((member @ logs).todense()) / sizes[:, None]
-        seen = np.bincount(label, minlength=n_labels) > 0
-        means[~seen] = np.asarray(logs.mean(0)).ravel()
+        sums, square = np.zeros((n_labels, self._counts.shape[1])), np.zeros(self._counts.shape[1])
+        for rows, logs in self._blocks_of_logs(cells):
+            code = label[rows]
+            member = sparse.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), (n_labels, len(code)))
+            sums += (member @ logs).toarray()
+            square += np.asarray(logs.multiply(logs).sum(0), dtype=np.float64).ravel()
+        sizes = np.bincount(label, minlength=n_labels)
+        means = sums / np.maximum(sizes, 1)[:, None]
+        means[sizes == 0] = sums.sum(0) / len(cells)
         self.module.centre_logs.copy_(torch.from_numpy(means.T.astype(np.float32)))
         shares = np.bincount(label, minlength=n_labels) / len(cells)
-        square = np.asarray(logs.multiply(logs).mean(0), dtype=np.float64).ravel()
-        variance = np.maximum(square - shares @ means**2, 0)
+        variance = np.maximum(square / len(cells) - shares @ means**2, 0)
         # half of the genes are hardly ever there: none counts for what a single cell had
         usual = float(np.median(variance[variance > 0])) if (variance > 0).any() else 1.0
         self.module.log_variance.copy_(torch.from_numpy((variance + usual).astype(np.float32)))
@@ -127,6 +131,12 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         factor = float(self.module.depth) / np.maximum(self._depths()[cells], 1e-6)
         logs.data = np.log1p(logs.data * np.repeat(factor, np.diff(logs.indptr)).astype(np.float32))
         return logs
+
+    def _blocks_of_logs(self, cells: np.ndarray) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        """Give where a block lies among the cells, and its logarithms: those of a collection are not held together."""
+        for start in range(0, len(cells), _BLOCK):
+            here = slice(start, start + _BLOCK)
+            yield here, self._logs(cells[here])
 
     def _shown_codes(self) -> np.ndarray:
         """Return the label codes without those that are held back, (cells,)."""

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 _MOMENTUM, _EPS = 0.1, 0.001
@@ -39,7 +41,9 @@ class NormByBatch(nn.Module):
         )
         self.weight, self.bias = nn.Parameter(torch.ones(n_units)), nn.Parameter(torch.zeros(n_units))
 
-    def forward(self, hidden: Tensor, batch_index: Tensor, shift: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, batch_index: Tensor, shift: Tensor | None = None, known: Sequence[int] = ()
+    ) -> Tensor:
         """Normalise.
 
         Parameters
@@ -51,13 +55,15 @@ class NormByBatch(nn.Module):
         shift
             What each batch adds to the units, batches x units, in training; `None` where it is not known. A single cell is then normalised by what
             is known of its batch.
+        known
+            Batches that have cells in the training; what is known of others stays.
 
         Returns
         -------
         Cells x units. In training the running means and variances of the batches follow; out of it they are used.
         """
         if self.training and shift is not None and len(hidden) > 1:
-            return self._together(hidden, batch_index, shift)
+            return self._together(hidden, batch_index, shift, known)
         out = torch.zeros_like(hidden)
         for index, norm in enumerate(self.norms.children()):
             where = batch_index == index
@@ -69,14 +75,14 @@ class NormByBatch(nn.Module):
             norm.train(self.training)
         return out * self.weight + self.bias
 
-    def _together(self, hidden: Tensor, batch_index: Tensor, shift: Tensor) -> Tensor:
+    def _together(self, hidden: Tensor, batch_index: Tensor, shift: Tensor, known: Sequence[int]) -> Tensor:
         """Normalise all cells by one mean and variance, without the shifts."""
         moved = hidden - shift[batch_index]
         variance, mean = torch.var_mean(moved, dim=0, correction=0)
         norms: list[Any] = list(self.norms)
         with torch.no_grad():
             unbiased = variance * len(hidden) / (len(hidden) - 1)
-            for norm, of_batch in zip(norms, shift, strict=True):
-                norm.running_mean.lerp_(mean + of_batch, _MOMENTUM)
-                norm.running_var.lerp_(unbiased, _MOMENTUM)
+            for index in known:
+                norms[index].running_mean.lerp_(mean + shift[index], _MOMENTUM)
+                norms[index].running_var.lerp_(unbiased, _MOMENTUM)
         return (moved - mean) / (variance + _EPS).sqrt() * self.weight + self.bias

@@ -30,6 +30,8 @@ from sctandem.nn._sparse import map_by_row
 from sctandem.nn._weighted_mean import weighted_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
     from torch import Tensor
 
@@ -125,6 +127,7 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         self.register_buffer(
             "batch_shift", None, persistent=False
         )  # of the training alone: the norms keep what comes of it
+        self._known_batches: list[int] = []
         if shares is not None:
             with torch.no_grad():
                 self.log_share.copy_(torch.as_tensor(np.log(shares), dtype=torch.float32))
@@ -183,24 +186,28 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
             capsules.bias.add_(TOWARDS * towards / self.config.n_programmes)
         return capsules
 
-    @torch.no_grad()
-    def part_batches(self, shift: ArrayLike) -> None:
-        """Tell the training what each batch adds to the logarithms of cells of one kind.
+    @property
+    def parts_batches(self) -> bool:
+        """Whether there are batches that the first layer can be told the shifts of: a convolution cannot."""
+        return self.n_batch > 1 and isinstance(self.first, SparseLinear)
 
-        The first layer, unless it is a convolution, is then normalised for all batches together.
+    @torch.no_grad()
+    def part_batches(self, shift: ArrayLike, known: Sequence[int]) -> None:
+        """Tell the training what each batch adds to the logarithms of cells of one kind; the first layer is then normalised for all together.
 
         Parameters
         ----------
         shift
             Genes x batches.
+        known
+            Batches that have cells in the training.
         """
         self.batch_shift = torch.as_tensor(np.asarray(shift), dtype=torch.float32, device=self.depth.device)
+        self._known_batches = [int(number) for number in known]
 
     def _shift_of_units(self) -> Tensor | None:
-        """Give what each batch adds to the units of the first layer, batches x units; `None` where it was not told, or the layer is not linear."""
-        if self.batch_shift is None or not isinstance(self.first, SparseLinear):
-            return None
-        return self.batch_shift.T @ self.first.weight
+        """Give what each batch adds to the units of the first layer, batches x units; `None` where it was not told."""
+        return None if self.batch_shift is None else self.batch_shift.T @ self.first.weight  # type: ignore[operator]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Make as many type capsules as the state has; they are loaded after this module itself."""
@@ -276,7 +283,8 @@ class CapsuleModule(CapsuleAttackMixin, CapsuleDirectMixin, CapsuleTransferMixin
         batch = x.new_zeros(x.shape[0]) if batch_index is None else batch_index.reshape(-1)
         size = row_sums(x) if size_factor is None else size_factor.reshape(-1)
         logs = self.scaled_logs(x, size)
-        hidden = self.norm(self.first(logs), batch.long(), self._shift_of_units() if self.training else None)
+        shift = self._shift_of_units() if self.training else None
+        hidden = self.norm(self.first(logs), batch.long(), shift, self._known_batches)
         hidden = self.dropout(torch.relu(hidden))
         lower = squash(self.primary(hidden).reshape(-1, self.config.n_programmes, self.config.d_programme))
         routed = self.types(lower)
