@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, median, pstdev
 from typing import Any
 
 from benchmarks import _anneal_targets, _results
@@ -150,7 +150,7 @@ def summarised(rows: list[Row]) -> list[Row]:
         for score in ("ari", "nmi"):
             values = [row[score] for row in same]
             line[score.upper()] = f"{mean(values):.3f} ± {pstdev(values):.3f}"
-        table.append(line | {"seconds": mean(row["seconds"] for row in same), "seeds": len(same)})
+        table.append(line | {"seconds": median(row["seconds"] for row in same), "seeds": len(same)})
     return table
 
 
