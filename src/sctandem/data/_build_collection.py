@@ -18,6 +18,7 @@ from sctandem._progress import progress_bar
 from sctandem._random import draw_seed
 from sctandem._whole import disk_errors
 from sctandem.data._collection import Collection, open_collection
+from sctandem.data._copies import fill_from_copies, find_duplicates
 from sctandem.data._manifest import (
     FORMAT,
     checksums,
@@ -30,10 +31,10 @@ from sctandem.data._manifest import (
     write_report,
 )
 from sctandem.data._plan import Plan, Settings, make_plan
-from sctandem.data._shards import find_duplicates, shard_name, units_of, write_shards
+from sctandem.data._shards import shard_name, units_of, write_shards
 from sctandem.data._sources import Source, SourceError, find_sources
 from sctandem.data._stage import Unit, stage
-from sctandem.data._words import columns_to_find, read_texts, read_words
+from sctandem.data._words import DEFAULT_COLUMNS, columns_to_find, read_texts, read_words
 from sctandem.kernels._gene_names import ENSEMBL_PREFIXES, organism_name
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def build_collection(
     ----------
     sources
         Files (`.h5ad`, `.h5mu`, 10x `.h5`, zarr) or folders of them, or :class:`~sctandem.data.Source` where the reader has to be
-        told more. They are only read. Of cells that two sources have, the one of the source named first is kept.
+        told more. They are only read. Of cells that two sources have, the one of the source named first is kept, with what only
+        the others know of it; the files of a folder come by name.
     out
         Folder of the collection, which must not exist.
     organism
@@ -72,8 +74,8 @@ def build_collection(
         `"union"`, `"intersection"`, or the genes as Ensembl ids or symbols.
     obs
         Columns of the collection, and the names under which sources have them, the first that is there being taken, and at last its
-        own: such as ``{"cell_type": ["celltype", "annotation"], "donor": "patient"}``. `None` for `cell_type`, `tissue`, `disease`, `donor` and
-        `assay` under their usual names.
+        own: such as ``{"cell_type": ["celltype", "annotation"], "donor": "patient"}``. They replace the default columns, which `None` takes:
+        `cell_type`, `tissue`, `disease`, `donor` and `assay` under their usual names, which the guide lists.
     words
         What words of the sources become: a table, or a CSV file, with the columns `column`, `word` and `becomes`, and `source` where
         that holds for one of them only. The collection has one of this form, `collection.words`: write it to a file, edit it,
@@ -117,7 +119,8 @@ def build_collection(
 
     *Duplicates.* Cells with the same barcode (the letters of DNA in their name) and the same counts of the genes that both sources
     have, of which these must be at least 200, and 25 above zero in the cell; 10 where the sources have the same genes. Sources
-    with more than 16 different sets of genes: the first 16 sets are compared.
+    with more than 16 different sets of genes: the first 16 sets are compared. Where the cell that stays has no word in a column, it
+    takes that of its copy; where both have one and they differ, its own holds and a warning tells. Each is listed in `collection.duplicates`.
 
     *Cost.* Two passes over the counts. Memory is bounded by blocks of 8 million entries (about 1 GB, whatever the number of
     cells); the disk holds 4 to 6 bytes an entry beside the result while it is built. Matrices stored by columns are gone through
@@ -198,7 +201,7 @@ def build(
                     stage(plan, work, seed, tick)
             except SourceError as error:
                 if not skip_broken:
-                    error.add_note("Leave it out, or pass skip_broken=True and resume=True to go on without it.")
+                    error.add_note(_after_broken(work))
                     raise
                 # genes may have come from it alone: all blocks are made anew
                 broken[error.source] = str(error)
@@ -210,14 +213,25 @@ def build(
         return open_collection(out)
 
 
+def _after_broken(work: Path) -> str:
+    """Say what to do where a source turned out to be broken while it was read; take the folder away if nothing is in it."""
+    if not any((work / "units").glob("*")):
+        shutil.rmtree(work, ignore_errors=True)
+        return "Leave it out, or pass skip_broken=True to go on without it."
+    return (
+        f"What was read before it is kept in {work}: pass skip_broken=True and resume=True to go on without it, or delete "
+        "that folder to leave it out or mend it."
+    )
+
+
 def _finish(plan: Plan, work: Path, out: Path, seed: int, sources: list[Source]) -> None:
     """Second pass, reports, checksums, and into place."""
     whole, units = work / "whole", units_of(plan, work)
     make_root(whole)
-    duplicates = find_duplicates(plan, units)
+    duplicates, filled = fill_from_copies(plan, units, find_duplicates(plan, units))
     n_cells = sum(source.n_cells for source in plan.sources) - len(duplicates)
     with progress_bar(n_cells, "Writing", unit="cell") as tick:
-        write_shards(plan, work, seed, units=units, duplicates=duplicates, tick=tick)
+        write_shards(plan, work, seed, units=units, duplicates=duplicates, filled=filled, tick=tick)
     shards, n_counts, n_above = _shard_table(plan, whole)
     names = np.array([source.name for source in plan.sources], dtype=object)
     write_report(whole, "genes", plan.var.assign(n_counts=n_counts, n_cells=n_above).reset_index(names="gene"))
@@ -297,9 +311,11 @@ def _source_table(
 def _check_declared(named: Iterable[str], columns: Mapping[str, Any], what: str) -> None:
     """Check that the collection has the columns that something names; what is said of others would be lost."""
     if unknown := sorted(set(named) - set(columns)):
+        default = "" if set(columns) >= set(DEFAULT_COLUMNS) else "obs replaces the default columns, "
+        declared = ", ".join(f"{name!r}: {name!r}" for name in unknown)
         msg = (
-            f"{what} {listed(unknown)}, which the collection has no column for; it has {listed(columns)}: declare others by "
-            f"obs={{{unknown[0]!r}: {unknown[0]!r}}}."
+            f"{what} {listed(unknown)}, which the collection has no column for; it has {listed(columns)}: {default}"
+            f"declare others by obs={{{declared}}}."
         )
         raise ValueError(msg)
 

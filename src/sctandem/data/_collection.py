@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,11 @@ class Collection:
 
     @property
     def duplicates(self) -> pd.DataFrame:
-        """Cells left out because another source has them: `source` and `row`, and of the one that stays `kept_source`, `kept_row`."""
+        """Cells left out because another source has them.
+
+        `source` and `row`, and of the one that stays `kept_source`, `kept_row`; `filled` names the columns in which that one took the word
+        of this one, having none, and `differs` those in which they have different words.
+        """
         return self._report("duplicates")
 
     @property
@@ -180,6 +185,11 @@ class Collection:
             When the expression cannot be understood.
         KeyError
             When a gene is not there.
+
+        Warns
+        -----
+        UserWarning
+            When the expression is true of no cell.
         """
         from anndata import AnnData
 
@@ -214,7 +224,18 @@ class Collection:
         if not (isinstance(found, pd.Series) and found.dtype == bool):  # numbers would be taken for positions
             msg = f"query={query!r} does not say of each cell whether to take it; compare, as in 'n_counts > 500'."
             raise ValueError(msg)
+        if not found.any():
+            warnings.warn(f"query={query!r} is true of no cell{self._words_in(query)}.", stacklevel=3)
         return np.flatnonzero(found)
+
+    def _words_in(self, query: str) -> str:
+        """Say what words the columns have that an expression names."""
+        named = [
+            f"{name} has {listed(self.obs[name].cat.categories, 5)}"
+            for name in self.obs
+            if self.obs[name].dtype == "category" and re.search(rf"\b{re.escape(str(name))}\b", query)
+        ]
+        return ": " + "; ".join(named) if named else ""
 
     def gene_places(self, genes: Sequence[str] | None = None) -> np.ndarray:
         """Return the places of genes on the axis.

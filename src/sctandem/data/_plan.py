@@ -26,6 +26,7 @@ from sctandem.kernels._gene_names import (
     gene_table,
     mapping_report,
     positions_on_axis,
+    symbols_of_another,
 )
 from sctandem.kernels._harmonise import GeneSets, gene_sets
 
@@ -202,7 +203,8 @@ def make_plan(
                     found.append(_look(source, file, settings))
             except SourceError as error:
                 if not skip_broken:
-                    error.add_note("Leave it out, or pass skip_broken=True to go on without it.")
+                    if not getattr(error, "__notes__", None):  # else it says itself what to do
+                        error.add_note("Leave it out, or pass skip_broken=True to go on without it.")
                     raise
                 broken[name] = str(error)
         tick(1)
@@ -278,6 +280,14 @@ def _look(source: Source, file: SourceFile, settings: Settings) -> SourcePlan:
     if len(foreign) > len(ids) / 2:
         msg = f"holds genes of another organism than {settings.organism!r}: {listed(foreign, 2)}"
         raise ValueError(msg)
+    if not ids and (other := symbols_of_another(genes.loc[genes["is_gene"], "name"], settings.organism)):
+        logger.warning(
+            "organism=%r, but most symbols of %s are written as those of another organism are: %s. Symbols alone do not prove it: "
+            "see that it is the right one.",
+            settings.organism,
+            source.path,
+            listed(other, 3),
+        )
     columns = read_columns(file, source, settings.columns)
     return SourcePlan(
         source,

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sctandem.data._copies import put_words
 from sctandem.data._manifest import CELLS
 from sctandem.data._stage import Unit, unit_folder
-from sctandem.kernels._harmonise import later_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sctandem.data._copies import Filled
     from sctandem.data._plan import Plan
 
 #: Entries in the smallest piece that is read at once.
@@ -33,42 +34,6 @@ def units_of(plan: Plan, work: Path) -> list[tuple[int, Unit]]:
     ]
 
 
-def find_duplicates(plan: Plan, units: list[tuple[int, Unit]]) -> pd.DataFrame:
-    """Find cells that an earlier source, or an earlier row, has as well: same barcode, same counts.
-
-    Returns
-    -------
-    One row a cell that is left out: `source` and `row`, and of the cell that stays `kept_source` and `kept_row`; sources by number.
-    """
-    offsets = np.concatenate([[0], np.cumsum([source.n_cells for source in plan.sources])])
-    of_source, n_sets = plan.gene_sets.of_source, len(plan.gene_sets.least)
-    pairs: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, dtype=np.int64),) * 2]
-    for one in range(n_sets):
-        for other in range(one, n_sets):
-            compared = plan.gene_sets.least[one, other] < np.iinfo(np.int64).max
-            found = [
-                (i, unit, other if of_source[i] == one else one) for i, unit in units if of_source[i] in {one, other}
-            ]
-            if not compared or not found:
-                continue
-            cells = np.concatenate([offsets[i] + unit.read("row") for i, unit, _ in found])
-            keys = np.concatenate([unit.read(f"key {number}") for _, unit, number in found])
-            order = np.argsort(cells)
-            cells, keys = cells[order], keys[order]
-            later, first = later_duplicates(keys)
-            pairs.append((cells[later], cells[first]))
-    joined = pd.DataFrame(
-        {"later": np.concatenate([a for a, _ in pairs]), "first": np.concatenate([b for _, b in pairs])}
-    )
-    joined = joined.groupby("later", sort=True)["first"].min()
-    later, first = joined.index.to_numpy(dtype=np.int64), joined.to_numpy(dtype=np.int64)
-    table = {}
-    for prefix, cells in (("", later), ("kept_", first)):
-        number = np.searchsorted(offsets, cells, side="right") - 1
-        table[f"{prefix}source"], table[f"{prefix}row"] = number, cells - offsets[number]
-    return pd.DataFrame(table)
-
-
 def write_shards(
     plan: Plan,
     work: Path,
@@ -76,6 +41,7 @@ def write_shards(
     *,
     units: list[tuple[int, Unit]],
     duplicates: pd.DataFrame,
+    filled: Filled,
     tick: Callable[[int], None],
 ) -> None:
     """Write every bucket as a shard; those that are there are not written again.
@@ -92,6 +58,8 @@ def write_shards(
         Those of the first pass.
     duplicates
         Cells to leave out.
+    filled
+        Words that cells take from those.
     tick
         Called with the number of cells after each shard.
     """
@@ -103,7 +71,7 @@ def write_shards(
     for bucket in range(plan.n_buckets):
         target = work / "whole" / shard_name(bucket)
         if not target.is_dir():
-            counts, table = _gather(plan, units, bucket, dropped, kind)
+            counts, table = _gather(plan, units, bucket, dropped=dropped, filled=filled, kind=kind)
             order = np.random.default_rng([seed, bucket]).permutation(counts.shape[0])
             _write_shard(plan, target, counts[order], table.iloc[order])
         tick(zarr.open_group(target, mode="r")["X/indptr"].shape[0] - 1)  # type: ignore[union-attr]
@@ -115,7 +83,13 @@ def shard_name(bucket: int) -> str:
 
 
 def _gather(
-    plan: Plan, units: list[tuple[int, Unit]], bucket: int, dropped: dict[Any, np.ndarray], kind: type
+    plan: Plan,
+    units: list[tuple[int, Unit]],
+    bucket: int,
+    *,
+    dropped: dict[Any, np.ndarray],
+    filled: Filled,
+    kind: type,
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """Read the cells of a bucket from all units."""
     pieces: list[sparse.csr_matrix] = []
@@ -139,7 +113,8 @@ def _gather(
         columns["source_row"].append(read["row"][keep])
         columns["n_counts"].append(read["n_counts"][keep])
         for column in plan.settings.columns:
-            columns[column].append(read[f"code {column}"][keep])
+            codes = put_words(read[f"code {column}"], read["row"], filled.get((number, column)))
+            columns[column].append(codes[keep])
         prefix = plan.sources[number].name
         names += [f"{prefix}:{name.decode()}" for name in read["name"][keep].tolist()]
     if not pieces:

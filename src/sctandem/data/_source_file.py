@@ -171,7 +171,9 @@ def _counts(group: Any, layer: str | None) -> tuple[str, Any, Any]:
     if layer is not None:
         if layer != "X" and layer not in layers:
             msg = f"has no layer {layer!r}; it has {listed(list(layers))}"
-            raise KeyError(msg)
+            error = KeyError(msg)  # of what was asked for, not of the file
+            error.add_note("Name one of these, or 'X', or no layer: the counts are then looked for.")
+            raise error
         return places[0] if layer == "X" else (f"layers[{layer!r}]", layers[layer], group["var"])
     if "counts" in layers:
         places.append(("layers['counts']", layers["counts"], group["var"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 from anndata import AnnData
 from mudata import MuData
 
+from sctandem._check_arguments import received
 from sctandem._checks import check_path, check_type, listed
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from sctandem.data._source_file import SourceFile
 
+#: How the errors of HDF5 begin that have no number of the system, which would say that a file may not be read.
+_HDF5 = re.compile(r"(Unable to|Can't) .*\(")
 SUFFIXES = (".h5ad", ".h5mu", ".h5", ".zarr")
 
 
@@ -101,10 +105,15 @@ def find_sources(sources: Any) -> list[Source]:
     given = [sources] if isinstance(sources, (str, PathLike, Source)) else list(sources)
     found: list[Source] = []
     for each in given:
+        if not isinstance(each, str | PathLike | Source):
+            msg = f"each of sources must be a path or a Source, got {received(each)}."
+            raise TypeError(msg)
         source = each if isinstance(each, Source) else Source(each)
         path = Path(source.path)
         if not path.exists():
             msg = f"sources names {str(path)!r}, which does not exist."
+            if any(sign in str(path) for sign in "*?["):
+                msg += " Patterns are not expanded: name the folder, or each file."
             raise FileNotFoundError(msg)
         if path.is_dir() and not is_zarr(path):
             inside = _inside(path)
@@ -182,9 +191,14 @@ def blamed(source: Source) -> Iterator[None]:
     except SourceError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, EOFError) as error:
-        said = str(error).strip("'\"") or type(error).__name__
-        msg = f"{source.path}: {said}"
-        raise SourceError(msg, source=str(source.name)) from error
+        said = error.args[0] if isinstance(error, KeyError) and error.args else error
+        said = str(said) or type(error).__name__
+        if _HDF5.match(said):
+            said = f"the file is damaged, cut short or of another kind ({said})"
+        found = SourceError(f"{source.path}: {said}", source=str(source.name))
+        for note in getattr(error, "__notes__", []):
+            found.add_note(note)
+        raise found from error
 
 
 @contextmanager

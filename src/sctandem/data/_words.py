@@ -36,6 +36,12 @@ UNKNOWN = "unknown"
 _MISSING = {"", "nan", "na", "n a", "none", "null", "unknown", "unassigned", "not available", "missing"}
 
 
+def default_columns() -> str:
+    """Write the default columns and their names in sources, one column a line."""
+    width = max(map(len, DEFAULT_COLUMNS))
+    return "\n".join(f"  {name:<{width}}  {', '.join(places)}" for name, places in DEFAULT_COLUMNS.items())
+
+
 def fold(word: str) -> str:
     """Take case, spaces and the signs between words out of a word.
 

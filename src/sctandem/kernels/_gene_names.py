@@ -31,6 +31,11 @@ _LATIN = {
     "macaca mulatta": "macaque",
     "gallus gallus": "chicken",
 }
+#: How the symbols of these organisms are written.
+_CASES = {"human": "upper", "mouse": "title", "rat": "title"}
+#: Symbols that tell their case: one that has a single letter, as G6, is the same in both.
+_UPPER, _TITLE = re.compile(r"^[A-Z]{2}[A-Z0-9.\-]*$"), re.compile(r"^[A-Z][a-z][a-z0-9.\-]*$")
+_FEWEST = 20
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{6,})(?:\.\d+)?(?:_PAR_Y)?$")
 
 #: How a name of a source came onto the axis.
@@ -49,6 +54,37 @@ def organism_name(name: str) -> str:
     folded = " ".join(name.replace("_", " ").casefold().split())
     found = _LATIN.get(folded, folded)
     return found if found in ENSEMBL_PREFIXES else name
+
+
+def symbols_of_another(names: Iterable[str], organism: str) -> list[str]:
+    """Find symbols that are written as those of another organism: TP53 is human, Trp53 of mouse or rat.
+
+    Parameters
+    ----------
+    names
+        Of the genes of a source; those that tell no case, Ensembl ids among them, are passed over.
+    organism
+        Whose they should be.
+
+    Returns
+    -------
+    Symbols in the other case, where more than half of at least 20 that tell one are; else, and for organisms without a habit that is
+    known here, nothing.
+
+    Examples
+    --------
+    >>> from sctandem.kernels._gene_names import symbols_of_another
+    >>> len(symbols_of_another([f"ABC{i}" for i in range(30)], "mouse"))
+    30
+    """
+    if organism not in _CASES:
+        return []
+    symbols = [name for name in names if ensembl_id(name) is None]
+    upper = [name for name in symbols if _UPPER.match(name)]
+    title = [name for name in symbols if _TITLE.match(name)]
+    other = upper if _CASES[organism] == "title" else title
+    told = len(upper) + len(title)
+    return other if told >= _FEWEST and len(other) > told / 2 else []
 
 
 class GeneTable(NamedTuple):
