@@ -109,7 +109,7 @@ def no_counts_at_all(adata):
     ("change", "message"),
     [
         (one_type, r"one type only \('A1'\): there is nothing to tell apart"),
-        (few_cells, r"fewer than 10 cells: 'rare \(9\)'; it has 3 types\. Take them out"),
+        (few_cells, r"fewer than 10 cells: 'rare \(9\)'; it has 3 types\. To leave them out, name them 'unknown'"),
         (alike, "0 genes of the reference tell its types apart .*at least 10 are needed"),
         (no_counts_at_all, "0 genes of the reference tell its types apart"),
     ],

@@ -74,7 +74,8 @@ def signature(
     types
         Type of each cell, from 0 without gaps.
     samples
-        Sample (donor) of each cell, from 0; `None` where there is one, or where it is not known.
+        Sample (donor) of each cell, from 0, negative where it is not known: such a cell has no part in the spread. `None` where there is
+        one, or where it is not known of any.
     n_types
         Number of types; `None` for those that are there.
     weights
@@ -165,7 +166,7 @@ def _sample_sums(
         last = min(first + step, n_types)
         found = np.zeros(((last - first) * n_samples, n_genes))
         for cells, counts in _weighted(blocks(), weights):
-            here = np.flatnonzero((types[cells] >= first) & (types[cells] < last))
+            here = np.flatnonzero((types[cells] >= first) & (types[cells] < last) & (samples[cells] >= 0))
             group = (types[cells[here]] - first) * n_samples + samples[cells[here]]
             _add_rows(found, counts if len(here) == len(cells) else counts[here], group)
         yield from enumerate(found.reshape(last - first, n_samples, n_genes), start=first)

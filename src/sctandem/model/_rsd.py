@@ -21,16 +21,15 @@ from sctandem._checks import (
     check_type,
     check_unique,
     layer_slot,
-    listed,
 )
 from sctandem._compat import ModelLayout
 from sctandem._random import as_generator, torch_seeded
-from sctandem.data._streamed import blocks_in_order
 from sctandem.kernels._signature import Signature, signature_of_blocks, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
 from sctandem.model._cell_contents import cell_contents
 from sctandem.model._deconvolution import Deconvolution
+from sctandem.model._rsd_cells import names_of, reference_cells
 from sctandem.model._rsd_fit import Parts, describe_genes, take_apart
 from sctandem.model._rsd_read import RSDReadMixin
 from sctandem.model.base import CollectionMixin, FilesMixin, NoTransferMixin
@@ -53,8 +52,6 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
     from sctandem.model.base._train_method import Run
 
-#: Cells that a type needs.
-LEAST_CELLS = 10
 #: Genes that have to tell types apart.
 LEAST_TELLING = 10
 #: Of a training without other settings: epochs of 25 batches, and mixtures in a batch.
@@ -153,9 +150,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
     @property
     def cell_types(self) -> list[str]:
         """Types of the reference, in order."""
-        return [
-            str(name) for name in self.adata_manager.get_state_registry(REGISTRY_KEYS.LABELS_KEY).categorical_mapping
-        ]
+        return names_of(self.adata_manager, REGISTRY_KEYS.LABELS_KEY)
 
     @classmethod
     def setup_anndata(
@@ -164,6 +159,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
         cell_type_key: str,
         *,
         donor_key: str | None = None,
+        unlabeled_category: str | int = "unknown",
         layer: str | None = None,
         source_registry: dict[str, Any] | None = None,
     ) -> None:
@@ -177,6 +173,9 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
             Column of `obs` with the type.
         donor_key
             Column of `obs` with the donor or sample; `None` where there is one, or where it is not known.
+        unlabeled_category
+            The type of cells that have none: they are left out of the reference, and the log says how many. Cells whose donor is called so
+            belong to it, but say nothing of how donors differ. In a collection it is the word for what is missing.
         layer
             Layer of the counts; `None` for `X`.
         source_registry
@@ -193,6 +192,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
         ValueError
             When there are no cells, the counts are none, names of genes repeat, or a cell has no type or donor.
         """
+        if source_registry is not None:  # what a model learned of types it keeps: files of before have no such word
+            unlabeled_category = source_registry[ModelLayout().setup_args].get("unlabeled_category")
         given = dict(locals())
         given.pop("source_registry")
         check_adata(adata)
@@ -226,24 +227,12 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
         ):  # a model that is being loaded: all of it is replaced by what was saved
             blank = np.ones((n_types, self.adata.n_vars))
             return Signature(blank, blank, blank, blank), np.zeros(1, dtype=np.int64)
-        read = self.adata_manager.get_from_registry
-        types = np.asarray(read(REGISTRY_KEYS.LABELS_KEY)).ravel().astype(int)
-        donors = np.asarray(read(REGISTRY_KEYS.BATCH_KEY)).ravel().astype(int)
-        cells = np.bincount(types, minlength=n_types)
-        if n_types < 2:
-            key = self.registry_[ModelLayout().setup_args]["cell_type_key"]
-            msg = f"adata.obs[{key!r}] has one type only ({self.cell_types[0]!r}): there is nothing to tell apart."
-            raise ValueError(msg)
-        scarce = [f"{name} ({n})" for name, n in zip(self.cell_types, cells, strict=True) if n < LEAST_CELLS]
-        if scarce:
-            msg = (
-                f"types of the reference with fewer than {LEAST_CELLS} cells: {listed(scarce)}; it has {n_types} types. Take them out, or "
-                "unite them with others; `.cat.remove_unused_categories()` takes out those without cells."
-            )
-            raise ValueError(msg)
-        relative = None if weights is None else relative_weights(weights, types, self.cell_types)
-        counts = read(REGISTRY_KEYS.X_KEY)
-        found = signature_of_blocks(lambda: blocks_in_order(counts), counts.shape[1], types, donors, n_types, relative)
+        cells = reference_cells(self.adata_manager)
+        relative = None if weights is None else relative_weights(weights[cells.kept], cells.types, self.cell_types)
+        counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+        found = signature_of_blocks(
+            lambda: cells.blocks(counts), counts.shape[1], cells.types, cells.donors, n_types, relative
+        )
         usable = ~technical_genes(self.adata.var)
         chosen = telling_genes(found, usable=usable)
         if len(chosen) < LEAST_TELLING:

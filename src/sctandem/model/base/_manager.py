@@ -199,6 +199,14 @@ class ModelManager(AnnDataManager):
         registered = self.registry[ModelLayout().fields]
         registered.update({key: saved[key] for key in self.absent(saved)})
 
+    def get_from_registry(self, registry_key: str) -> Any:
+        """Return what was registered under a key: that of this manager, also where the data were set up for another model since.
+
+        All models write their codes to the same columns of `obs`, so those that are there may be of the other one.
+        """
+        self.validate()
+        return super().get_from_registry(registry_key)
+
     @property
     def is_transferred(self) -> bool:
         """Whether the data were registered as those of a saved model."""
