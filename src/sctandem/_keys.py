@@ -184,6 +184,7 @@ class AnnealKeys:
     mass: str = "mass"
     n_cells: str = "n_cells"
     evidence: str = "evidence"
+    forced: str = "forced"
     cluster: str = "cluster"
     n_clusters: str = "n_clusters"
     free_energy: str = "free_energy"

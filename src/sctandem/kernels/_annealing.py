@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from sctandem._progress import progress_bar
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     Points: TypeAlias = NDArray[np.floating]
@@ -17,6 +23,8 @@ _STEPS, _TOLERANCE = 20, 1e-5
 """Steps at one temperature at most, and the fall of the free energy, in temperatures, that ends them."""
 _PUSH = 0.1
 """How far two children start from their parent, in standard deviations along its widest direction."""
+_MANY = 100
+"""Clusters from which on a path takes so long that it shows how far it is."""
 _PARTED = 1e-3
 """Squared distance between two centres, in temperatures, under which they are one."""
 _SHARE = 1e-3
@@ -191,20 +199,33 @@ def anneal_path(
     coldest = _COLDEST * start if temperature is None else max(temperature, _LOWEST * start)
     spread = (points.astype(np.float64) ** 2).sum() / len(points)
     phases = []
-    while True:
-        centres, masses = _split(points, centres, masses, now, n_max, min_points)
-        centres, masses, energy = _settle(points, centres, masses, now)
-        kept = _distinct(centres, masses, now, min_points / len(points))
-        if len(kept) < len(centres):
-            masses = np.array([masses[group].sum() for group in kept])
-            centres, masses = centres[[group[0] for group in kept]], masses / masses.sum()
+    with _bar(now, coldest, cooling, n_max) as tick:
+        while True:
+            centres, masses = _split(points, centres, masses, now, n_max, min_points)
             centres, masses, energy = _settle(points, centres, masses, now)
-        phases.append((now, len(centres), energy))
-        # at a fixed point the squared distances to the centres add up to what the centres leave
-        left = (spread - masses @ (centres.astype(np.float64) ** 2).sum(axis=1)) / points.shape[1]
-        if len(centres) >= n_max or now <= coldest or (temperature is None and now <= 2 * left):
-            return AnnealingPath(centres, np.asarray(masses, dtype=np.float64), now, np.array(phases))
-        now = max(cooling * now, coldest)
+            kept = _distinct(centres, masses, now, min_points / len(points))
+            if len(kept) < len(centres):
+                masses = np.array([masses[group].sum() for group in kept])
+                centres, masses = centres[[group[0] for group in kept]], masses / masses.sum()
+                centres, masses, energy = _settle(points, centres, masses, now)
+            phases.append((now, len(centres), energy))
+            # at a fixed point the squared distances to the centres add up to what the centres leave
+            left = (spread - masses @ (centres.astype(np.float64) ** 2).sum(axis=1)) / points.shape[1]
+            if len(centres) >= n_max or now <= coldest or (temperature is None and now <= 2 * left):
+                return AnnealingPath(centres, np.asarray(masses, dtype=np.float64), now, np.array(phases))
+            now = max(cooling * now, coldest)
+            if tick is not None:
+                tick(1)
+
+
+def _bar(
+    start: float, coldest: float, cooling: float, n_max: int
+) -> AbstractContextManager[Callable[[int], None] | None]:
+    """Show the temperatures of a path that is to have many clusters."""
+    if n_max <= _MANY:
+        return nullcontext()
+    n_steps = int(np.ceil(np.log(coldest / start) / np.log(cooling))) + 1
+    return progress_bar(n_steps, "Cooling", unit="temperature")
 
 
 def _shares(
@@ -263,9 +284,10 @@ def _distinct(centres: Points, masses: Points, temperature: float, least: float)
     """Group centres that have not parted, and leave out clusters with too little mass."""
     groups: list[list[int]] = []
     for j in range(len(centres)):
-        near = [g for g in groups if ((centres[g[0]] - centres[j]) ** 2).sum() < _PARTED * temperature]
-        if near:
-            near[0].append(j)
+        distance = ((centres[[group[0] for group in groups]] - centres[j]) ** 2).sum(axis=1)
+        near = np.flatnonzero(distance < _PARTED * temperature)
+        if len(near):
+            groups[near[0]].append(j)
         else:
             groups.append([j])
     large = [group for group in groups if masses[group].sum() >= least]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sctandem.kernels._annealing import AnnealingPath, anneal_path, soft_memberships
+from sctandem.kernels._annealing import AnnealingPath, anneal_path, critical_temperature, soft_memberships
 from sctandem.kernels._annealing_lift import COLDEST, fit_lift
 from sctandem.kernels._annealing_rare import Measured, rare_clusters
-from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree
+from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree, unparted
 from sctandem.kernels._groups import group_means
 
 if TYPE_CHECKING:
@@ -64,12 +64,19 @@ class Annealing:
         Temperature, number of clusters, free energy a point: a row a temperature.
     temperature
         At which the memberships were taken.
+    critical
+        Temperature above which there is one cluster, in the units of `phases`.
+    forced
+        A node of the tree: whether only the number of clusters that was asked for splits it (see `unparted`); `None` where no number was
+        asked for.
     """
 
     memberships: NDArray[np.float32]
     tree: SplitTree
     phases: NDArray[np.float64]
     temperature: float
+    critical: float
+    forced: NDArray[np.bool_] | None
 
 
 # the products are too small to be parted among threads, which only spin; and so the result is that of any machine
@@ -115,6 +122,11 @@ def anneal(
     -------
     Memberships, tree and phases.
 
+    Raises
+    ------
+    ValueError
+        When the clusters at `temperature` are more than a tenth of the points, and more than 40.
+
     Notes
     -----
     The path is taken to 40 small clusters (or a tenth of the points, or twice `n_clusters`), more than there are types. Of
@@ -146,7 +158,17 @@ def anneal(
     order = np.argsort(-np.bincount(group), kind="stable")
     rank = np.argsort(order)
     tree = split_tree(measured, rank[group])
-    return Annealing(_memberships(everything, path, rank[united]), tree, path.phases, path.temperature)
+    forced = None
+    if n_clusters is not None:
+        forced = unparted(measured, rank[group], tree, least=LEAST_EVIDENCE, shoulders=shoulders and not lift)
+    return Annealing(
+        memberships=_memberships(everything, path, rank[united]),
+        tree=tree,
+        phases=path.phases,
+        temperature=path.temperature,
+        critical=critical_temperature(measured)[0],
+        forced=forced,
+    )
 
 
 def within_metric(points: Points, groups: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -181,21 +203,35 @@ def _rounds(
     measured = drawn
     for _ in range(n_rounds - 1 if ends.temperature is None else 0):
         some = measured[:: max(1, len(drawn) // _ENOUGH)]
-        group = _one_round(some, ends)[2]
+        path, united, group = _one_round(some, ends)
+        if len(some) == len(drawn) and group.max() + 1 < (ends.n_clusters or 0):
+            return _map_of(centre, metric), measured, path, united, group  # no other metric parts more cells
         metric = within_metric(some, group) @ metric
         measured = drawn @ metric.astype(np.float32).T
         alone = group.max() == 0 and ends.n_clusters is None
         ends = ends._replace(coldest=_OF_ONE if alone else None)
     path, united, group = _one_round(measured, ends)
+    return _map_of(centre, metric), measured, path, united, group
+
+
+def _map_of(centre: NDArray[np.float64], metric: NDArray[np.float64]) -> Callable[[Points], NDArray[np.float32]]:
+    """Give the map of points to those measured from a centre in a metric."""
     turned = metric.astype(np.float32).T
-    return (lambda points: (points - centre).astype(np.float32) @ turned), measured, path, united, group
+    return lambda points: (points - centre).astype(np.float32) @ turned
 
 
 def _one_round(points: Points, ends: _Ends) -> tuple[AnnealingPath, NDArray[np.intp], NDArray[np.intp]]:
     """Anneal, and unite what no dip parts; give the path, the group of each of its clusters and of each point."""
     n_clusters, temperature, fine, coldest, least_mass, shoulders = ends
     if temperature is not None:
-        path = anneal_path(points, n_max=len(points), temperature=temperature, min_points=1)
+        most = max(_FINE, len(points) // _POINTS_A_CLUSTER)
+        path = anneal_path(points, n_max=most + 1, temperature=temperature, min_points=1)
+        if len(path.centres) > most:
+            msg = (
+                f"temperature={temperature:g} is too low: at {path.temperature:.3g} already there are more than {most:,} clusters, "
+                f"too many for the {len(points):,} cells that they are found on. Give a higher one."
+            )
+            raise ValueError(msg)
     else:
         coldest = 0.0 if n_clusters else coldest  # down to the number asked for
         least = max(min(5, len(points) // fine), 0 if n_clusters else int(least_mass * len(points)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from sctandem._progress import progress_bar
 from sctandem.kernels._annealing_evidence import Dip, separation
 from sctandem.kernels._annealing_shoulder import WORTH, has_shoulder
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     Points: TypeAlias = NDArray[np.floating]
     Labels: TypeAlias = NDArray[np.intp]
 
+_MANY = 100
+"""Groups of which a tree takes so long that it shows how far it is."""
 _NEAR = 6
 """Nearest groups against which a group is held."""
 
@@ -111,17 +115,14 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
     evidence: dict[int, float] = {}
     nodes = list(members)
     moments = {g: _Moments.of(points[cells]) for g, cells in members.items()}
-    known: dict[tuple[int, int], float] = {}
+    known = _union_temperatures(moments)
     while len(nodes) > 1:
-        for i, a in enumerate(nodes):
-            for b in nodes[:i]:
-                if (a, b) not in known:
-                    known[a, b] = moments[a].united(moments[b]).critical_temperature()
         a, b = min(((a, b) for i, a in enumerate(nodes) for b in nodes[:i]), key=lambda pair: known[pair])
         new = max(members) + 1
         cells = np.concatenate([members[a], members[b]])
         children[new] = (a, b) if len(members[a]) >= len(members[b]) else (b, a)
         members[new], moments[new] = cells, moments[a].united(moments[b])
+        known |= {(new, c): moments[new].united(moments[c]).critical_temperature() for c in nodes if c not in {a, b}}
         temperature[new] = max([known[a, b], *(temperature.get(c, 0.0) for c in (a, b))])
         evidence[new] = separation(*_both(points, members[a], members[b])).sure
         nodes = [n for n in nodes if n not in {a, b}] + [new]
@@ -136,6 +137,50 @@ def split_tree(points: Points, labels: Labels) -> SplitTree:
         n_points=np.array([len(members[node]) for node in names]),
         evidence=np.array([evidence.get(node, np.nan) for node in names]),
     )
+
+
+def unparted(points: Points, labels: Labels, tree: SplitTree, *, least: float, shoulders: bool) -> NDArray[np.bool_]:
+    """Say which splits of a tree nothing in the points asks for.
+
+    Parameters
+    ----------
+    points, labels
+        As for `split_tree`, which gave the `tree`.
+    tree
+        Its leaves are the groups.
+    least, shoulders
+        As for `merge_by_evidence`.
+
+    Returns
+    -------
+    A node: whether its two sides have less evidence than `least`, and neither is a shoulder of the other; never so for a leaf.
+    """
+    result = np.zeros(len(tree.parent), dtype=bool)
+    below = [{int(leaf)} if leaf >= 0 else set() for leaf in tree.leaf]
+    sides: list[list[set[int]]] = [[] for _ in below]
+    for node in range(len(result) - 1, 0, -1):  # children come after their parents
+        above = int(tree.parent[node])
+        below[above] |= below[node]
+        sides[above].append(below[node])
+    for node in np.flatnonzero(tree.evidence < least):
+        a, b = (np.flatnonzero(np.isin(labels, list(side))) for side in sides[node])
+        result[node] = not (shoulders and has_shoulder(*_both(points, a, b)))
+    return result
+
+
+def _union_temperatures(moments: dict[int, _Moments]) -> dict[tuple[int, int], float]:
+    """Give the critical temperature of the union of any two groups, the later one first."""
+    with (
+        progress_bar(len(moments), "Tree of clusters", unit="cluster")
+        if len(moments) > _MANY
+        else nullcontext() as tick
+    ):
+        known = {}
+        for a, of_a in moments.items():
+            known |= {(a, b): of_a.united(moments[b]).critical_temperature() for b in range(a)}
+            if tick is not None:
+                tick(1)
+    return known
 
 
 def _both(points: Points, a: Labels, b: Labels) -> tuple[Points, NDArray[np.bool_]]:

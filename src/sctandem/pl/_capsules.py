@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SHARES, _COUPLING = "Blues", "Purples"
 #: Inches of a row, of a column of either panel, and of a character of a gene's name.
 _ROW, _COLUMN, _CHARACTER = 0.25, 0.25, 0.075
+#: Inches that a character of a slanted name reaches to the side and down.
+_SLANTED = 0.055
 #: Most groups whose shares are also written as numbers.
 _MOST_WRITTEN = 12
 #: Most groups that are drawn at all.
@@ -57,8 +59,8 @@ def capsules(
     Returns
     -------
     The figure, with the capsules that have cells. Left: capsules x groups, the share of the cells of a capsule that each group has (rows add up to 1; cells
-    without a group are left out), or bars of the share of all cells. Groups are ordered by the capsule that holds most of
-    them, unless their categories are ordered. Between: top genes. Right: coupling of the gene programmes, in
+    without a group are left out), or bars of the share of all cells. Groups, also numbered ones, are ordered by the capsule that holds most of
+    them, so that what capsules hold lies along the diagonal; ordered categories (:meth:`pandas.Series.cat.as_ordered`) keep their order. Between: top genes. Right: coupling of the gene programmes, in
     columns, to the capsules.
 
     Raises
@@ -108,7 +110,8 @@ def capsules(
     genes = _top_genes(adata, list(kinds.cat.categories), n_genes, key)
     coupling = coupling[[str(name) for name in kinds.cat.categories]]
     if axes is None:
-        axes = _new_axes(len(genes), 6 if shares is None else shares.shape[1], genes, len(coupling))
+        names = [] if shares is None else [str(name) for name in shares.columns]
+        axes = _new_axes(len(genes), names, genes, len(coupling))
     first, second = axes
     sizes = kinds.value_counts(sort=False)
     if shares is None:
@@ -151,12 +154,19 @@ def _top_genes(adata: AnnData, names: list[str], n_genes: int, key: str) -> list
     return [", ".join(part[keys.gene].astype(str)) for _, part in table.groupby(keys.capsule, sort=False)]
 
 
-def _new_axes(n_rows: int, n_columns: int, genes: list[str], n_programmes: int) -> list[Axes]:
-    """Make a figure whose axes have room for all rows, columns and genes."""
-    left, right = max(1.6, _COLUMN * n_columns), max(1.6, _COLUMN * n_programmes)
-    width = left + right + _CHARACTER * max(map(len, genes)) + 1.8
+def _new_axes(n_rows: int, names: list[str], genes: list[str], n_programmes: int) -> list[Axes]:
+    """Make a figure whose axes have room for all rows, columns, the names of these, and genes."""
+    left, right = max(1.6, _COLUMN * (len(names) or 6)), max(1.6, _COLUMN * n_programmes)
+    # slanted names reach to the left of their columns, and down
+    lengths = [_SLANTED * len(name) for name in names]
+    over = max([0.0, *(length - _COLUMN * i - 0.9 for i, length in enumerate(lengths))])
+    width = left + right + _CHARACTER * max(map(len, genes)) + 1.8 + over
     _, axes = plt.subplots(
-        1, 2, figsize=(width, _ROW * max(n_rows, 5) + 2.0), layout="constrained", width_ratios=[left, right]
+        1,
+        2,
+        figsize=(width, _ROW * max(n_rows, 5) + 1.5 + max([0.5, *lengths])),
+        layout="constrained",
+        width_ratios=[left, right],
     )
     return list(axes)
 
@@ -177,7 +187,10 @@ def _draw_shares(ax: Axes, shares: pd.DataFrame, groupby: str) -> None:
     ax.set_xticks(range(len(names)), names)
     if slanted:
         plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_xlabel(groupby, fontsize=TEXT)
+    label = ax.set_xlabel(groupby, fontsize=TEXT, loc="right" if slanted else "center")
+    if slanted:  # beside the names, which lean away from there; below them it would hang by itself
+        ax.xaxis.set_label_coords(1.01, -0.03)
+        label.set(ha="left", va="top")
     _finish(ax, image, "Share of a capsule's cells in %")
 
 

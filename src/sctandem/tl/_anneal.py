@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sctandem._random import RNG
     from sctandem.kernels._annealing_fit import Annealing
     from sctandem.kernels._annealing_tree import SplitTree
+
+logger = logging.getLogger(__name__)
 
 _METRICS = ("within", "given", "kernel")
 
@@ -53,8 +56,9 @@ def anneal(
     n_clusters
         Number of clusters, at least 1. `None` finds it.
     temperature
-        Takes the clusters as the phases have parted them at this temperature, in squared units of `use_rep`, without asking
-        whether valleys part them. Not together with `n_clusters`.
+        Takes the clusters as the phases have parted them at this temperature, in squared units of `use_rep` (of the feature
+        space with ``metric="kernel"``), whatever the metric otherwise, without asking whether valleys part them. One above the first split is
+        warned of, and gives one cluster. Not together with `n_clusters`.
     min_cells
         Also looks for rare clusters of at least so many cells, at least 5, among all the cells that the clusters explain
         badly; 20 finds 50 cells of 100,000. `None` does not look. Not together with `n_clusters`, `temperature` or
@@ -90,8 +94,8 @@ def anneal(
     `adata.uns[key_added]["tree"]` : :class:`pandas.DataFrame`
         A row a node, the root first: ``node``, ``parent`` (-1 for the root), ``temperature`` (below which it splits, NaN for
         a cluster), ``mass`` (share of the cells that clusters were found on), ``n_cells`` (of these), ``evidence`` (lower 95 %
-        bound of the logarithm of peak over valley density between its two sides, small where a shoulder parts them) and ``cluster``
-        (empty for a split).
+        bound of the logarithm of peak over valley density between its two sides, small where a shoulder parts them), ``forced``
+        (whether only `n_clusters` splits it: no valley or shoulder would) and ``cluster`` (empty for a split).
     `adata.uns[key_added]["phases"]` : :class:`pandas.DataFrame`
         A row a temperature of the last round, falling: ``temperature``, ``n_clusters`` (before any are united),
         ``free_energy`` (a cell).
@@ -104,7 +108,7 @@ def anneal(
         When `use_rep` is not there; lists what is.
     ValueError
         When it is not finite, does not vary, or by less than 1e-7 or more than 1e15; when there are fewer cells than clusters, options
-        contradict each other, or the result would take the place of `use_rep`. Nothing is written then.
+        contradict each other, the clusters at `temperature` are more than a tenth of the cells (and than 40), or the result would take the place of `use_rep`. Nothing is written then.
     TypeError
         When `adata` is not an AnnData, or a name is not text.
 
@@ -163,6 +167,11 @@ def anneal(
     if n_clusters is not None and found.memberships.shape[1] < n_clusters:
         msg = f"n_clusters={n_clusters}, but adata.obsm[{use_rep!r}] has only {found.memberships.shape[1]} clusters that part."
         raise ValueError(msg)
+    if temperature is not None and temperature >= found.critical:
+        logger.warning(
+            "temperature=%g is not below the first split, which is at %.3g in %s, so that all cells are one cluster.",
+            temperature, found.critical, "kernel features" if metric == "kernel" else f"squared units of adata.obsm[{use_rep!r}]",
+        )  # fmt: skip
     params = {"use_rep": use_rep, "metric": metric, "max_cells": max_cells, "seed": seed}
     given = {"n_clusters": n_clusters, "temperature": temperature, "min_cells": min_cells}
     params |= {name: value for name, value in given.items() if value is not None}
@@ -213,12 +222,12 @@ def _write(adata: AnnData, keys: AnnealKeys, found: Annealing, params: dict[str,
     }
     adata.uns[keys.key] = {
         keys.params: params,
-        keys.tree: _tree_table(found.tree, keys),
+        keys.tree: _tree_table(found.tree, found.forced, keys),
         keys.phases: text_rows(pd.DataFrame(phases)),
     }
 
 
-def _tree_table(tree: SplitTree, keys: AnnealKeys) -> pd.DataFrame:
+def _tree_table(tree: SplitTree, forced: np.ndarray | None, keys: AnnealKeys) -> pd.DataFrame:
     """Give the tree as a table."""
     columns = {
         keys.node: np.arange(len(tree.parent)),
@@ -227,6 +236,7 @@ def _tree_table(tree: SplitTree, keys: AnnealKeys) -> pd.DataFrame:
         keys.mass: tree.n_points / tree.n_points[0],
         keys.n_cells: tree.n_points,
         keys.evidence: np.maximum(tree.evidence, -1e3),  # too few cells to say: no number that files refuse
+        keys.forced: np.zeros(len(tree.parent), dtype=bool) if forced is None else forced,
         keys.cluster: np.array([str(leaf) if leaf >= 0 else "" for leaf in tree.leaf], dtype=object),
     }
     return text_rows(pd.DataFrame(columns))
