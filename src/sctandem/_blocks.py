@@ -72,15 +72,16 @@ def as_csr(matrix: Any) -> sparse.csr_matrix | sparse.csr_array:
     Raises
     ------
     TypeError
-        For what is no matrix.
+        For what is no matrix, or holds no numbers.
     """
     if isinstance(matrix, CSRDataset | CSCDataset):
         matrix = matrix.to_memory()
+    dtype = getattr(matrix, "dtype", None)  # a table has dimensions, but none
+    if getattr(matrix, "ndim", None) != 2 or not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+        msg = f"matrix must be a matrix of numbers, cells x features, got {received(matrix)}"
+        raise TypeError(msg)
     if sparse.issparse(matrix):
         return matrix if matrix.format == "csr" else matrix.tocsr()
-    if getattr(matrix, "ndim", None) != 2 or np.dtype(matrix.dtype).kind not in "biuf":
-        msg = f"a matrix of numbers, cells x features, is needed, got {received(matrix)}"
-        raise TypeError(msg)
     return sparse.csr_matrix(np.asarray(matrix[:]))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 
+import fault_objects
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 from fault_trial import fingerprint
+from scipy import sparse
 
 import sctandem as td
 from sctandem.genome._talen_design import read_variants
@@ -207,3 +209,26 @@ def test_points_that_coincide_are_clustered_in_silence():
         )
     np.testing.assert_allclose(centres[cluster[[0, -1]]], [[0, 0], [5, 5]])
     assert len(np.unique(cluster)) == 2
+
+
+@pytest.mark.parametrize("matrix", [pd.DataFrame({"a": [1.0]}), np.ones((1, 2, 3)), sparse.csr_matrix([[1j]])])
+def test_what_is_no_matrix_of_numbers(matrix):
+    with pytest.raises(TypeError, match="^matrix must be a matrix of numbers, cells x features, got"):
+        td.data.as_csr(matrix)
+
+
+def test_components_that_do_not_belong_together():
+    collection = fault_objects.collection()
+    whole = td.data.principal_components(collection, n_components=2)
+    for wrong, error, said in (
+        (
+            {"loadings": whole.loadings[:3]},
+            ValueError,
+            r"components\.loadings are of 3 genes, and components\.means of 40",
+        ),
+        ({"loadings": "text"}, TypeError, r"components\.loadings must be an array of numbers of 2 dimensions, got str"),
+        ({"means": whole.means[:, None]}, TypeError, r"components\.means must be an array of numbers of 1 dimensions"),
+        ({"means": whole.means * np.nan}, ValueError, r"components\.means holds NaN"),
+    ):
+        with pytest.raises(error, match=said):
+            td.data.project(collection, whole._replace(**wrong))

@@ -28,11 +28,14 @@ class Draw:
     ----------
     words
         What was asked and answered, in order: equal words, equal case.
+    malformed
+        Whether anything is spoiled so that it is more than another form of valid data.
     """
 
     def __init__(self, data: DataObject) -> None:
         self._data = data
         self.words: list[str] = []
+        self.malformed = False
 
     def __str__(self) -> str:
         return " ".join(self.words)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
+from fault_arrays import ARRAY, INDEX, ODD_NAMES, SPARSE
 from fault_files import FILE
 from mudata import MuData
 from scipy import sparse
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
     Spoiler = Callable[[Any, Draw, Path], Any]
 
-ODD_NAMES = ["a/b", "a b", "é中文", "", "nan", "1", "x" * 300, "'\"", "a,b", "-", "a\tb"]
+#: Ways that leave valid data in another form, or leave it to what is spoiled within.
+FORMS = {
+    "X dense", "X csc", "X sparse array", "X float64", "X int64", "features shuffled", "cells shuffled", "a view", "backed",
+    "obs categorical", "table spoiled", "rows shuffled", "column categorical", "numpy", "reversed", "shuffled", "categorical",
+    "csc", "coo", "csr array", "dense", "float64", "int64", "in Fortran order", "a Series", "odd name", "a field",
+}  # fmt: skip
 
 
 # --- AnnData ------------------------------------------------------------------------------------------------------
@@ -368,14 +374,24 @@ OTHER: dict[str, Spoiler] = {
 }
 
 
+def _one_field(value: Any, draw: Draw, folder: Path) -> Any:
+    """Spoil one of what belongs together by name."""
+    name = draw.choice("namely", list(value._fields))
+    return value._replace(**{name: spoil(getattr(value, name), draw, folder)})
+
+
+FIELDS: dict[str, Spoiler] = {"a field": _one_field}
+
+
 def spoilers(value: Any) -> dict[str, Spoiler]:
     """Return the ways for a kind of value."""
     kinds: list[tuple[Any, dict[str, Spoiler]]] = [
         (AnnData, ANNDATA), (MuData, MUDATA), (pd.DataFrame, TABLE), (Path, FILE), (str, TEXT), (bool, OTHER),
-        ((int, float), NUMBER), ((list, tuple), SEQUENCE), (dict, MAPPING),
+        ((int, float), NUMBER), ((list, tuple), SEQUENCE), (dict, MAPPING), ((pd.Index, pd.Series), INDEX),
+        (np.ndarray, ARRAY), ((sparse.spmatrix, sparse.sparray), SPARSE),
     ]  # fmt: skip
     if hasattr(value, "_fields"):
-        return OTHER
+        return OTHER | FIELDS
     return next((found for kind, found in kinds if isinstance(value, kind)), OTHER)
 
 
@@ -386,4 +402,6 @@ def spoil(value: Any, draw: Draw, folder: Path) -> Any:
         if isinstance(value, MuData) and draw.chance("in one modality"):
             return _one_modality(value, draw, folder)
         ways = spoilers(value)
-        return ways[draw.choice("is", list(ways))](value, draw, folder)
+        way = draw.choice("is", list(ways))
+        draw.malformed |= way not in FORMS
+        return ways[way](value, draw, folder)

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import linecache
 import logging
-import pickle
 import re
 import resource
 import signal
@@ -21,6 +20,7 @@ import pandas as pd
 from anndata import AnnData
 from fault_calls import CALLS, public
 from fault_mutations import retype, spoil
+from hypothesis import reject
 from mudata import MuData
 from scipy import sparse
 
@@ -73,12 +73,17 @@ def _feed(digest: Any, value: Any) -> None:
         if isinstance(value, AnnData):
             _feed(digest, None if value.isbacked else value.X)
             _feed(digest, {str(name): value.layers[name] for name in value.layers if name is not None})
+            _feed(digest, None if value.isbacked or value.raw is None else [value.raw.X, value.raw.var])
         for part in (value.obs, value.var, *(dict(getattr(value, f)) for f in ("obsm", "varm", "obsp", "varp", "uns"))):
             _feed(digest, part)
     elif isinstance(value, pd.DataFrame):
         _feed(digest, [*value.columns, value.index, *(value.iloc[:, i] for i in range(value.shape[1]))])
     elif isinstance(value, pd.Series | pd.Index):
-        digest.update(str(value.dtype).encode())
+        digest.update(f"{value.dtype}{value.name}".encode())
+        if isinstance(value, pd.Series):
+            _feed(digest, value.index)
+        if isinstance(value.dtype, pd.CategoricalDtype):
+            _feed(digest, [value.dtype.ordered, value.dtype.categories])
         _feed(digest, np.asarray(value, dtype=object if value.dtype.kind not in "iufb" else None))
     elif sparse.issparse(value):
         digest.update(f"{value.format}{value.shape}".encode())
@@ -100,8 +105,9 @@ def _feed(digest: Any, value: Any) -> None:
         for item in value:
             _feed(digest, item)
     elif isinstance(value, Path):
+        digest.update(value.name.encode())
         digest.update(value.read_bytes() if value.is_file() else b"folder" if value.is_dir() else b"none")
-    elif isinstance(value, str | bytes | int | float | bool | type(None)):
+    elif isinstance(value, str | bytes | int | float | complex | type(None) | np.generic):
         digest.update(repr(value).encode())
     # models and other objects are not looked into: the functions only read them
 
@@ -152,12 +158,18 @@ class _Counter(logging.Handler):
 
 
 def run_case(name: str, draw: Draw, folder: Path) -> Outcome:
-    """Spoil the first argument of a valid call, or another, or both, and run it."""
+    """Spoil the first argument of a valid call, or another, or both, and run it.
+
+    Where an argument is as it was (what was to be spoiled is not there), the case is refused, and another is drawn.
+    """
     call = CALLS[name]
     arguments = call.build()
     for argument in _spoiled(list(arguments), draw):
         draw.words.append(f"{argument}:")
+        before = fingerprint(arguments[argument])
         arguments[argument] = spoil(arguments[argument], draw, folder)
+        if fingerprint(arguments[argument]) == before:
+            reject()
     return judge(
         f"{name} of {draw}" if draw.words else name,
         public(name),
@@ -258,7 +270,7 @@ def error_problem(error: Exception) -> tuple[str, str] | None:
     last, own = frames[-1], [frame for frame in frames if frame.filename.startswith(SOURCE)]
     where = f"{Path(own[-1].filename).relative_to(SOURCE)}:{own[-1].lineno}" if own else "no frame of the package"
     detail = f"{where} {type(error).__name__}: {str(error)[:160]!r} at {last.filename[-40:]}:{last.lineno}"
-    if not isinstance(error, DOCUMENTED) or isinstance(error, UnicodeError | pickle.UnpicklingError):
+    if not isinstance(error, DOCUMENTED) or isinstance(error, UnicodeError):
         return f"error of type {type(error).__name__}", detail
     if isinstance(error, OSError) and error.filename is not None and "site-packages" not in last.filename:
         return None  # the system's own, which names the file

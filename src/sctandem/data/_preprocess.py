@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sctandem._check_arguments import received
 from sctandem._checks import check_positive, check_type
 from sctandem._progress import progress_bar
 from sctandem.data._collection import Collection
@@ -135,11 +136,19 @@ def project(
     Returns
     -------
     float32, cells x components.
+
+    Raises
+    ------
+    TypeError
+        When `components` are none, or hold what are no arrays of numbers.
+    ValueError
+        When `components` are of other genes, or hold NaN.
     """
     check_type(collection, Collection, "collection")
     check_type(components, Components, "components", hint="td.data.principal_components(collection) returns them.")
     check_positive(target_sum, "target_sum")
     places, parts = collection.gene_places(genes), []
+    _check_components(components)
     if len(places) != len(components.means):
         msg = f"components are of {len(components.means)} genes, and {len(places)} are named by genes: give the same ones."
         raise ValueError(msg)
@@ -148,6 +157,21 @@ def project(
         values = normalised(counts, totals, target_sum)[:, places].log1p()
         parts.append((values @ components.loadings - origin).astype(np.float32))
     return np.concatenate(parts)
+
+
+def _check_components(components: Components) -> None:
+    """Raise for loadings and means that do not belong together, or are no finite numbers."""
+    loadings, means = components.loadings, components.means
+    for name, array, n_dims in (("loadings", loadings, 2), ("means", means, 1)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != n_dims:
+            msg = f"components.{name} must be an array of numbers of {n_dims} dimensions, got {received(array)}"
+            raise TypeError(msg)
+        if not np.isfinite(array).all():
+            msg = f"components.{name} holds NaN or infinite values."
+            raise ValueError(msg)
+    if len(loadings) != len(means):
+        msg = f"components.loadings are of {len(loadings)} genes, and components.means of {len(means)}."
+        raise ValueError(msg)
 
 
 def _parts(collection: Collection, what: str) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
