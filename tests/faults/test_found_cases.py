@@ -232,3 +232,10 @@ def test_components_that_do_not_belong_together():
     ):
         with pytest.raises(error, match=said):
             td.data.project(collection, whole._replace(**wrong))
+
+
+def test_genes_without_counts_have_no_vectors():
+    adata = cells()
+    adata.X[:] = 0
+    with pytest.raises(ValueError, match=r"^adata\.X holds nothing but zeros"):
+        td.pp.embed_genes(adata, n_dims=2, rng=0)

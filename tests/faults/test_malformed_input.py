@@ -148,6 +148,10 @@ JUDGED = {
     "logs": (
         'import logging\nfor i in range(30):\n    logging.getLogger("sctandem.made").warning(i)', "flood of warnings"
     ),
+    "wrecks values": ("adata.X[:] = 0", "changes adata.X"),
+    "wrecks a column": ('adata.obs["type"] = "same"', "changes adata.obs['type']"),
+    "takes a column": ('del adata.obs["type"]', "changes adata.obs['type']"),
+    "writes": ('adata.obs["new"] = 1\nadata.layers["new"] = adata.X', None),
     "a few": ('import logging\nlogging.getLogger("sctandem.made").warning("one")', None),
 }  # fmt: skip
 
@@ -178,9 +182,9 @@ def test_the_judge_on_functions_of_others():
 
 def test_a_message_names_where_something_is_wrong():
     arguments = {"adata": small(), "n_genes": 3, "key": "leiden"}
-    for said in ("adata.X holds NaN", "n_genes=3 is too few", "there is no 'leiden'", "the column is missing"):
+    for said in ("adata.X holds NaN", "n_genes=3 is too few", "there is no 'leiden'", "adata.obs lacks a column"):
         assert names_a_place(ValueError(said), arguments), said
-    for said in ("something is wrong", "3", "invalid value", "adatas are wrong", ""):
+    for said in ("something is wrong", "3", "invalid value", "adatas are wrong", "the cells are bad", "a row", ""):
         assert not names_a_place(ValueError(said), arguments), said
 
 

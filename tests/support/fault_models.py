@@ -71,6 +71,14 @@ def _train(name: str, data: Any, **options: Any) -> Any:
     return model
 
 
+def _built(name: str, data: Any, **arguments: Any) -> Any:
+    """Set a copy up, and make a model with the arguments of a case."""
+    setup, names, _ = SET_UP[name]
+    data = _own(data)
+    setup(data, **names)
+    return setup.__self__(data, **arguments)  # type: ignore[attr-defined]
+
+
 @cache
 def folder_of(name: str) -> Path:
     """Where a trained model lies, with its data."""
@@ -197,6 +205,15 @@ MODEL_CALLS: dict[str, Call] = {
     **_reads("TAPE", "get_components", n_components=3, indices=CELLS),
     **_model("TAPE", "load", TAPE.load, dir_path=lambda: folder_of("TAPE"), adata=make.multiome),
     **_model("SequenceGAN", "generate", _generate, data=_letters, width=40),
+}  # fmt: skip
+
+#: What the classes themselves are called with.
+MODEL_CALLS |= {
+    **_model("CapsuleNet", "made", partial(_built, "CapsuleNet"), data=make.cells, config=CapsuleConfig(n_hidden=16),
+             fixed={"rng": 0}),
+    **_model("DeepDE", "made", partial(_built, "DeepDE"), data=make.cells, config=CountVAEConfig(n_hidden=16),
+             fixed={"rng": 0}),
+    **_model("RSD", "made", partial(_built, "RSD"), data=make.reference, config=RSDConfig(n_hidden=16), fixed={"rng": 0}),
 }  # fmt: skip
 
 _ONCE = "written once, for all models, and called of another one"

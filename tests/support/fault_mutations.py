@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData, read_h5ad
 from fault_arrays import ARRAY, INDEX, ODD_NAMES, SPARSE
 from fault_files import FILE
+from fault_values import MAPPING, NUMBER, OTHER, SEQUENCE, TEXT
 from mudata import MuData
 from scipy import sparse
 
@@ -289,7 +290,7 @@ MUDATA: dict[str, Spoiler] = {
     "uns": lambda m, d, _: _uns(m, d),
 }
 
-# --- tables, files, values ----------------------------------------------------------------------------------------
+# --- tables, and every kind ----------------------------------------------------------------------------------------
 
 
 def _column(table: pd.DataFrame, draw: Draw, value: Any) -> pd.DataFrame:
@@ -333,44 +334,6 @@ TABLE: dict[str, Spoiler] = {
     "columns doubled": lambda t, d, _: pd.concat([t, t], axis=1),
     "columns renamed": lambda t, d, _: t.set_axis([f"é {i}" for i in range(len(t.columns))], axis=1),
     "odd index": lambda t, d, _: t.set_axis(_odd(len(t), d)),
-}
-
-
-TEXT: dict[str, Spoiler] = {
-    "unknown": lambda v, d, _: "not_there",
-    "other kind": lambda v, d, _: d.choice(
-        "as", [None, 3, 0.5, True, [], ["x"], {}, ("a", "b"), np.nan, b"x", object()]
-    ),
-    "odd": lambda v, d, _: d.choice("as", ODD_NAMES),
-}
-NUMBER: dict[str, Spoiler] = {
-    "other kind": lambda v, d, _: d.choice("as", [None, "text", [], {}, True, "3", (1, 2), 1j, np.array([1, 2])]),
-    "out of range": lambda v, d, _: d.choice("as", [0, -1, 10**9, 1e-300, -0.5, 1.5]),
-    "not finite": lambda v, d, _: d.choice("as", [np.nan, np.inf, -np.inf]),
-    "numpy": lambda v, d, _: np.float32(v) if isinstance(v, float) else np.int64(v),
-}
-SEQUENCE: dict[str, Spoiler] = {
-    "other kind": lambda v, d, _: d.choice("as", [None, 3, "text", {}, {"a"}, np.array([1.5]), object()]),
-    "empty": lambda v, d, _: type(v)(),
-    "one": lambda v, d, _: v[:1],
-    "doubled": lambda v, d, _: v + v,
-    "reversed": lambda v, d, _: v[::-1],
-    "unknown member": lambda v, d, _: type(v)(["not_there", *v[1:]]),
-    "other member": lambda v, d, _: type(v)([d.choice("as", [None, 3, [], np.nan, -1]), *v[1:]]),
-}
-MAPPING: dict[str, Spoiler] = {
-    "other kind": lambda v, d, _: d.choice("as", [3, "text", [1], [("a", 1)], object()]),
-    "empty": lambda v, d, _: {},
-    "unknown key": lambda v, d, _: {**v, "not_there": next(iter(v.values()))},
-    "other value": lambda v, d, _: {
-        k: d.choice(f"at {k}", [None, 3, "text", [], -1, np.nan, np.ones((2, 2))]) for k in v
-    },
-    "other key": lambda v, d, _: {d.choice("as", [3, None, ("a",)]): x for x in v.values()},
-}
-OTHER: dict[str, Spoiler] = {
-    "other kind": lambda v, d, _: d.choice(
-        "as", [3, "text", [], {}, np.ones((2, 2)), object(), AnnData(np.ones((3, 2)))]
-    ),
 }
 
 

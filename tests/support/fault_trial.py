@@ -206,6 +206,7 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         if not (isinstance(value, Path) and key in {"path", "out", "dir_path"})
     }
     before = {key: fingerprint(value) for key, value in watched.items()}
+    kept = {key: _slots(value) for key, value in watched.items()}
     counter, logger = _Counter(), logging.getLogger("sctandem")
     logger.addHandler(counter)
     error: Exception | None = None
@@ -225,9 +226,37 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         changed = [key for key, value in watched.items() if fingerprint(value) != before[key]]
         if changed:
             problem = f"changes {', '.join(changed)}", repr(error)[:200]
+    if problem is None and error is None:
+        touched = [f"{key}.{slot}" for key, value in kept.items() for slot in _lost(value, arguments[key])]
+        if touched:
+            problem = f"changes {', '.join(touched)[:200]}", "success"
     if problem is not None:
         return Outcome(case, *problem, error)
     return Outcome(case, None, "success" if error is None else type(error).__name__, error)
+
+
+def _slots(value: Any) -> dict[str, str]:
+    """Hash what no function changes where it succeeds: values, layers, names, and the columns that are there."""
+    if isinstance(value, MuData):
+        parts = {f"mod[{name!r}].": part for name, part in value.mod.items()}
+        return {start + slot: found for start, part in parts.items() for slot, found in _slots(part).items()}
+    if not isinstance(value, AnnData):
+        return {}
+    slots = {"X": None if value.isbacked else value.X, "obs_names": value.obs_names, "var_names": value.var_names}
+    slots |= {f"layers[{name!r}]": value.layers[name] for name in value.layers if name is not None}
+    for axis, table in (("obs", value.obs), ("var", value.var)):
+        if table.columns.is_unique:
+            slots |= {f"{axis}[{name!r}]": table[name] for name in table if not str(name).startswith("_scvi")}
+    # a view that is written to becomes an object of its own: the same values, of another class
+    plain = {name: sparse.csr_matrix(found) if sparse.issparse(found) else found for name, found in slots.items()}
+    plain = {name: np.asarray(found) if isinstance(found, np.ndarray) else found for name, found in plain.items()}
+    return {name: fingerprint(found) for name, found in plain.items()}
+
+
+def _lost(before: dict[str, str], value: Any) -> list[str]:
+    """List what is not as it was."""
+    after = _slots(value)
+    return [name for name, found in before.items() if after.get(name) != found]
 
 
 def _problem(
@@ -246,9 +275,7 @@ def _problem(
 
 
 #: Words by which a message says where in an object something is wrong.
-_SLOTS = re.compile(
-    r"\b(adata|mdata|obs|var|obsm|varm|obsp|uns|layers|layer|X|obs_names|var_names|columns?|rows?|cells|genes|features|sequences|chromosome)\b"
-)
+_SLOTS = re.compile(r"\b(adata|mdata|obs|var|obsm|varm|obsp|varp|uns|layers|layer|X|obs_names|var_names)\b")
 
 
 def names_a_place(error: Exception, arguments: dict[str, Any]) -> bool:

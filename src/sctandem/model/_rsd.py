@@ -238,7 +238,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
         if len(chosen) < LEAST_TELLING:
             msg = (
                 f"{len(chosen)} genes of the reference tell its types apart (three times as much in one as in another, and measured well); "
-                f"at least {LEAST_TELLING} are needed. Give more cells, or unite types that are alike."
+                f"at least {LEAST_TELLING} are needed. Give adata more cells, or unite types that are alike."
             )
             raise ValueError(msg)
         # types differ in what ribosomal genes take, and platforms more so: RNA is counted without technical genes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sctandem._adversarial_keys import VectorKeys
-from sctandem._blocks import as_csr
+from sctandem._blocks import as_csr, value_blocks
 from sctandem._checks import (
     check_adata,
     check_counts,
@@ -99,6 +99,9 @@ def embed_genes(
     check_target(adata, key_added, copy=copy)
     counts = check_layer(adata, layer, "adata")
     check_counts(counts, layer_slot("adata", layer))
+    if not any(block.any() for block in value_blocks(counts)):
+        msg = f"{layer_slot('adata', layer)} holds nothing but zeros: no genes are expressed together."
+        raise ValueError(msg)
     check_unique(adata.var_names, "adata.var_names")
     check_positive(n_dims, "n_dims", whole=True)
     if n_dims >= min(adata.shape) - 1:
