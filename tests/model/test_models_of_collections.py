@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import numpy as np
@@ -336,6 +337,37 @@ def test_cells_of_a_mudata_are_drawn_in_both_modalities():
     np.testing.assert_array_equal(chosen.get_expression()["measured"], of_these.get_expression()["measured"])
     pd.testing.assert_frame_equal(chosen.get_edges(), of_these.get_edges())
     assert chosen.get_tf_activity().index.equals(some.obs_names)
+
+
+def test_what_is_told_of_a_collection(collection, tmp_path):
+    """Its own names in docstrings and messages, and nothing of what scvi-tools writes to it."""
+    for model in (CapsuleNet, RSD, RegulatoryGraph):
+        text = model.setup_collection.__doc__
+        assert "When the layer" not in text
+        assert "`collection` is not a collection" in text
+        assert inspect.signature(model.setup_collection).parameters["collection"].annotation is td.data.Collection
+        with pytest.raises(TypeError, match="unexpected keyword argument 'layer'"):
+            model.setup_collection(collection, layer="counts")
+    assert "drawn by its seed" in RegulatoryGraph.setup_collection.__doc__
+    assert "Notes\n-----\n" in RSD.setup_collection.__doc__
+    RSD.setup_collection(collection, "cell_type")
+    with pytest.raises(KeyError, match=r"collection\.adata\.obs has no column 'nope'; (?!.*_scvi)"):
+        RSD.setup_collection(collection, "nope")
+    with pytest.raises(TypeError, match=r"got Collection.*collection\.to_adata\(query\)"):
+        td.tl.regulatory_graph(collection, TFS)
+    model = RSD(collection, rng=0)
+    model.train(1, rng=0)
+    model.save(tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match="or a collection where the model was set up with one"):
+        RSD.load(tmp_path / "model")
+    with pytest.raises(TypeError, match="A collection .* is taken too"):
+        RSD.load(tmp_path / "model", "folder")
+
+
+def test_purposes_draw_from_streams_of_their_own():
+    from sctandem.model import _regulatory_graph
+
+    assert _regulatory_graph.PERMUTED != _regulatory_graph.DRAWS
 
 
 def test_columns_that_are_not_there_are_refused(collection):
