@@ -40,6 +40,11 @@ def received(value: Any) -> str:
     return name if _is_model(value) else f"{name}: {shown(value)}"
 
 
+def is_collection(data: Any) -> bool:
+    """Whether an object is an open collection; that class is not imported for the question."""
+    return type(data).__name__ == "Collection" and hasattr(data, "to_adata")
+
+
 def object_name(data: AnnData | MuData) -> str:
     """Name an object in messages."""
     return "mdata" if isinstance(data, MuData) else "adata"
@@ -297,7 +302,8 @@ def check_target(data: Any, key_added: Any, *, copy: bool, name: str = "key_adde
         When `key_added` has a slash, or the object is backed by a file and a copy is asked for, or needed since it is a view.
     """
     if not isinstance(data, AnnData | MuData):
-        msg = f"data must be an AnnData or a MuData, got {received(data)}"
+        hint = "; its cells, or some of them: collection.to_adata(query)." if is_collection(data) else ""
+        msg = f"data must be an AnnData or a MuData, got {received(data)}{hint}"
         raise TypeError(msg)
     check_key_added(key_added, name)
     if data.isbacked and (copy or data.is_view):

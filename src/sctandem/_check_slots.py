@@ -36,9 +36,11 @@ def check_key(table: pd.DataFrame, key: str, slot: str) -> pd.Series:
     TypeError
         When `key` is not text.
     """
-    check_type(key, str, "the name of a column", hint=f"{slot} has {listed(table.columns, 20)}.")
+    # what scvi-tools writes there is of no use to who looks for a column
+    named = listed([name for name in table.columns if not str(name).startswith("_scvi_")], 20)
+    check_type(key, str, "the name of a column", hint=f"{slot} has {named}.")
     if key not in table.columns:
-        msg = f"{slot} has no column {key!r}; it has {listed(table.columns, 20)}."
+        msg = f"{slot} has no column {key!r}; it has {named}."
         raise KeyError(msg)
     return table[key]
 

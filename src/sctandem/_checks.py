@@ -24,6 +24,7 @@ from sctandem._check_arguments import (
     check_target,
     check_texts,
     check_type,
+    is_collection,
     listed,
     object_name,
     select_cells,
@@ -210,7 +211,7 @@ def check_mudata(mdata: Any) -> None:
     """
     if not isinstance(mdata, MuData):
         made = "`mudata.MuData({'rna': ..., 'atac': ...})` makes one."
-        if _is_collection(mdata):
+        if is_collection(mdata):
             made = f"a collection is counts of one modality, to which another of the same cells has to be added: {made}"
         msg = f"mdata is {article(type(mdata).__name__)}, not a MuData; {made}"
         raise TypeError(msg)
@@ -229,14 +230,9 @@ def check_adata(adata: Any) -> None:
         msg = f"adata must be an AnnData, got a MuData: pass one of its modalities ({listed(adata.mod)}), such as mdata[{name!r}]."
         raise TypeError(msg)
     hint = "Tables of samples x features: AnnData(table)."
-    if _is_collection(adata):
+    if is_collection(adata):
         hint = "Models take a collection by their `setup_collection`; all else takes its cells, or some of them: collection.to_adata(query)."
     check_type(adata, AnnData, "adata", hint=hint)
-
-
-def _is_collection(data: Any) -> bool:
-    """Whether an object is an open collection; that class is not imported for the question."""
-    return type(data).__name__ == "Collection" and hasattr(data, "to_adata")
 
 
 def check_data(data: Any, name: str = "data") -> None:

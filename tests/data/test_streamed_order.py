@@ -84,7 +84,7 @@ def test_rows_put_in_order_block_by_block_are_those_of_the_stack(lengths):
     assert found.dtype == np.float32
 
 
-@pytest.mark.parametrize("indptr", [[1, 2, 3], [0, 3, 2], [0, 1, 9]], ids=["start", "back", "end"])
+@pytest.mark.parametrize("indptr", [[1, 2, 3], [0, 3, 2], [0, 1, 9], [0, 1, 2]], ids=["start", "back", "end", "short"])
 def test_rows_that_do_not_follow_one_another_are_damage(tmp_path, indptr):
     group = zarr.open_group(tmp_path / "shard", mode="w").create_group("X")
     for name, values in {"indptr": indptr, "indices": [0, 0, 0], "data": [1, 1, 1]}.items():

@@ -79,6 +79,10 @@ class StreamedCounts(CSRDataset):
             if indptr[0] or indptr[-1] != group["indices"].shape[0] or (np.diff(indptr) < 0).any():
                 msg = "its rows do not follow one another"
                 raise ValueError(msg)
+            n_obs = int(self.starts[shard + 1] - self.starts[shard])
+            if len(indptr) != n_obs + 1:
+                msg = f"it has {len(indptr) - 1} rows for {n_obs} cells"
+                raise ValueError(msg)
             return indptr, group["indices"], group["data"]
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
@@ -338,4 +342,14 @@ def blocks_in_order(matrix: Any) -> Iterator[tuple[np.ndarray, sparse.csr_matrix
 
 def streams_counts(manager: AnnDataManager) -> bool:
     """Whether any of the counts that a model registered lie on disk in a collection."""
-    return isinstance(getattr(manager.adata, "X", None), StreamedCounts)
+    return _of_collection(manager.adata)
+
+
+def obs_slot(data: Any) -> str:
+    """Name in messages the metadata of the cells of an AnnData: who set a collection up has no ``adata``."""
+    return "collection.adata.obs" if _of_collection(data) else "adata.obs"
+
+
+def _of_collection(data: Any) -> bool:
+    """Whether the counts of an object lie on disk in a collection; of a view they would be read for the question."""
+    return not getattr(data, "is_view", False) and isinstance(getattr(data, "X", None), StreamedCounts)

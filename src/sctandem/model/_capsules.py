@@ -23,7 +23,7 @@ from sctandem._checks import (
     layer_slot,
 )
 from sctandem._random import spawn, torch_seeded
-from sctandem.data._streamed import held_counts
+from sctandem.data._streamed import held_counts, obs_slot
 from sctandem.kernels import align_batches
 from sctandem.kernels._annealing_fit import anneal
 from sctandem.kernels._batch_shifts import groups_of_points, shifts_within_groups
@@ -185,7 +185,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
 
         Returns
         -------
-        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch` and `_scvi_labels`.
+        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_batch` and `_scvi_labels` (integers from 0).
 
         Raises
         ------
@@ -204,7 +204,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             check_labels(adata, labels_key, unlabeled_category, trained=source_registry is not None)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         if batch_key is not None:
-            check_key(adata.obs, batch_key, "adata.obs")
+            check_key(adata.obs, batch_key, obs_slot(adata))
         if size_factor_key is not None:
             read_depths(adata, size_factor_key)
         cls._register(adata, given, source_registry)

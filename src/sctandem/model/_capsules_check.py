@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sctandem._checks import check_key
+from sctandem.data._streamed import obs_slot
 from sctandem.model.base._text_fields import as_text, text_of
 
 if TYPE_CHECKING:
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
 def check_labels(adata: AnnData, labels_key: str, unlabeled_category: str | int, *, trained: bool) -> None:
     """Check that there are labels to learn from; a trained model has learned them, and the cells at hand may have none."""
-    column = check_key(adata.obs, labels_key, "adata.obs")
-    slot = f"adata.obs[{labels_key!r}]"
+    obs = obs_slot(adata)
+    column = check_key(adata.obs, labels_key, obs)
+    slot = f"{obs}[{labels_key!r}]"
     if column.isna().any():
         msg = f"{slot} is missing for {int(column.isna().sum())} cells; name them {unlabeled_category!r}."
         raise ValueError(msg)

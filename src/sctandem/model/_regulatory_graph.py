@@ -13,9 +13,10 @@ from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed, torch_seeded
 from sctandem._regulation_keys import RegulatoryGraphKeys
+from sctandem.data._streamed import obs_slot
 from sctandem.kernels._regulatory_states import state_means
 from sctandem.model import _regulatory_data as given
-from sctandem.model._regulatory_cells import cells_to_read
+from sctandem.model._regulatory_cells import cells_for_file, cells_to_read, tell_other_cells
 from sctandem.model._regulatory_fit import fit_graph, read_graph
 from sctandem.model._regulatory_pairs import (
     Candidates,
@@ -83,10 +84,10 @@ class RegulatoryGraph(
         Groups of alike cells, at most; there are five cells to a group or more.
     n_cells
         Cells that are read, at most: so many are drawn where there are more, and everything that is said of cells is said of these, whose names are
-        `cells`. `None`: all, but of a collection 20,000, or fewer where cells x genes would be above 10^8 (2,000 at the least).
+        `cells`; at least 3. `None`: all, but of a collection 20,000, or fewer where cells x genes would be above 10^8 (2,000 at the least).
     balance_key
-        Column of `obs` (of the MuData, or the AnnData) over whose groups cells are drawn evenly, small groups whole, so that rare ones are seen.
-        `None`: each cell is as likely as any other. Where all cells are read it has no effect.
+        Column of `obs` (of the MuData, or the AnnData) over whose groups cells are drawn evenly, small groups whole, so that rare ones are seen;
+        no more groups than `n_cells`. `None`: each cell is as likely as any other. Where all cells are read it has no effect.
     config
         Architecture of the network; `None` for the defaults.
     rng
@@ -97,13 +98,15 @@ class RegulatoryGraph(
     KeyError
         When a column of the table, or `balance_key`, is missing.
     TypeError
-        When an argument is of another type.
+        When an argument is of another type, or `balance_key` names numbers on a continuous scale.
     ValueError
-        When the data were not set up, no factor is left, no prior edge is left after names were matched, or values are not finite.
+        When the data were not set up, `n_cells` is below 3 or the number of groups of `balance_key`, no factor is left, no prior edge is left after names were matched, or values are not finite.
 
     Notes
     -----
-    A saved model keeps the network and its arguments; groups of cells, prior edges and FDR are read again from the data that it is loaded with.
+    A saved model keeps the network, its arguments, and which cells it reads; groups of cells, prior edges and FDR are read again from the data that it is
+    loaded with. These may be the data that it was made with (the collection, or its `to_adata()`), or the cells that it reads alone; `balance_key` may then be
+    missing. That other cells are read than those that were drawn is warned of.
 
     `train` takes, by default, `max_epochs=150` steps of the optimiser, each on all training states. The loss of a state counts by the mean weight of its
     cells (columns of the `obs` of the MuData, or the AnnData). Nothing is drawn: first weights and held-out states come from the seed of the model, and
@@ -161,11 +164,14 @@ class RegulatoryGraph(
         rng = self.seed = draw_seed(rng)
         tfs = given.read_names(tfs)
         rna, atac, named = given.parts_of(adata, self.modalities)
-        drawn = self._drawn = cells_to_read(adata, rna.X, n_cells, balance_key, self._generator_for(DRAWS))
+        draws, before = self._generator_for(DRAWS), self._read_before
+        drawn = self._drawn = cells_to_read(adata, rna.X, n_cells, balance_key, draws, saved=before)
         values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named), drawn)
         if len(values) < 2:
             msg = f"there are {len(values)} cells; correlations need more."
             raise ValueError(msg)
+        self.read_cells_ = cells_for_file(drawn, values, adata.n_obs)
+        tell_other_cells(self.read_cells_, before)
         self.genes, self.cells = rna.var_names.astype(str), rna.obs_names if drawn is None else rna.obs_names[drawn]
         varying = values.std(axis=0) > 1e-6 * np.maximum(np.abs(values).mean(axis=0), 1e-12)
         self.regulators = given.find_regulators(tfs, self.genes, varying)
@@ -214,7 +220,7 @@ class RegulatoryGraph(
             weights = weights if self._drawn is None else weights[self._drawn]
             weights = state_means(weights[:, None], self._data.states).ravel()
             if not weights[self._training].any():
-                msg = f"adata.obs[{config.sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
+                msg = f"{obs_slot(self.adata)}[{config.sample_weight!r}] is 0 in all cells of the training states: there is nothing to learn from."
                 raise ValueError(msg)
         settings = {"max_epochs": n_epochs, "sample_weight": config.sample_weight}
         kept = self._open_checkpoint(run.checkpoint, settings, accelerator=run.accelerator, rng=None)

@@ -10,6 +10,7 @@ from scvi.data import fields
 from sctandem._checks import check_adata, check_layer, check_slot_names
 from sctandem._compat import ModelLayout
 from sctandem._keys import MODALITIES
+from sctandem.model._regulatory_cells import saved_cells
 from sctandem.model._regulatory_data import expression_slot, named_parts
 from sctandem.model._tape_data import ATAC_KEY
 from sctandem.model.base._collection import collection_setup
@@ -37,6 +38,12 @@ class RegulatoryGraphSetupMixin:
     _inputs: Any
     prior: list[str]
     prior_: list[str]
+    _read_before: dict[str, Any] | None = None
+
+    def _before_loading(self, attributes: dict[str, Any]) -> None:
+        """Take from a file which cells the model read: they are read again, whatever would be drawn now. Files of before do not say."""
+        kept = attributes.pop("read_cells_", None)
+        self._read_before = None if kept is None else saved_cells(kept)
 
     def _depends_on(self) -> dict[str, Any]:
         """Return what the training reads beside what is registered."""

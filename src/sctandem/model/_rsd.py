@@ -24,6 +24,7 @@ from sctandem._checks import (
 )
 from sctandem._compat import ModelLayout
 from sctandem._random import as_generator, torch_seeded
+from sctandem.data._streamed import obs_slot
 from sctandem.kernels._signature import Signature, signature_of_blocks, telling_genes
 from sctandem.kernels._type_expression import type_expression
 from sctandem.model._bulk import Bulk, read_bulk, technical_genes
@@ -183,7 +184,7 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
 
         Returns
         -------
-        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_labels` and `_scvi_batch`.
+        None. `adata.uns` gets the identifiers of scvi-tools, and `obs` their `_scvi_labels` and `_scvi_batch` (integers from 0).
 
         Raises
         ------
@@ -191,6 +192,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
             When the layer or a column is not there.
         ValueError
             When there are no cells, the counts are none, names of genes repeat, or a cell has no type or donor.
+        TypeError
+            When `adata` is not an AnnData, or a name not text.
         """
         if source_registry is not None:  # what a model learned of types it keeps: files of before have no such word
             unlabeled_category = source_registry[ModelLayout().setup_args].get("unlabeled_category")
@@ -205,9 +208,9 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
             raise ValueError(msg)
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         for key in (cell_type_key, donor_key):
-            missing = 0 if key is None else int(check_key(adata.obs, key, "adata.obs").isna().sum())
+            missing = 0 if key is None else int(check_key(adata.obs, key, obs_slot(adata)).isna().sum())
             if missing:
-                msg = f"adata.obs[{key!r}] is missing in {missing} cells: take them out, or fill it in."
+                msg = f"{obs_slot(adata)}[{key!r}] is missing in {missing} cells: take them out, or fill it in."
                 raise ValueError(msg)
         setup_method_args = cls._get_setup_method_args(**given)
         fields = [

@@ -117,6 +117,9 @@ def regulatory_graph(
     factor does it": cells that differ in type make most pairs significant. ``fdr_rewired`` asks the harder question, and is
     often large where factors are active in the same cells.
 
+    All cells are read. To read some, drawn at random or evenly over groups, or those of a collection, make the model:
+    ``td.model.RegulatoryGraph(adata, tfs, n_cells=..., balance_key=...)``, after `setup_anndata`, `setup_mudata` or `setup_collection`.
+
     An edge is not a proof of regulation. Factors whose messenger is hardly measured, and those regulated after translation, are seen through their sites
     only. Cost: cells x genes x (genes + 40 factors), the ranks of the cells of each gene (cells x log cells), and pairs x states x epochs; memory: cells x genes,
     dense, several times over. 2,000 cells, 400 genes and 16 factors take 20 s.

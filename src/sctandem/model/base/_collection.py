@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 #: Arguments of `setup_anndata` that mean nothing for a collection: its counts are in `X`.
 _NOT_OF_COLLECTIONS = ("layer", "source_registry")
+#: What is said of errors of these and of the type, and what holds for a collection.
+_RAISES = (
+    ("KeyError\n    When the layer is not there.\n", ""),
+    ("When the layer or a column is not there", "When a column is not there"),
+    ("When `adata` is not an AnnData", "When `collection` is not a collection"),
+)
 
 
 class CollectionMixin:
@@ -72,13 +78,13 @@ def collection_setup(setup_anndata: Any, *, notes: str = "") -> Any:
 
     signature = inspect.signature(setup)
     parameters = [
-        p.replace(name="collection", annotation="Collection") if p.name == "adata" else p
+        p.replace(name="collection", annotation=Collection) if p.name == "adata" else p
         for p in signature.parameters.values()
         if p.name not in _NOT_OF_COLLECTIONS
     ]
     accepted = signature.replace(parameters=parameters)
     setup_collection.__signature__ = accepted  # type: ignore[attr-defined]
-    setup_collection.__annotations__ = {**setup.__annotations__, "collection": "Collection"}
+    setup_collection.__annotations__ = {**setup.__annotations__, "collection": Collection}
     setup_collection.__annotations__.pop("adata", None)
     setup_collection.__name__ = "setup_collection"
     setup_collection.__qualname__ = setup.__qualname__.replace("setup_anndata", "setup_collection")
@@ -91,8 +97,10 @@ def _docstring(text: str, notes: str) -> str:
     text = inspect.cleandoc(text)
     head, _, rest = text.partition("adata\n")
     described, _, rest = rest.partition("\n")
-    text = f"{head}collection\n    Opened by :func:`~sctandem.data.open_collection`; its counts stay on disk.\n{rest}"
+    text = f"{head}collection\n    A :class:`~sctandem.data.Collection`, opened by :func:`~sctandem.data.open_collection`; its counts stay on disk.\n{rest}"
     for name in _NOT_OF_COLLECTIONS:
         text = re.sub(rf"^{name}\n(?: +.*\n)+", "", text, flags=re.MULTILINE)
+    for said, meant in _RAISES:
+        text = text.replace(said, meant)
     text = text.replace("adata.obs", "collection.obs").replace("`adata", "`collection.adata")
     return f"{text.rstrip()}\n\nNotes\n-----\n{notes}\n" if notes else text

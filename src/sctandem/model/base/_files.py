@@ -41,7 +41,8 @@ class FilesMixin:
     A model that takes a configuration names its class in `_config_classes`; no other class is made from a file. Its
     set-up method takes `source_registry`, and registers with a `ModelManager`. Registry keys of what only training needs
     are named in `_training_only`: a saved model loads without them. A model may have a method `_before_saving`, which gets ready
-    what the file is to hold.
+    what the file is to hold, and `_before_loading`, which takes from the attributes in a file what the model is to be made with; it is
+    called on the model before that is made.
     """
 
     _config_classes: ClassVar[tuple[type, ...]] = ()
@@ -157,7 +158,7 @@ class FilesMixin:
             When there is no such accelerator, the file is damaged, made by a newer version, holds more than plain data, is of another class, or `adata` lacks features or has
             categories that the model does not know; `adata` is then as it was.
         TypeError
-            When `adata` is an AnnData and the model was set up with a MuData, or the reverse.
+            When `adata` is an AnnData or a collection and the model was set up with a MuData, or the reverse, or is something else.
 
         Notes
         -----
@@ -189,8 +190,11 @@ class FilesMixin:
             # compares the categories with those of the model before anything is written
             getattr(cls, registry[layout.setup_method])(adata, source_registry=registry, **registry[layout.setup_args])
             new: Any = cls
+            model = new.__new__(cls)
+            if (prepare := getattr(model, "_before_loading", None)) is not None:
+                prepare(attributes)
             with torch_seeded(0):  # the initial weights are replaced: the global state is not to be spent on them
-                model = new(adata, **parameters["non_kwargs"])
+                model.__init__(adata, **parameters["non_kwargs"])
             for key, value in attributes.items():
                 setattr(model, key, value)
             model.module.on_load(model, pyro_param_store=None)

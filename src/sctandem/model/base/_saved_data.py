@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 from anndata import AnnData
+from mudata import MuData
 from scipy import sparse
 
 from sctandem._check_files import readable
-from sctandem._checks import check_data
+from sctandem._checks import check_type
 from sctandem._compat import ModelLayout, read_h5mu
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
-
-    from mudata import MuData
 
 
 def read_data(folder: Path, prefix: str, registry: dict[str, Any]) -> AnnData | MuData:
@@ -26,7 +25,7 @@ def read_data(folder: Path, prefix: str, registry: dict[str, Any]) -> AnnData | 
     is_mudata = registry[layout.setup_method] == "setup_mudata"
     path = folder / f"{prefix}{layout.mudata_file if is_mudata else layout.anndata_file}"
     if not path.is_file():
-        msg = f"no data were given, and none were saved with the model: there is no {path}. Pass the data as `adata`."
+        msg = f"no data were given, and none were saved with the model: there is no {path}. Pass the data as `adata`: an AnnData or a MuData, or a collection where the model was set up with one."
         raise FileNotFoundError(msg)
     with readable(path, "the data that were saved with the model", tree=True):
         data = read_h5mu(path) if is_mudata else anndata.read_h5ad(path)
@@ -78,7 +77,7 @@ def check_features(adata: AnnData | MuData, features: Any, path: str, *, modalit
     `modalities` comes from `needed_modalities`.
     """
     registered, needed = modalities
-    check_data(adata, "adata")
+    check_type(adata, AnnData | MuData, "adata", hint="A collection that td.data.open_collection opens is taken too.")
     if isinstance(adata, AnnData) == bool(registered):
         kind = f"a MuData with the modalities {sorted(registered)}" if registered else "an AnnData"
         msg = f"adata is {type(adata).__name__}, and the model in {path} was set up with {kind}: pass such an object."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sctandem._checks import check_key, check_type, listed
+from sctandem.data._streamed import obs_slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +47,9 @@ def read_weights(data: AnnData | MuData, sample_weight: str | None) -> np.ndarra
         "sample_weight",
         hint="It names a column of obs; `td.pp.hierarchical_weights` writes 'hcm_weight'.",
     )
-    column = check_key(data.obs, sample_weight, "adata.obs")
-    slot = f"adata.obs[{sample_weight!r}]"
+    obs = obs_slot(data)
+    column = check_key(data.obs, sample_weight, obs)
+    slot = f"{obs}[{sample_weight!r}]"
     if column.dtype.kind not in "fiub":
         msg = f"{slot} is of {column.dtype}, but weights are numbers; `td.pp.hierarchical_weights` makes them from clusters."
         raise ValueError(msg)
