@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from matplotlib import pyplot as plt
+from matplotlib.collections import FillBetweenPolyCollection
 
 import sctandem as td
 
@@ -24,7 +26,7 @@ def test_every_cluster_is_in_every_axes(adata):
     table = adata.uns["anneal"]["tree"]
     shares = table[table["cluster"] != ""].set_index("cluster")["mass"]
     assert {text.get_text() for text in tree.texts} == {f"{name}\n{100 * share:.0f}" for name, share in shares.items()}
-    assert len(memberships.collections) == len(shares) == 5
+    assert sorted(label.get_text() for label in memberships.get_xticklabels()) == sorted(shares.index) == list("01234")
     assert "kept: 5" in {text.get_text() for text in phases.texts}
     kept = phases.lines[1].get_ydata()
     assert kept.tolist() == [1, 2, 3, 4, 5, 5]
@@ -38,10 +40,67 @@ def test_splits_stand_at_their_temperatures(adata):
     plt.close(figure)
 
 
-def test_memberships_fill_the_axes(adata):
+def columns(figure, place: int) -> list[tuple[float, tuple]]:
+    """Heights and colours of the columns in a block of the memberships."""
+    found = []
+    for columns in figure.axes[2].collections:
+        if len(columns.get_paths()) and columns.get_paths()[0].vertices[0, 1] == 1e-6:
+            for path, color in zip(columns.get_paths(), columns.get_facecolor(), strict=True):
+                if place < path.vertices[0, 0] < place + 1:
+                    found.append((path.vertices[:, 1].max(), tuple(color)))
+    return found
+
+
+def test_uncertain_cells_are_seen_and_whose_they_might_be():
+    order = ["0", "1", "2"]
+    shares = np.array([[1, 0, 0], [0.98, 0.015, 0.005], [0.6, 0.1, 0.3], [0, 1, 0], [0, 0, 1.0]], dtype=np.float32)
+    adata = AnnData(obsm={"X_anneal": shares})
+    adata.obs["anneal"] = pd.Categorical(list("00012"))
+    adata.uns["anneal_colors"] = ["#FF0000", "#00FF00", "#0000FF"]
+    tree = {"node": range(5), "parent": [-1, 0, 0, 1, 1], "temperature": [9.0, 4, np.nan, np.nan, np.nan], "mass": 0.5,
+            "cluster": ["", "", "2", "0", "1"], "evidence": 1.0}  # fmt: skip
+    phases = pd.DataFrame({"temperature": [10.0, 1], "n_clusters": [1, 3], "free_energy": 1.0})
+    adata.uns["anneal"] = {"tree": pd.DataFrame(tree), "phases": phases, "params": {}}
     figure = td.pl.annealing(adata)
-    top = figure.axes[2].collections[-1].get_paths()[0].vertices[:, 1].max()
-    assert top == pytest.approx(1, abs=1e-4)
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == order
+    (low, green), (high, blue) = columns(figure, 0)
+    assert (low, high) == pytest.approx((0.02, 0.4), rel=1e-4)
+    assert (green, blue) == ((0, 1, 0, 1), (0, 0, 1, 1))
+    assert not columns(figure, 1) + columns(figure, 2)
+    plt.close(figure)
+
+
+def test_only_forced_splits_are_dashed(adata):
+    figure = td.pl.annealing(adata)
+    assert figure.axes[0].get_legend() is None
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
+    many = td.tl.anneal(adata, n_clusters=7, copy=True)
+    tree = many.uns["anneal"]["tree"]
+    figure = td.pl.annealing(many)
+    dashed = {
+        float(line.get_ydata()[0])
+        for line in figure.axes[0].lines
+        if np.ptp(line.get_ydata()) == 0 and line.get_linestyle() == "--"
+    }
+    assert dashed == set(tree.loc[tree["forced"], "temperature"])
+    assert len(dashed) == 2
+    assert "n_clusters" in figure.axes[0].get_legend().texts[0].get_text()
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("options", "units"),
+    [
+        ({}, "variances within clusters"),
+        ({"metric": "given"}, "squared units of X_pca"),
+        ({"temperature": 20.0}, "squared units of X_pca"),
+        ({"metric": "kernel", "rng": 0}, "kernel features"),
+    ],
+)
+def test_axes_name_the_units_of_temperatures(adata, options, units):
+    figure = td.pl.annealing(td.tl.anneal(adata, **options, copy=True))
+    assert figure.axes[0].get_ylabel() == f"Critical temperature\n({units})"
+    assert figure.axes[1].get_xlabel() == f"Temperature, falling\n({units})"
     plt.close(figure)
 
 
@@ -53,12 +112,15 @@ def test_one_cluster_and_kept_colours(adata):
     plt.close(figure)
 
 
-def colours(figure) -> tuple[dict[str, tuple], list[tuple]]:
-    """Those of the leaves of the tree by name, and those of the memberships in order."""
+def colours(figure) -> tuple[dict[str, tuple], dict[str, tuple]]:
+    """Those of the leaves of the tree by name, and those of the blocks of memberships that have cells by name."""
     tree, _, memberships = figure.axes
     names = [text.get_text().split("\n")[0] for text in tree.texts]
     leaves = [tuple(dot.get_facecolor()[0]) for dot in tree.collections]
-    return dict(zip(names, leaves, strict=True)), [tuple(area.get_facecolor()[0]) for area in memberships.collections]
+    blocks = [label.get_text() for label in memberships.get_xticklabels()]
+    areas = [area for area in memberships.collections if isinstance(area, FillBetweenPolyCollection)]
+    colors = {blocks[int(area.get_paths()[0].vertices[:, 0].min())]: tuple(area.get_facecolor()[0]) for area in areas}
+    return dict(zip(names, leaves, strict=True)), colors
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -67,11 +129,11 @@ def test_colours_stay_with_their_clusters_where_cells_are_left_out(adata, kept):
     if kept:
         adata.uns["anneal_colors"] = ["#000001", "#000002", "#000003", "#000004", "#000005"]
     whole = colours(td.pl.annealing(adata))
-    assert [whole[0][str(number)] for number in range(5)] == whole[1]
+    assert whole[0] == whole[1]
     part = adata[adata.obs["anneal"] != "1"].copy()
     leaves, areas = colours(td.pl.annealing(part))
-    assert [leaves[str(number)] for number in range(5)] == areas
-    assert [areas[number] for number in (0, 2, 3, 4)] == [whole[1][number] for number in (0, 2, 3, 4)]
+    assert {name: leaves[name] for name in areas} == areas
+    assert areas == {name: color for name, color in whole[1].items() if name != "1"}
     part.obs["anneal"] = part.obs["anneal"].astype(str)
     assert colours(td.pl.annealing(part))[1] == areas
     plt.close("all")

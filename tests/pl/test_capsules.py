@@ -122,6 +122,21 @@ def test_axes_of_ones_own(adata):
     assert axes[1].images
 
 
+@pytest.mark.parametrize("names", [["CD4+/CD45RA+/CD25- naive T cells"] * 5, ["T"] * 5])
+def test_long_names_take_nothing_from_the_squares(adata, names):
+    kinds = [f"{name}{number}" for number, name in enumerate(names)]
+    adata.obs["kind"] = np.resize(kinds, len(adata))
+    figure = td.pl.capsules(adata, "kind")
+    figure.canvas.draw()
+    first = figure.axes[0]
+    assert first.get_window_extent().width / figure.dpi > 1.2
+    label, axes = first.xaxis.label.get_window_extent(), first.get_window_extent()
+    assert axes.y0 - label.y1 < 0.5 * figure.dpi
+    assert not any(label.overlaps(text.get_window_extent()) for text in first.texts)
+    heights = axes.height / figure.dpi
+    assert heights > 0.15 * 5
+
+
 def test_what_is_wrong(adata, monkeypatch):
     with pytest.raises(KeyError, match=r"no 'other'; run `sctandem.tl.capsules\(adata, key_added='other'\)`"):
         td.pl.capsules(adata, key="other")

@@ -114,6 +114,42 @@ def test_temperature_of_one_cluster():
     assert len(adata.uns["anneal"]["tree"]) == 1
 
 
+def test_temperature_above_the_first_split_is_warned_of(caplog):
+    adata = cells()
+    critical = 2 * np.linalg.eigvalsh(np.cov(adata.obsm["X_pca"].T, bias=True))[-1]
+    td.tl.anneal(adata, temperature=1.01 * critical)
+    (record,) = caplog.records
+    assert f"the first split, which is at {critical:.3g} in squared units of adata.obsm['X_pca']" in record.getMessage()
+    assert adata.obs["anneal"].nunique() == 1
+    caplog.clear()
+    td.tl.anneal(adata, temperature=0.8 * critical)
+    assert not caplog.records
+    assert adata.obs["anneal"].nunique() > 1
+
+
+def test_only_what_n_clusters_made_is_forced(annealed):
+    assert not annealed.uns["anneal"]["tree"]["forced"].any()
+    right, more = (td.tl.anneal(annealed, n_clusters=n, copy=True).uns["anneal"]["tree"] for n in (4, 6))
+    assert not right["forced"].any()
+    assert more["forced"].sum() == 2
+    assert (more.loc[more["forced"], "evidence"] < 0.1).all()
+
+
+def test_a_sure_shoulder_is_not_forced():
+    rng = np.random.default_rng(1)
+    kind = np.repeat([0, 1], [2000, 500])
+    points = rng.normal(size=(2500, 5))
+    points[:, 0] += 2.8 * kind
+    adata = with_rep(points)
+    td.tl.anneal(adata, n_clusters=2)
+    tree = adata.uns["anneal"]["tree"]
+    assert tree["evidence"].iloc[0] < 0.1
+    assert not tree["forced"].iloc[0]
+    even = with_rep(rng.random(size=(2500, 5)))
+    td.tl.anneal(even, n_clusters=2)
+    assert even.uns["anneal"]["tree"]["forced"].iloc[0]
+
+
 def with_rep(values: np.ndarray) -> AnnData:
     return AnnData(obsm={"X_pca": values}, obs=pd.DataFrame(index=[f"c{i}" for i in range(len(values))]))
 
@@ -135,6 +171,12 @@ def with_rep(values: np.ndarray) -> AnnData:
         (cells, {"min_cells": 20, "n_clusters": 3}, ValueError, "min_cells=20 looks for more clusters"),
         (cells, {"min_cells": 20, "metric": "kernel"}, ValueError, "min_cells=20 looks for more clusters"),
         (cells, {"temperature": -1.0}, ValueError, "temperature=-1.0 is not"),
+        (
+            cells,
+            {"temperature": 0.01},
+            ValueError,
+            "temperature=0.01 is too low: at .* more than 80 clusters.*800 cells",
+        ),
         (cells, {"key_added": "a/b"}, ValueError, "without a slash"),
         (cells, {"use_rep": ["X_pca"]}, TypeError, "use_rep must be a str"),
         (cells, {"key_added": "pca"}, ValueError, "use_rep='X_pca' is also where the memberships would go"),

@@ -162,7 +162,7 @@ def unparted(points: Points, labels: Labels, tree: SplitTree, *, least: float, s
         above = int(tree.parent[node])
         below[above] |= below[node]
         sides[above].append(below[node])
-    for node in np.flatnonzero(tree.evidence < least):
+    for node in np.flatnonzero(tree.evidence < least).tolist():
         a, b = (np.flatnonzero(np.isin(labels, list(side))) for side in sides[node])
         result[node] = not (shoulders and has_shoulder(*_both(points, a, b)))
     return result
@@ -175,7 +175,7 @@ def _union_temperatures(moments: dict[int, _Moments]) -> dict[tuple[int, int], f
         if len(moments) > _MANY
         else nullcontext() as tick
     ):
-        known = {}
+        known: dict[tuple[int, int], float] = {}
         for a, of_a in moments.items():
             known |= {(a, b): of_a.united(moments[b]).critical_temperature() for b in range(a)}
             if tick is not None:

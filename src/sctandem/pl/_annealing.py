@@ -27,9 +27,9 @@ _HEIGHT, _WIDTHS = 3.7, (3.9, 3.1, 3.9)
 """Inches of the figure and of its axes."""
 _LEAF, _MOST_NAMED = 0.21, 60
 """Inches that the name of a cluster needs below the tree, and the most clusters that are named."""
-_MOST_CELLS, _LEAST_COLUMNS = 5000, 20
-"""Columns of the picture of memberships, and the least a cluster has: of more cells every so many is shown."""
-_FLOOR, _STRIP = 1e-4, 3e-5
+_COLUMNS = 20
+"""Of the block of a cluster in the picture of memberships, wide enough to be seen: of more cells the last of every so many is shown."""
+_FLOOR, _STRIP = 1e-6, 2e-7
 """Least membership that is drawn, and where the strip below that names the clusters ends."""
 
 
@@ -53,7 +53,8 @@ def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | Non
     clusters with their shares of the cells; a split is dashed that only `n_clusters` of :func:`sctandem.tl.anneal` made, where
     neither a valley nor a shoulder parts the cells. Middle: number of clusters on the way down in temperature, and of those in the tree.
     Right: how uncertain each cell is. Every cluster has a block, all equally wide, its cells from certain to uncertain; the height is the
-    membership of a cell in all other clusters together (logarithmic, empty below 0.0001), the colour the one it has most of. Clusters are in the
+    membership of a cell in all other clusters together (logarithmic, empty below a millionth), the colour the one it has most of; of more than 20 cells the most uncertain of each
+    twentieth are drawn. Clusters are in the
     order of the tree. Tree and phases are those of all cells that clusters were
     found on, the memberships those of the cells at hand. Of more than 60 clusters none has a name.
 
@@ -89,7 +90,7 @@ def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | Non
     widths = [max(_WIDTHS[0], _LEAF * min(len(colors), _MOST_NAMED)), *_WIDTHS[1:]]
     if axes is None:
         axes = plt.subplots(1, 3, figsize=(sum(widths), _HEIGHT), layout="constrained", width_ratios=widths)[1]
-    units = _units(found)
+    units = _units(found.get(keys.params, {}))
     order = _draw_tree(axes[0], tree, colors, keys)
     axes[0].set_ylabel(f"Critical temperature\n({units})", fontsize=TEXT)
     _draw_phases(axes[1], phases, tree, keys)
@@ -98,9 +99,8 @@ def annealing(adata: AnnData, *, key: str = "anneal", axes: Sequence[Axes] | Non
     return cast("Figure", axes[0].figure)
 
 
-def _units(found: Mapping[str, Any]) -> str:
+def _units(params: Mapping[str, Any]) -> str:
     """Name the units of temperatures."""
-    params = found.get(AnnealKeys.params, {})
     metric = params.get("metric", "within")
     if metric == "kernel":
         return "kernel features"
@@ -171,7 +171,7 @@ def _draw_tree(ax: Axes, tree: pd.DataFrame, colors: dict[str, str], keys: Annea
         )
         legend_above(ax, [line], handlelength=2.4)
     ax.set_xlabel(
-        "Cluster, and its share of the cells in %", fontsize=TEXT, labelpad=24 if len(colors) <= _MOST_NAMED else 6
+        "Cluster, and its share of the cells in %", fontsize=TEXT, labelpad=32 if len(colors) <= _MOST_NAMED else 6
     )
     plain(ax, keep=("left",))
     ax.set_xticks([])
@@ -240,19 +240,19 @@ def _draw_phases(ax: Axes, phases: pd.DataFrame, tree: pd.DataFrame, keys: Annea
 def _draw_memberships(ax: Axes, memberships: np.ndarray, shades: list[str], order: list[int]) -> None:
     """Draw a block a cluster: what membership its cells have elsewhere, by falling certainty, in the colour of where most of it is."""
     own = memberships.argmax(axis=1)
-    n_columns = max(_MOST_CELLS // len(order), _LEAST_COLUMNS)
     for place, cluster in enumerate(order):
         shares = memberships[own == cluster].astype(np.float64)
         shares[:, cluster] = 0
         elsewhere = shares.sum(axis=1)
-        ranks = np.argsort(elsewhere)[:: -(-max(len(shares), 1) // n_columns)]
+        last = np.unique(np.linspace(0, len(shares), _COLUMNS + 1).round().astype(int)[1:]) - 1
+        ranks = np.argsort(elsewhere)[last[last >= 0]]
         edges = place + 0.04 + 0.92 * np.linspace(0, 1, len(ranks) + 1)
         if len(ranks):
-            ax.fill_between(edges[[0, -1]], _STRIP, _STRIP * 2, color=shades[cluster], linewidth=0)
+            ax.fill_between(edges[[0, -1]], _STRIP, _STRIP * 3, color=shades[cluster], linewidth=0)
             _fill_columns(ax, edges, elsewhere[ranks], [shades[i] for i in shares[ranks].argmax(axis=1)])
     ax.set_yscale("log")
     ax.set_ylim(_STRIP, 1)
-    ax.set_yticks(ticks := [0.0001, 0.001, 0.01, 0.1, 1], [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([1e-6, 1e-4, 1e-2, 1], ["$10^{-6}$", "$10^{-4}$", "0.01", "1"])
     ax.minorticks_off()
     ax.set_xlim(0, len(order))
     ax.set_ylabel("Membership in other clusters", fontsize=TEXT)
