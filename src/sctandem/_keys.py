@@ -209,6 +209,7 @@ class CapsuleKeys:
     coupling: str = "coupling"
     capsule: str = "capsule"
     gene: str = "gene"
+    symbol: str = "symbol"
     weight: str = "weight"
     rank: str = "rank"
 

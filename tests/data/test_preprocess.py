@@ -24,6 +24,7 @@ def test_variable_genes_are_those_of_scanpy(collection):
     sc.pp.log1p(memory)
     theirs = sc.pp.highly_variable_genes(memory, n_top_genes=50, flavor="seurat", inplace=False)
     ours = td.data.highly_variable_genes(collection, n_top=50)
+    assert ours["symbol"].to_dict() == collection.genes["symbol"].to_dict()
     np.testing.assert_allclose(ours["dispersions_norm"], theirs["dispersions_norm"], rtol=1e-3, atol=1e-4)
     assert (ours["highly_variable"].to_numpy() == theirs["highly_variable"].to_numpy()).mean() > 0.99
 

@@ -34,6 +34,13 @@ def test_top_genes_of_some_capsules(adata):
     assert len(td.get.capsule_genes(adata, 0, n_genes=100)) == 4
 
 
+def test_symbols_stand_beside_ids(adata):
+    adata.var["symbol"] = ["a", "b", "c", "d"]
+    table = td.get.capsule_genes(adata, n_genes=2)
+    assert table.columns.tolist() == ["capsule", "gene", "symbol", "weight", "rank"]
+    assert table["symbol"].tolist() == ["b", "d", "c", "a"]
+
+
 def test_what_is_wrong(adata):
     with pytest.raises(KeyError, match=r"no capsule '7'; it has '0', '1'"):
         td.get.capsule_genes(adata, [0, 7])

@@ -306,6 +306,10 @@ def test_what_does_not_go_with_a_model(model):
         td.tl.capsules(
             adata[:, [name for name in adata.var_names if name not in {f"G{i}" for i in range(5)}]], model=model
         )
+    more = adata.copy()
+    more.var_names = [*adata.var_names[1:], "other"]
+    with pytest.raises(ValueError, match="1 others are there .'other'.. Genes that are absent are not made up"):
+        td.tl.capsules(more, model=model)
     with pytest.raises(TypeError, match="model must be a CapsuleNet"):
         td.tl.capsules(adata, model="capsules")
     del adata.layers["counts"]
@@ -319,3 +323,31 @@ def test_on_the_object(model):
     adata = model.adata.copy()
     adata.td.tl.capsules(model=model)
     assert adata.td.get.capsule_genes(0, n_genes=1)["capsule"].tolist() == ["0"]
+
+
+def test_symbols_for_a_model_of_ids_are_told():
+    rng = np.random.default_rng(0)
+    ids = AnnData(rng.poisson(2.0, (60, 12)).astype(np.float32))
+    ids.var_names = [f"ENSG{i:011d}" for i in range(12)]
+    td.model.CapsuleNet.setup_anndata(ids)
+    model = td.model.CapsuleNet(ids, rng=0)
+    model.train(1, rng=0)
+    symbols = ids.copy()
+    symbols.var_names = [f"GENE{i}" for i in range(12)]
+    with pytest.raises(ValueError, match="knows Ensembl identifiers, and these look like symbols: rename them first"):
+        td.tl.capsules(symbols, model=model)
+
+
+@pytest.mark.parametrize("word", ["Unassigned", 7])
+def test_cells_without_a_label_may_be_called_otherwise(word):
+    rng = np.random.default_rng(0)
+    types = rng.integers(2, size=120)
+    adata = AnnData(rng.poisson(rng.gamma(0.5, 4, (2, 30))[types]).astype(np.float32))
+    adata.obs["type"] = np.where(rng.random(120) < 0.3, "unknown", np.array(["a", "b"])[types])
+    other = adata.copy()
+    other.obs["type"] = [word if name == "unknown" else name for name in adata.obs["type"]]
+    td.tl.capsules(adata, "type", rng=0)
+    td.tl.capsules(other, "type", unlabeled_category=word, rng=0)
+    assert set(other.obs["capsules_label"].cat.categories) == set(adata.obs["capsules_label"].cat.categories)
+    np.testing.assert_array_equal(other.obsm["X_capsules"], adata.obsm["X_capsules"])
+    pd.testing.assert_series_equal(other.obs["capsules_label"], adata.obs["capsules_label"])

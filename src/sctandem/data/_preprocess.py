@@ -36,7 +36,7 @@ def highly_variable_genes(collection: Collection, *, n_top: int = 2000, target_s
 
     Returns
     -------
-    Genes with `means` and `variances` of the scaled counts, `dispersions_norm`, and `highly_variable`: what
+    Genes with `symbol`, `means` and `variances` of the scaled counts, `dispersions_norm`, and `highly_variable`: what
     :func:`scanpy.pp.highly_variable_genes` gives for ``flavor="seurat"`` on all cells in memory. The genes go to the next build
     (``genes=list(table.index[table["highly_variable"]])``) or to :func:`~sctandem.data.principal_components`.
 
@@ -60,7 +60,8 @@ def highly_variable_genes(collection: Collection, *, n_top: int = 2000, target_s
     for counts, totals in _parts(collection, "Highly variable genes"):
         sums.add(normalised(counts, totals, target_sum))
     means, variances = sums.moments()
-    table = pd.DataFrame({"means": means, "variances": variances}, index=collection.genes.index)
+    symbols = collection.genes["symbol"].to_numpy()
+    table = pd.DataFrame({"symbol": symbols, "means": means, "variances": variances}, index=collection.genes.index)
     table["dispersions_norm"] = normalised_dispersions(means, variances)
     ranked = np.argsort(-np.nan_to_num(table["dispersions_norm"].to_numpy(), nan=-np.inf), kind="stable")
     table["highly_variable"] = np.isin(np.arange(len(table)), ranked[:n_top])

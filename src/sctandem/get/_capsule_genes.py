@@ -40,7 +40,8 @@ def capsule_genes(
     Returns
     -------
     One row a capsule and gene, largest weight first: ``capsule``, ``gene``, ``weight`` (natural-log fold change of the share
-    of the gene at the mean pose of the capsule against the mean over capsules), ``rank`` (from 1, within the capsule).
+    of the gene at the mean pose of the capsule against the mean over capsules), ``rank`` (from 1, within the capsule); and ``symbol``
+    where `adata.var` has such a column, as that of a collection has.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def capsule_genes(
         raise KeyError(msg)
     values = weights[wanted].to_numpy()
     order = np.argsort(-values, axis=0, kind="stable")[:n_genes]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             keys.capsule: np.repeat(wanted, len(order)),
             keys.gene: adata.var_names.to_numpy()[order.T.ravel()],
@@ -81,6 +82,9 @@ def capsule_genes(
             keys.rank: np.tile(np.arange(1, len(order) + 1), len(wanted)),
         }
     )
+    if keys.symbol in adata.var:
+        table.insert(2, keys.symbol, adata.var[keys.symbol].to_numpy()[order.T.ravel()])
+    return table
 
 
 def _names(capsule: str | int | Sequence[str | int]) -> list[str]:

@@ -124,6 +124,30 @@ def ensembl_id(name: str) -> str | None:
     return match[1] if match else None
 
 
+def symbols_for_ids(given: Iterable[str], known: Iterable[str]) -> bool:
+    """Whether names look like symbols where Ensembl ids are wanted.
+
+    Parameters
+    ----------
+    given
+        The names.
+    known
+        Those they are compared with.
+
+    Returns
+    -------
+    Whether most of `known` are ids and most of `given` none.
+
+    Examples
+    --------
+    >>> from sctandem.kernels._gene_names import symbols_for_ids
+    >>> symbols_for_ids(["TP53", "SPI1"], ["ENSG00000141510", "ENSG00000066336"])
+    True
+    """
+    of_given, of_known = ([ensembl_id(str(name)) is not None for name in names] for names in (given, known))
+    return bool(of_given and of_known) and 2 * sum(of_known) > len(of_known) and 2 * sum(of_given) < len(of_given)
+
+
 def gene_table(pairs: Iterable[tuple[str, str]]) -> GeneTable:
     """Collect pairs of an Ensembl id and a symbol.
 

@@ -28,6 +28,7 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import MotifKeys
 from sctandem._keys import MODALITIES, GeneWindowKeys, LinkKeys
 from sctandem._regulation_keys import ChipexoKeys
+from sctandem.kernels._gene_names import symbols_for_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,6 +219,11 @@ def _case_hint(absent: list[str], genes: pd.Index) -> str:
     other = [f"{name} as {lower[name.lower()]}" for name in absent if lower.get(name.lower(), name) != name]
     if other:
         return f" In another case {len(other)} are there: {listed(other, 5)}; name them so."
+    if symbols_for_ids(absent, genes):
+        return (
+            " The genes are Ensembl identifiers and these look like symbols: give identifiers; those of a collection are "
+            "`collection.genes.index[collection.genes['symbol'].isin(names)]`."
+        )
     return " Names are compared with var_names; synonyms and identifiers are not resolved." if absent else ""
 
 

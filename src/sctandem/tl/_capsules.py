@@ -30,6 +30,7 @@ from sctandem._compat import ModelLayout, forget_data
 from sctandem._keys import UNKNOWN, CapsuleKeys
 from sctandem._random import draw_seed
 from sctandem.data import as_csr
+from sctandem.kernels._gene_names import symbols_for_ids
 from sctandem.tl._train_model import train_capsules
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ _MIN_TYPICALITY = 0.01
 """Typicality below which a cell is `"unknown"`: of cells with a label about as many are turned away."""
 
 
-def capsules(
+def capsules(  # noqa: PLR0913 - the columns that are read, each by name
     adata: AnnData,
     labels: str | None = None,
     n_capsules: int | None = None,
     *,
+    unlabeled_category: str | int = UNKNOWN,
     layer: str | None = None,
     batch_key: str | None = None,
     size_factor_key: str | None = None,
@@ -74,6 +76,8 @@ def capsules(
         labels.
     n_capsules
         Number of type capsules. `None` finds it.
+    unlabeled_category
+        What cells without a label are called in `labels`, beside ``"unknown"``. In the results they are ``"unknown"``.
     layer
         Layer of the counts; `None` for `X`, or with `model` for what that reads.
     batch_key
@@ -169,7 +173,7 @@ def capsules(
     counts = {name: known.get(name) if value is None else value for name, value in counts.items()}
     columns = {name: value for name, value in counts.items() if name != "layer"}
     _check_results({"labels": known.get("labels_key") if own else labels, **columns}, keys)
-    bare = _bare(adata, labels, **counts)
+    bare = _bare(adata, labels, unlabeled_category, **counts)
     result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
     with warnings.catch_warnings():
@@ -225,7 +229,13 @@ def _setup_of(model: CapsuleNet) -> dict[str, Any]:
 
 
 def _bare(
-    adata: AnnData, labels: str | None, *, layer: str | None, batch_key: str | None, size_factor_key: str | None
+    adata: AnnData,
+    labels: str | None,
+    unlabeled: str | int,
+    *,
+    layer: str | None,
+    batch_key: str | None,
+    size_factor_key: str | None,
 ) -> AnnData:
     """Return the counts and the columns that are read, checked, in an object of their own."""
     check_unique(adata.obs_names, "adata.obs_names")
@@ -248,8 +258,9 @@ def _bare(
         obs[size_factor_key] = _depths(adata, size_factor_key)
     if labels is not None:
         column = check_key(adata.obs, labels, "adata.obs")
+        bare = column.isna() | (column.astype(str) == str(unlabeled))
         obs[labels] = pd.Categorical(
-            [UNKNOWN if missing else str(name) for name, missing in zip(column, column.isna(), strict=True)]
+            [UNKNOWN if missing else str(name) for name, missing in zip(column, bare, strict=True)]
         )
     return AnnData(matrix, obs=obs, var=pd.DataFrame(index=adata.var_names))
 
@@ -295,9 +306,17 @@ def _as_known(bare: AnnData, model: CapsuleNet, known: dict[str, Any], given: di
     features = model.adata.var_names
     absent, extra = features.difference(bare.var_names), bare.var_names.difference(features)
     if len(absent) or len(extra):
+        way = "Take the features of the model: `adata[:, model.adata.var_names]`."
+        if symbols_for_ids(bare.var_names, features):
+            way = (
+                "The model knows Ensembl identifiers, and these look like symbols: rename them first. Where it is of a collection, "
+                "`collection.genes` has both."
+            )
+        elif len(absent):
+            way = "Genes that are absent are not made up: train the model on genes that both have."
         msg = (
             f"adata.var_names are not the {len(features)} features of the model: {len(absent)} of these are absent ({listed(absent, 3)}), "
-            f"and {len(extra)} others are there ({listed(extra, 3)}). Take the features of the model: `adata[:, model.adata.var_names]`."
+            f"and {len(extra)} others are there ({listed(extra, 3)}). {way}"
         )
         raise ValueError(msg)
     bare = bare[:, features].copy()
