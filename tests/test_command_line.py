@@ -42,7 +42,7 @@ def test_build_inspect_and_verify(tmp_path, capsys):
 
 
 def test_help_lists_the_default_columns(capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="^0$"):
         main(["collection", "build", "--help"])
     said = capsys.readouterr().out
     for column, names in DEFAULT_COLUMNS.items():

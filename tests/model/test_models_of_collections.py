@@ -10,31 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
+from planted_cells import N_CELLS, N_GENES, N_TFS, TFS, TYPES, planted
 from scattered import IDS
-from scipy import sparse
 
 import sctandem as td
 from sctandem.data import _streamed
 from sctandem.kernels import _signature
 from sctandem.model import RSD, TAPE, CapsuleNet, RegulatoryGraph
-
-N_CELLS, N_GENES, N_TFS = 3000, 150, 4
-TFS = IDS[:N_TFS]
-TYPES = np.repeat(["common", "second", "rare"], [2400, 570, 30])
-
-
-def planted() -> AnnData:
-    """Cells of three types and four donors, where factor i drives the genes i, i + 4, ... of the first 40."""
-    rng = np.random.default_rng(0)
-    types = np.unique(TYPES, return_inverse=True)[1]
-    donors = rng.integers(4, size=N_CELLS)
-    level = rng.gamma(0.7, 3, (3, N_GENES))[types] * np.exp(0.3 * rng.standard_normal((4, N_GENES)))[donors]
-    drive = np.exp(rng.standard_normal((N_CELLS, N_TFS)))
-    level[:, :40] = 0.5 + 2 * drive[:, np.arange(40) % N_TFS]
-    obs = pd.DataFrame({"cell_type": TYPES, "donor": np.array(list("abcd"))[donors]})
-    obs.index = [f"cell{i}" for i in range(N_CELLS)]
-    counts = sparse.csr_matrix(rng.poisson(level).astype(np.float32))
-    return AnnData(counts, obs=obs, var=pd.DataFrame(index=IDS[:N_GENES]))
 
 
 @pytest.fixture(scope="module")
@@ -312,42 +294,15 @@ def test_the_number_of_cells_read_without_a_wish_is_bounded(collection, monkeypa
     assert len(RegulatoryGraph(memory, TFS, prior=None, rng=0).cells) == N_CELLS
 
 
-def test_cells_of_an_anndata_are_drawn_on_wish():
-    """Also where the order says something: here that of the types."""
-    memory = planted()
-    RegulatoryGraph.setup_anndata(memory)
-    chosen = RegulatoryGraph(memory, TFS, prior=None, n_cells=1000, rng=0).cells
-    share = memory.obs.loc[chosen, "cell_type"].value_counts(normalize=True)
-    assert abs(share["common"] - 0.8) < 0.05
-    assert chosen.equals(RegulatoryGraph(memory, TFS, prior=None, n_cells=1000, rng=0).cells)
-    assert not chosen.equals(RegulatoryGraph(memory, TFS, prior=None, n_cells=1000, rng=1).cells)
-
-
-def test_cells_of_a_mudata_are_drawn_in_both_modalities():
-    mdata = td.datasets.simulate_multiome(300, 40, 200, rng=0)
-    td.pp.gene_windows(mdata)
-    RegulatoryGraph.setup_mudata(mdata)
-    tfs = list(mdata["rna"].var_names[:3])
-    chosen = RegulatoryGraph(mdata, tfs, prior=None, n_states=10, n_cells=100, rng=0)
-    some = mdata[chosen.cells].copy()
-    RegulatoryGraph.setup_mudata(some)
-    of_these = RegulatoryGraph(some, tfs, prior=None, n_states=10, rng=0)
-    for model in (chosen, of_these):
-        model.train(2)
-    np.testing.assert_array_equal(chosen.get_expression()["measured"], of_these.get_expression()["measured"])
-    pd.testing.assert_frame_equal(chosen.get_edges(), of_these.get_edges())
-    assert chosen.get_tf_activity().index.equals(some.obs_names)
-
-
 def test_what_is_told_of_a_collection(collection, tmp_path):
     """Its own names in docstrings and messages, and nothing of what scvi-tools writes to it."""
-    for model in (CapsuleNet, RSD, RegulatoryGraph):
+    for model, needed in ((CapsuleNet, ()), (RSD, ("cell_type",)), (RegulatoryGraph, ())):
         text = model.setup_collection.__doc__
         assert "When the layer" not in text
         assert "`collection` is not a collection" in text
         assert inspect.signature(model.setup_collection).parameters["collection"].annotation is td.data.Collection
         with pytest.raises(TypeError, match="unexpected keyword argument 'layer'"):
-            model.setup_collection(collection, layer="counts")
+            model.setup_collection(collection, *needed, layer="counts")
     assert "drawn by its seed" in RegulatoryGraph.setup_collection.__doc__
     assert "Notes\n-----\n" in RSD.setup_collection.__doc__
     RSD.setup_collection(collection, "cell_type")
@@ -385,27 +340,6 @@ def test_columns_that_are_not_there_are_refused(collection):
     collection.adata.obs["some"] = pd.Categorical(np.where(TYPES == "rare", None, "x"))
     with pytest.raises(ValueError, match=r"obs\['some'\] is missing in 30 cells"):
         RegulatoryGraph(collection, TFS, balance_key="some", n_cells=100)
-
-
-def test_groups_that_would_be_left_out_and_numbers_are_refused():
-    memory, rng = planted(), np.random.default_rng(0)
-    memory.obs["clone"] = pd.Categorical(
-        [f"c{i % 500}" for i in range(N_CELLS)], categories=[f"c{i}" for i in range(600)]
-    )
-    memory.obs["lane"] = np.arange(N_CELLS) % 7
-    memory.obs["score"], memory.obs["rank"] = rng.random(N_CELLS), rng.permutation(N_CELLS)
-    RegulatoryGraph.setup_anndata(memory)
-    with pytest.raises(
-        ValueError, match=r"n_cells=499 is fewer than the 500 groups of balance_key='clone'.*n_cells=500"
-    ):
-        RegulatoryGraph(memory, TFS, prior=None, balance_key="clone", n_cells=499)
-    for key, n_cells in (("clone", 500), ("clone", 3000), ("lane", 70)):  # of each group as many
-        chosen = RegulatoryGraph(memory, TFS, prior=None, balance_key=key, n_cells=n_cells, rng=0).cells
-        numbers = memory.obs.loc[chosen, key].value_counts()
-        assert set(numbers[numbers > 0]) == {n_cells // memory.obs[key].nunique()}
-    for key in ("score", "rank"):
-        with pytest.raises(TypeError, match=rf"balance_key='{key}' names numbers .*3000 values in 3000 cells"):
-            RegulatoryGraph(memory, TFS, prior=None, balance_key=key, n_cells=100)
 
 
 def test_what_to_call_is_told(collection):
