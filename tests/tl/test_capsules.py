@@ -336,18 +336,3 @@ def test_symbols_for_a_model_of_ids_are_told():
     symbols.var_names = [f"GENE{i}" for i in range(12)]
     with pytest.raises(ValueError, match="knows Ensembl identifiers, and these look like symbols: rename them first"):
         td.tl.capsules(symbols, model=model)
-
-
-@pytest.mark.parametrize("word", ["Unassigned", 7])
-def test_cells_without_a_label_may_be_called_otherwise(word):
-    rng = np.random.default_rng(0)
-    types = rng.integers(2, size=120)
-    adata = AnnData(rng.poisson(rng.gamma(0.5, 4, (2, 30))[types]).astype(np.float32))
-    adata.obs["type"] = np.where(rng.random(120) < 0.3, "unknown", np.array(["a", "b"])[types])
-    other = adata.copy()
-    other.obs["type"] = [word if name == "unknown" else name for name in adata.obs["type"]]
-    td.tl.capsules(adata, "type", rng=0)
-    td.tl.capsules(other, "type", unlabeled_category=word, rng=0)
-    assert set(other.obs["capsules_label"].cat.categories) == set(adata.obs["capsules_label"].cat.categories)
-    np.testing.assert_array_equal(other.obsm["X_capsules"], adata.obsm["X_capsules"])
-    pd.testing.assert_series_equal(other.obs["capsules_label"], adata.obs["capsules_label"])

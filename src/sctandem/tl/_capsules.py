@@ -48,12 +48,11 @@ _MIN_TYPICALITY = 0.01
 """Typicality below which a cell is `"unknown"`: of cells with a label about as many are turned away."""
 
 
-def capsules(  # noqa: PLR0913 - the columns that are read, each by name
+def capsules(
     adata: AnnData,
     labels: str | None = None,
     n_capsules: int | None = None,
     *,
-    unlabeled_category: str | int = UNKNOWN,
     layer: str | None = None,
     batch_key: str | None = None,
     size_factor_key: str | None = None,
@@ -76,8 +75,6 @@ def capsules(  # noqa: PLR0913 - the columns that are read, each by name
         labels.
     n_capsules
         Number of type capsules. `None` finds it.
-    unlabeled_category
-        What cells without a label are called in `labels`, beside ``"unknown"``. In the results they are ``"unknown"``.
     layer
         Layer of the counts; `None` for `X`, or with `model` for what that reads.
     batch_key
@@ -173,7 +170,7 @@ def capsules(  # noqa: PLR0913 - the columns that are read, each by name
     counts = {name: known.get(name) if value is None else value for name, value in counts.items()}
     columns = {name: value for name, value in counts.items() if name != "layer"}
     _check_results({"labels": known.get("labels_key") if own else labels, **columns}, keys)
-    bare = _bare(adata, labels, unlabeled_category, **counts)
+    bare = _bare(adata, labels, **counts)
     result = working_copy(adata, copy=copy)
     params: dict[str, Any] = {"trained": model is None, **counts}
     with warnings.catch_warnings():
@@ -231,7 +228,6 @@ def _setup_of(model: CapsuleNet) -> dict[str, Any]:
 def _bare(
     adata: AnnData,
     labels: str | None,
-    unlabeled: str | int,
     *,
     layer: str | None,
     batch_key: str | None,
@@ -258,9 +254,8 @@ def _bare(
         obs[size_factor_key] = _depths(adata, size_factor_key)
     if labels is not None:
         column = check_key(adata.obs, labels, "adata.obs")
-        bare = column.isna() | (column.astype(str) == str(unlabeled))
         obs[labels] = pd.Categorical(
-            [UNKNOWN if missing else str(name) for name, missing in zip(column, bare, strict=True)]
+            [UNKNOWN if missing else str(name) for name, missing in zip(column, column.isna(), strict=True)]
         )
     return AnnData(matrix, obs=obs, var=pd.DataFrame(index=adata.var_names))
 
