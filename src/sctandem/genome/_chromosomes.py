@@ -39,7 +39,8 @@ def match_chromosomes(names: Iterable[str], reference: Iterable[str]) -> dict[st
     for name, given in (("names", names), ("reference", reference)):
         check_type(given, Iterable, name, hint="It holds the names of chromosomes.")
     names, reference = list(names), list(reference)
-    check_texts((*names, *reference), "the name of a chromosome")
+    for name, given in (("names", names), ("reference", reference)):
+        check_texts(given, f"the name of a chromosome in {name}")
     names, known = list(dict.fromkeys(names)), set(reference)
     present = set(names)
     matched: dict[str, str] = {}

@@ -85,14 +85,17 @@ def test_generated_cells_stand_in_for_old_ones(model):
 
 
 def test_generated_cells_have_the_mean_counts_of_their_batch(model):
+    model.train(40, rng=0, progress=False)  # long enough for the decoder to know the shares
     means = {
         name: np.asarray(model.adata.X[(model.adata.obs["batch"] == name).to_numpy()].mean(0)).ravel() for name in "ab"
     }
     model.partial_fit(increment(1), replay="generated", n_replay=6000, **QUICK | {"max_epochs": 1})
     drawn = model.adata[model.adata.obs_names.str.startswith("generated")]
-    for name, mean in means.items():
+    shares = {name: mean / mean.sum() for name, mean in means.items()}
+    apart = np.abs(shares["a"] - shares["b"]).sum()
+    for name, own in shares.items():
         found = np.asarray(drawn.X[(drawn.obs["batch"] == name).to_numpy()].mean(0)).ravel()
-        assert np.abs(found / found.sum() - mean / mean.sum()).max() < 0.006
+        assert np.abs(found / found.sum() - own).sum() < 0.5 * apart  # half way lies what knows no batches
 
 
 def test_springs_hold_weights(case):
