@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from sctandem.kernels._groups import group_sums
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -69,8 +71,8 @@ def shifts_within_groups(
     shares = size / np.maximum(size.sum(1, keepdims=True), 1)
     of_batch, of_group = np.float64(0.0), np.float64(0.0)
     for rows, features in blocks:
-        of_batch = of_batch + _sums(features, batch[rows], n_batch)  # type: ignore[assignment]
-        of_group = of_group + _sums(features, group[rows], n_groups)  # type: ignore[assignment]
+        of_batch = of_batch + group_sums(features, batch[rows], n_batch)  # type: ignore[assignment]
+        of_group = of_group + group_sums(features, group[rows], n_groups)  # type: ignore[assignment]
     beyond = of_batch - shares.T @ of_group  # what rows have beyond the means of their groups, added up by batch
     laplacian = np.diag(size.sum(0)) - size.T @ shares
     shift = np.linalg.solve(laplacian + ridge * np.eye(n_batch), beyond)
@@ -79,12 +81,6 @@ def shifts_within_groups(
         weight = size.sum(0) * (together == name)
         shift[together == name] -= weight @ shift / max(weight.sum(), 1.0)
     return shift.T
-
-
-def _sums(features: sparse.csr_matrix, code: NDArray[np.integer], n: int) -> NDArray[np.float64]:
-    """Add up the rows of each code, codes x features."""
-    member = sparse.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), (n, len(code)))
-    return (member @ features).toarray()
 
 
 def groups_of_points(points: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:

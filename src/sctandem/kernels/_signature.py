@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from sctandem.kernels._groups import group_sums
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -125,11 +127,11 @@ def signature_of_blocks(
     molecules, logs, squares = (np.zeros((n_types, n_genes)) for _ in range(3))
     for cells, counts in _weighted(blocks(), weights):
         kinds = types[cells]
-        molecules += _sums(counts, kinds, n_types)
+        molecules += group_sums(counts, kinds, n_types)
         scaled = _log_normalised(counts)
-        logs += _sums(scaled, kinds, n_types)
+        logs += group_sums(scaled, kinds, n_types)
         scaled.data **= 2
-        squares += _sums(scaled, kinds, n_types)
+        squares += group_sums(scaled, kinds, n_types)
     totals = molecules.sum(1, keepdims=True)
     mean = (molecules / np.maximum(totals, 1)).mean(0)
     least = mean[mean > 0].min() / 10 if mean.any() else 1.0
@@ -176,14 +178,7 @@ def _add_rows(sums: np.ndarray, counts: sparse.csr_matrix, groups: np.ndarray) -
     """Add the rows of each group to its sums, of those groups alone that are there."""
     there, code = np.unique(groups, return_inverse=True)
     if len(there):
-        sums[there] += _sums(counts, code, len(there))
-
-
-def _sums(counts: sparse.csr_matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
-    """Add up the rows of each group."""
-    n = len(groups)
-    indicator = sparse.csr_matrix((np.ones(n), (groups, np.arange(n))), shape=(n_groups, n))
-    return np.asarray((indicator @ counts).todense(), dtype=np.float64)
+        sums[there] += group_sums(counts, code, len(there))
 
 
 def _log_normalised(counts: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -13,7 +13,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
-from sctandem.kernels._groups import group_means
+from sctandem.kernels._groups import group_means, group_sums
 from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
     LabelRegions,
@@ -111,9 +111,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         n_labels = max(1, len(self.label_names))
         sums, square = np.zeros((n_labels, self._counts.shape[1])), np.zeros(self._counts.shape[1])
         for rows, logs in self._blocks_of_logs(cells):
-            code = label[rows]
-            member = sparse.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), (n_labels, len(code)))
-            sums += (member @ logs).toarray()
+            sums += group_sums(logs, label[rows], n_labels)
             square += np.asarray(logs.multiply(logs).sum(0), dtype=np.float64).ravel()
         sizes = np.bincount(label, minlength=n_labels)
         means = sums / np.maximum(sizes, 1)[:, None]
