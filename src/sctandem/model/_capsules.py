@@ -271,6 +271,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
         cells = np.asarray(self.train_indices)
+        self._targets = {}  # those of the part before are not held beside the new ones
         poses = self.get_latent_representation(indices=cells)
         aligned = align_batches(poses, self._codes(REGISTRY_KEYS.BATCH_KEY)[cells], rng=rng)
         self._targets = {CAPSULE_KEY: self._for_all_cells(np.full((len(cells), 1), -1), fill=-1)}
