@@ -74,7 +74,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     after the second, what parts batches within groups of like cells is taken out of the poses
     (:func:`~sctandem.kernels.align_batches`), which from then on follow these. The first layer, which until then normalises each batch by
     itself, takes out what a batch adds to the logarithms within these groups. Labels are learned by capsules of their own. Where at least 200
-    training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are.
+    training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are. Of more than 50,000 labelled cells
+    that many are drawn for it, and for the regression beside the capsules.
     Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
     density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
     to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
