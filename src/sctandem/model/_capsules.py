@@ -254,13 +254,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         # what is between the parts takes little time: a training that goes on does it again, with the weights that it was done with
         for part, (start, stop) in enumerate(pairwise(ends)):
             with torch_seeded(streams[2]):
-                poses, aligned = self._align(streams[2])
-                if part == 0:
-                    self._start_labels(poses)
-                else:
-                    self._find_types(poses, aligned, streams[2])
+                self._between_parts(part, streams[2])
             if stop > start and going:
                 going = self._train_part(replace(config, max_epochs=stop - start), run, part=part_of(kept, part + 1))
+        self._targets = {}
         with torch_seeded(streams[2]):
             self._calibrate(
                 streams[2],
@@ -268,6 +265,14 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
                 None if config.adversarial is None else config.adversary,
             )
         self._close_checkpoint(kept, finished=going)
+
+    def _between_parts(self, part: int, rng: np.random.Generator) -> None:
+        """Say what is to be learned next. Poses of all cells are not held while it is."""
+        poses, aligned = self._align(rng)
+        if part == 0:
+            self._start_labels(poses)
+        else:
+            self._find_types(poses, aligned, rng)
 
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
