@@ -232,9 +232,9 @@ def test_numbers_within_bounds():
 
 
 def test_too_few_cells():
-    _checks.check_n_cells(2, 2, "training")
-    with pytest.raises(ValueError, match="training needs at least 2 cells, but there is 1"):
-        _checks.check_n_cells(1, 2, "training")
+    _checks.check_n_cells(2, 2, "training", "adata")
+    with pytest.raises(ValueError, match="training needs at least 2 cells, but there is 1 in adata"):
+        _checks.check_n_cells(1, 2, "training", "adata")
 
 
 def test_working_copy(mdata):

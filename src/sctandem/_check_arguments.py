@@ -122,16 +122,17 @@ def check_present(matrix: Any, slot: str) -> None:
         raise ValueError(msg)
 
 
-def check_n_cells(n_cells: int, minimum: int, purpose: str) -> None:
+def check_n_cells(n_cells: int, minimum: int, purpose: str, where: str) -> None:
     """Check that there are enough cells.
 
     Raises
     ------
     ValueError
-        Says how many there are and how many `purpose` needs.
+        Says how many there are `where` (an object, a slot or an argument), and how many `purpose` needs.
     """
     if n_cells < minimum:
-        msg = f"{purpose} needs at least {minimum} cells, but there {'is' if n_cells == 1 else 'are'} {n_cells}."
+        are = "is" if n_cells == 1 else "are"
+        msg = f"{purpose} needs at least {minimum} cells, but there {are} {n_cells} in {where}."
         raise ValueError(msg)
 
 

@@ -107,7 +107,7 @@ def dense_representation(
         what = f"{type(points).__name__} of {points.dtype}" if hasattr(points, "dtype") else type(points).__name__
         msg = f"{slot} is not a dense matrix of numbers, cells x dimensions, but {what}; reduce it, or turn it into numbers."
         raise ValueError(msg)
-    check_n_cells(len(points), fewest, purpose)
+    check_n_cells(len(points), fewest, purpose, slot)
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
         msg = f"{slot} has NaN or infinite values in {len(bad)} cells, first in {data.obs_names[bad[0]]!r}; leave them out."

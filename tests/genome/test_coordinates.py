@@ -45,7 +45,10 @@ def test_the_interval_of_cell_ranger():
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["chr1:1-9", "peak_2", "peak_3"], "2 of 3 peaks have no coordinates in the names, the first is 'peak_2'"),
+        (
+            ["chr1:1-9", "peak_2", "peak_3"],
+            "^peaks: 2 of 3 peaks have no coordinates in the names, the first is 'peak_2'",
+        ),
         (["chr1:1-9", "chr1:5-3"], r"1 of 2 peaks have impossible .* 'chr1:5-3' \(chr1, start 5, end 3\)"),
         (["chr1:5-5"], "impossible coordinates in the names, the first is 'chr1:5-5'"),
     ],

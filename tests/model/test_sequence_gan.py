@@ -296,5 +296,5 @@ def test_it_is_in_the_package() -> None:
 
 
 def test_no_sequences_at_all():
-    with pytest.raises(ValueError, match="there are 0 sequences without unknown bases; at least 100 are needed"):
+    with pytest.raises(ValueError, match="data has 0 sequences without unknown bases; at least 100 are needed"):
         SequenceGAN([])

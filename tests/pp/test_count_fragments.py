@@ -306,7 +306,7 @@ def test_chromosomes_of_another_kind(packed):
 def test_impossible_regions(packed):
     wrong = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [5, 90], "end": [9, 50]}, index=["a", "b"])
     fails(
-        r"the table of regions: 1 of 2 peaks have impossible coordinates .* 'b' \(chr1, start 90, end 50\)",
+        r"regions: 1 of 2 peaks have impossible coordinates .* 'b' \(chr1, start 90, end 50\)",
         packed,
         wrong,
     )

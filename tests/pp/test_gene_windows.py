@@ -201,7 +201,12 @@ def without_peaks(make):
         (lambda make: duplicated(make, "rna"), {}, ValueError, r"\['rna'\].var_names has 1 duplicated names: 'A'"),
         (lambda make: duplicated(make, "atac"), {}, ValueError, r"\['atac'\].var_names has 1 duplicated"),
         (without_peaks, {}, ValueError, r"mdata\['atac'\] is empty: it has 5 cells and 0 peaks"),
-        (lambda make: make(peaks=["p1", *PEAK_NAMES]), {}, ValueError, "1 of 7 peaks have no coordinates in the names"),
+        (
+            lambda make: make(peaks=["p1", *PEAK_NAMES]),
+            {},
+            ValueError,
+            r"^mdata\['atac'\]: 1 of 7 peaks have no coordinates in the names",
+        ),
         (lambda make: make(peaks=["chr1:5-3", *PEAK_NAMES]), {}, ValueError, "impossible coordinates .* 'chr1:5-3'"),
         (lambda make: make(), {"upstream": -1}, ValueError, "upstream=-1 is not an integer of at least 0"),
         (lambda make: make(), {"downstream": 1.5}, ValueError, "downstream=1.5 is not an integer"),

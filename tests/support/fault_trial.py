@@ -107,6 +107,8 @@ def _feed(digest: Any, value: Any) -> None:
     elif isinstance(value, Path):
         digest.update(value.name.encode())
         digest.update(value.read_bytes() if value.is_file() else b"folder" if value.is_dir() else b"none")
+        if value.is_dir():
+            _feed(digest, sorted(value.iterdir()))
     elif isinstance(value, str | bytes | int | float | complex | type(None) | np.generic):
         digest.update(repr(value).encode())
     # models and other objects are not looked into: the functions only read them

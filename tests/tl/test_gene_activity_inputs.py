@@ -122,7 +122,7 @@ def genes_for_peaks() -> AnnData:
         (changed(peaks(), X=sparse.csr_matrix((7, 6))), GENES, {}, "adata.X has no counts at all"),
         (changed(peaks(), var_names=[*PEAKS[:5], PEAKS[0]]), GENES, {}, "adata.var_names has 1 duplicated names"),
         (changed(peaks(), obs_names=["a"] * 7), GENES, {}, "adata.obs_names has 1 duplicated names"),
-        (changed(peaks(), var_names=list("abcdef")), GENES, {}, "6 of 6 peaks have no coordinates"),
+        (changed(peaks(), var_names=list("abcdef")), GENES, {}, "^adata: 6 of 6 peaks have no coordinates"),
         (changed(peaks(), X=-COUNTS), GENES, {}, "adata.X contains negative values"),
         (changed(peaks(), X=COUNTS + 0.5), GENES, {}, "adata.X does not hold counts"),
         (changed(peaks(), X=np.where(COUNTS == 2, np.nan, COUNTS)), GENES, {}, "adata.X contains NaN"),

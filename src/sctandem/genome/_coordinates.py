@@ -93,8 +93,13 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     >>> peak_coordinates(pd.DataFrame(index=["chr1:100-600", "chr2-50-90"])).end.tolist()
     [600, 90]
     """
+    return locate_peaks(peaks, "peaks")
+
+
+def locate_peaks(peaks: AnnData | pd.DataFrame, slot: str) -> pd.DataFrame:
+    """Find where peaks lie, as :func:`peak_coordinates` does, with the name of the object or the file for messages."""
     table = peaks if isinstance(peaks, pd.DataFrame) else getattr(peaks, "var", peaks)
-    check_frame(table, (), "peaks")
+    check_frame(table, (), slot)
     _check_no_genes(table)
     columns = find_columns(table)
     if columns is not None:
@@ -107,10 +112,9 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
         source = "the column interval" if "interval" in table.columns else "the names"
         parsed = parse_intervals(table["interval"] if "interval" in table.columns else table.index)
         chrom, start, end = (parsed[c].to_numpy() for c in ("chrom", "start", "end"))
-    _check(table.index, chrom, start, end, source)
-    return pd.DataFrame(
-        {"chrom": chrom, "start": start.astype(np.int64), "end": end.astype(np.int64)}, index=table.index
-    ).astype({"chrom": str})
+    where = pd.DataFrame({"chrom": chrom, "start": start, "end": end}, index=table.index)
+    _check(where, source, slot)
+    return where.astype({"chrom": str, "start": np.int64, "end": np.int64})
 
 
 def _check_no_genes(table: pd.DataFrame) -> None:
@@ -130,13 +134,14 @@ def _check_no_genes(table: pd.DataFrame) -> None:
         raise ValueError(msg)
 
 
-def _check(names: pd.Index, chrom: np.ndarray, start: np.ndarray, end: np.ndarray, source: str) -> None:
+def _check(where: pd.DataFrame, source: str, slot: str) -> None:
     """Raise for peaks without coordinates and for those that end before they start."""
+    names, (chrom, start, end) = where.index, (where[name].to_numpy() for name in ("chrom", "start", "end"))
     missing = pd.isna(chrom) | pd.isna(start) | pd.isna(end)
     if missing.any():
         first = int(np.argmax(missing))
         msg = (
-            f"{int(missing.sum())} of {len(names)} peaks have no coordinates in {source}, the first is "
+            f"{slot}: {int(missing.sum())} of {len(names)} peaks have no coordinates in {source}, the first is "
             f"{str(names[first])!r}. Give them the columns chrom, start and end, or names like chr1:100-200."
         )
         raise ValueError(msg)
@@ -144,7 +149,7 @@ def _check(names: pd.Index, chrom: np.ndarray, start: np.ndarray, end: np.ndarra
     if wrong.any():
         first = int(np.argmax(wrong))
         msg = (
-            f"{int(wrong.sum())} of {len(names)} peaks have impossible coordinates in {source}, the first is "
+            f"{slot}: {int(wrong.sum())} of {len(names)} peaks have impossible coordinates in {source}, the first is "
             f"{str(names[first])!r} ({chrom[first]}, start {start[first]:g}, end {end[first]:g}). "
             "A peak starts at 0 or later and ends after its start."
         )

@@ -10,7 +10,7 @@ from sctandem._check_arguments import received
 from sctandem._check_files import existing_file
 from sctandem._checks import listed
 from sctandem.genome._annotation import open_text
-from sctandem.genome._coordinates import find_columns, peak_coordinates
+from sctandem.genome._coordinates import find_columns, locate_peaks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,7 +47,7 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
     ['chr1:5-9']
     """
     if isinstance(regions, pd.DataFrame):
-        table, source = regions, "the table of regions"
+        table, source = regions, "regions"
     elif isinstance(regions, str | PathLike):
         table, source = _read_bed(Path(regions)), str(regions)
     elif hasattr(regions, "mod"):
@@ -61,11 +61,7 @@ def read_regions(regions: str | Path | pd.DataFrame | AnnData) -> pd.DataFrame:
     if not len(table):
         msg = f"{source} holds no regions."
         raise ValueError(msg)
-    try:
-        where = peak_coordinates(table)
-    except ValueError as error:
-        msg = f"{source}: {error}"
-        raise ValueError(msg) from None
+    where = locate_peaks(table, source)
     if isinstance(table.index, pd.RangeIndex) and find_columns(table) is not None:
         named = table["name"] if "name" in table.columns else pd.Series(dtype=str)
         usable = len(named) and named.is_unique and (named != "").all() and named.notna().all()

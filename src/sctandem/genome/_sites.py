@@ -7,7 +7,7 @@ import pandas as pd
 
 from sctandem._check_files import existing_file
 from sctandem.genome._annotation import open_text
-from sctandem.genome._coordinates import peak_coordinates
+from sctandem.genome._coordinates import locate_peaks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def _fields(path: Path) -> list[list[str]]:
     return rows
 
 
-def _from_table(sites: pd.DataFrame, source: str = "the table of sites") -> pd.DataFrame:
+def _from_table(sites: pd.DataFrame, source: str = "sites") -> pd.DataFrame:
     """Check the coordinates and fill in what is missing."""
     table = sites.reset_index(drop=True)
     if table.empty:
@@ -98,7 +98,7 @@ def _from_table(sites: pd.DataFrame, source: str = "the table of sites") -> pd.D
     if "position" in table.columns and not {"start", "end"} <= set(table.columns):
         position = pd.to_numeric(table["position"], errors="coerce")
         table = table.assign(start=position, end=position + 1)
-    where = peak_coordinates(table)
+    where = locate_peaks(table, source)
     position = (where["start"] + where["end"]) // 2
     if "position" in table.columns:
         position = pd.to_numeric(table["position"], errors="coerce")

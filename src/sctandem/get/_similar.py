@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sctandem._adversarial_keys import VectorKeys
-from sctandem._checks import check_adata, check_positive, check_slot, check_table, listed
+from sctandem._checks import check_adata, check_positive, check_slot, check_table, check_type, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,6 +78,8 @@ def similar(adata: AnnData, name: str, *, n: int = 10, key: str = "gene_vectors"
         When there are no vectors under `key`, or none of this name.
     ValueError
         When `n` is not an integer above 0.
+    TypeError
+        When `name` is not text.
 
     Examples
     --------
@@ -89,6 +91,7 @@ def similar(adata: AnnData, name: str, *, n: int = 10, key: str = "gene_vectors"
     >>> len(td.get.similar(adata, "3", n=4))
     4
     """
+    check_type(name, str, "name")
     check_positive(n, "n", whole=True)
     table = vectors(adata, key=key)
     if name not in table.index:

@@ -11,7 +11,8 @@ from sctandem._check_files import readable
 from sctandem._checks import check_modalities, check_path, check_unique
 from sctandem._compat import new_mudata, read_h5mu
 from sctandem._keys import PeakColumns
-from sctandem.genome import parse_intervals, peak_coordinates
+from sctandem.genome import parse_intervals
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.io._kind import check_hdf5
 from sctandem.io._tenx import read_tenx
 
@@ -87,12 +88,12 @@ def read_multiome(
     >>> again["atac"].shape
     (20, 300)
     """
-    first = _existing(path)
+    first = _existing(path, "path")
     if modalities is not None and first.suffix != ".h5mu":
         msg = f"modalities={modalities!r} names the modalities of an .h5mu; {first.name!r} has none: leave it out."
         raise ValueError(msg)
     if atac_path is not None:
-        second = _existing(atac_path)
+        second = _existing(atac_path, "atac_path")
         for given in (first, second):
             if given.suffix != ".h5ad":
                 msg = f"A pair of files is read from .h5ad, not from {given.name!r}; give .h5 and .h5mu files alone."
@@ -107,12 +108,12 @@ def read_multiome(
         raise ValueError(msg)
     rna, atac = read_tenx(first)
     check_unique(rna.obs_names, f"the barcodes of {first}")
-    return new_mudata({"rna": rna, "atac": _with_coordinates(atac)})
+    return new_mudata({"rna": rna, "atac": _with_coordinates(atac, str(first))})
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _existing(path: str | os.PathLike[str], name: str) -> Path:
     """Return the path of a file that is there."""
-    check_path(path, "path")
+    check_path(path, name)
     found = Path(path).expanduser()
     if found.is_dir():
         inside = sorted(entry.name for entry in found.iterdir() if entry.suffix in {".h5", ".h5mu", ".h5ad"})
@@ -131,7 +132,7 @@ def _from_pair(first: Path, second: Path) -> MuData:
     with readable(second, "an .h5ad file", tree=True):
         atac = read_h5ad(second)
     _check_kinds(rna, atac, first, second)
-    atac = _with_coordinates(_aligned(rna, atac, f"{first} and {second}"))
+    atac = _with_coordinates(_aligned(rna, atac, f"{first} and {second}"), str(second))
     mdata = new_mudata({"rna": _csr(rna), "atac": atac})
     for column in rna.obs.columns.union(atac.obs.columns, sort=False):
         found = [adata.obs[column] for adata in (rna, atac) if column in adata.obs]
@@ -166,7 +167,7 @@ def _from_mudata(path: Path, modalities: Mapping[str, str] | None) -> MuData:
     named = check_modalities(mdata, modalities)
     rna, atac = mdata.mod[named["rna"]], mdata.mod[named["atac"]]
     in_order = rna.obs_names.equals(atac.obs_names)
-    atac = _with_coordinates(_aligned(rna, atac, str(path)))
+    atac = _with_coordinates(_aligned(rna, atac, str(path)), str(path))
     _csr(rna)
     if in_order and all(role == name for role, name in named.items()):
         return mdata
@@ -210,9 +211,9 @@ def _csr(adata: AnnData) -> AnnData:
     return adata
 
 
-def _with_coordinates(atac: AnnData) -> AnnData:
+def _with_coordinates(atac: AnnData, source: str) -> AnnData:
     """Write the coordinates of the peaks to their usual columns."""
-    where, columns = peak_coordinates(atac), PeakColumns()
+    where, columns = locate_peaks(atac, source), PeakColumns()
     for name in (columns.chrom, columns.start, columns.end):
         atac.var[name] = where[name]
     return _csr(atac)

@@ -42,7 +42,7 @@ class CapsulesReadMixin:
         self._check_if_trained(warn=False, message="this CapsuleNet is not trained; call `model.train()` first.")
         self.module.eval()
         cells = self._cells(adata, indices)
-        check_n_cells(len(cells), 1, "Reading cells")
+        check_n_cells(len(cells), 1, "Reading cells", "adata" if indices is None else "indices")
         whole: dict[str, np.ndarray] = {}
         start = 0
         for batch in self._batches(adata, None if indices is None else cells, batch_size):

@@ -178,7 +178,7 @@ class DeepDE(
         if n_states is not None:
             check_positive(n_states, "n_states", whole=True)
         points = self.get_latent_representation(adata)
-        check_n_cells(len(points), 2, "finding states")
+        check_n_cells(len(points), 2, "finding states", "adata")
         found = anneal(points, n_clusters=n_states, rng=as_generator(rng)).memberships
         cells = (self.adata if adata is None else adata).obs_names
         return pd.DataFrame(found, index=cells, columns=[str(i) for i in range(found.shape[1])])

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 from scvi.model.base import BaseModelClass
 
-from sctandem._checks import check_positive, check_type, listed
+from sctandem._checks import check_n_cells, check_positive, check_type, listed, object_name
 from sctandem._compat import torch_device
 from sctandem._keys import MODALITIES
 from sctandem._random import as_generator, draw_seed, torch_seeded
@@ -167,9 +167,7 @@ class RegulatoryGraph(
         draws, before = self._generator_for(DRAWS), self._read_before
         drawn = self._drawn = cells_to_read(adata, rna.X, n_cells, balance_key, draws, saved=before)
         values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named), drawn)
-        if len(values) < 2:
-            msg = f"there are {len(values)} cells; correlations need more."
-            raise ValueError(msg)
+        check_n_cells(len(values), 2, "correlating genes", object_name(adata))
         self.read_cells_ = cells_for_file(drawn, values, adata.n_obs)
         tell_other_cells(self.read_cells_, before)
         self.genes, self.cells = rna.var_names.astype(str), rna.obs_names if drawn is None else rna.obs_names[drawn]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sctandem._checks import check_path, check_positive
 from sctandem._open_chromatin import open_chromatin
-from sctandem.genome._coordinates import peak_coordinates
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._fasta import UNKNOWN, encode, read_sequences
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def read_codes(
         raise ValueError(msg)
     codes = np.array(rows, dtype=np.uint8).reshape(len(rows), max(lengths, default=0))
     if len(codes) and codes.shape[1] < SHORTEST:
-        msg = f"sequences have {codes.shape[1]} bases; at least {SHORTEST} are needed."
+        msg = f"the sequences of data have {codes.shape[1]} bases; at least {SHORTEST} are needed."
         raise ValueError(msg)
     known = (codes != UNKNOWN).all(1)
     if not known.all():
         logger.warning("%d of %d sequences have unknown bases (N) and are left out.", (~known).sum(), len(known))
     if known.sum() < FEWEST:
-        msg = f"there are {known.sum()} sequences without unknown bases; at least {FEWEST} are needed to learn motifs from."
+        msg = f"data has {known.sum()} sequences without unknown bases; at least {FEWEST} are needed to learn motifs from."
         raise ValueError(msg)
     return codes[known]
 
@@ -101,7 +101,7 @@ def _of_peaks(
     """Read the bases of peaks."""
     peaks = open_chromatin(data, modalities)
     check_path(fasta, "fasta")
-    where = peak_coordinates(peaks.adata).copy()
+    where = locate_peaks(peaks.adata, peaks.slot).copy()
     if width is not None:
         middle = (where["start"] + where["end"]) // 2
         where["start"] = (middle - width // 2).clip(lower=0)

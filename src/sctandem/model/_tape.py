@@ -138,9 +138,8 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
 
     def _before_training(self, train_indices: np.ndarray, *, once: Any, progress: bool) -> dict[str, Any]:
         """Fit state and windows; the minibatches then hold what they say of each cell."""
-        check_n_cells(
-            len(train_indices), self._min_training_cells, "training on cells with counts of genes and of peaks"
-        )
+        purpose = "training on cells with counts of genes and of peaks"
+        check_n_cells(len(train_indices), self._min_training_cells, purpose, "that part of mdata")
         data = self._data
         # a model that is trained again starts anew: what it was is forgotten only now that the data have passed
         self.history_ = None

@@ -100,7 +100,7 @@ def check_inputs(
             f"mdata = mudata.MuData({{name: mdata[name].copy() for name in {list(names.values())}}})"
         )
         raise ValueError(msg)
-    check_n_cells(mdata.n_obs, 1 if loading else MIN_CELLS, "TAPE")
+    check_n_cells(mdata.n_obs, 1 if loading else MIN_CELLS, "TAPE", "mdata")
     tables = [mdata.obs, *(mdata.mod[names[role]].obs for role in ("rna",) if role in names)]
     if loading:
         size_factor_key, batch_key = (
@@ -179,7 +179,7 @@ def assemble(
     -------
     The arrays.
     """
-    check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE")
+    check_n_cells(mdata.n_obs, MIN_CELLS, "TAPE", "mdata")
     adata, chromatin = mdata.mod[modalities["rna"]], mdata.mod[modalities["atac"]]
     rna = as_csr(manager.get_from_registry(REGISTRY_KEYS.X_KEY))
     atac = as_csr(manager.get_from_registry(ATAC_KEY))

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import Formatter
 
 from sctandem._check_arguments import check_present
-from sctandem._checks import check_layer, check_modalities, check_n_cells, check_number, layer_slot
+from sctandem._checks import check_layer, check_modalities, check_n_cells, check_number, check_unique, layer_slot
 from sctandem.get import gene_windows
 from sctandem.get import peak_gene_links as read_links
 from sctandem.get._values import cell_groups, per_10k
@@ -100,9 +100,10 @@ def peak_gene_links(
     atac_name = check_modalities(mdata, modalities)["atac"]
     peaks = _peaks(gene_windows(mdata, gene, key=windows_key), read_links(mdata, gene, key=key), fdr)
     groups = cell_groups(mdata, groupby, [atac_name])
-    check_n_cells(len(groups), 1, "drawing the coverage of groups")
+    check_n_cells(len(groups), 1, "drawing the coverage of groups", f"mdata[{atac_name!r}]")
     colors = colors_of_groups(mdata, groupby, groups, [atac_name])
     atac = mdata.mod[atac_name]
+    check_unique(atac.var_names, f"mdata[{atac_name!r}].var_names")
     counts = check_layer(atac, layer, f"mdata[{atac_name!r}]")
     check_present(counts, layer_slot(f"mdata[{atac_name!r}]", layer))
     values = pd.DataFrame(per_10k(counts, atac.var_names.get_indexer(peaks["peak"])))

@@ -88,7 +88,7 @@ def waypoints(
     fates = numeric_table(adata.obsm, keys.probabilities, "adata.obsm", function)
     time = numeric_column(adata.obs, keys.pseudotime, "adata.obs")
     place = _places(adata, basis)
-    check_n_cells(adata.n_obs, 1, "the plot")
+    check_n_cells(adata.n_obs, 1, "the plot", "adata")
     check_unique(adata.obs_names, "adata.obs_names")
     colors = palette(fates.shape[1])
     if axes is None:

@@ -18,8 +18,9 @@ from sctandem._checks import (
 )
 from sctandem._open_chromatin import check_no_genes
 from sctandem._regulation_keys import ChipexoKeys
-from sctandem.genome import call_chipexo_sites, match_chromosomes, peak_coordinates, read_sites
+from sctandem.genome import call_chipexo_sites, match_chromosomes, read_sites
 from sctandem.genome._chipexo import ChipexoSites, profile_of
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._overlaps import peaks_over
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def chipexo_sites(
         raise ValueError(msg)
     slot = f"mdata[{name!r}]" if name else "adata"
     before = _before(atac, keys, slot)
-    peaks = peak_coordinates(atac)
+    peaks = locate_peaks(atac, slot)
     if sites is None:
         found = call_chipexo_sites(tags, footprint=footprint, fdr=fdr, min_replicates=min_replicates)  # type: ignore[arg-type]
     elif isinstance(sites, ChipexoSites):

@@ -11,7 +11,7 @@ from sctandem._adversarial_keys import VectorKeys
 from sctandem._checks import check_number, check_path, check_positive, check_target, working_copy
 from sctandem._open_chromatin import open_chromatin
 from sctandem._random import draw_seed
-from sctandem.genome import peak_coordinates
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._fasta import read_sequences
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def embed_kmers(
     if n_dims >= len(names) - 1:
         msg = f"n_dims={n_dims} must be below the number of words less one: {len(names) - 1} of {k} letters."
         raise ValueError(msg)
-    sequences = read_sequences(peak_coordinates(chromatin.adata), fasta)
+    sequences = read_sequences(locate_peaks(chromatin.adata, chromatin.slot), fasta)
     seed = draw_seed(rng)
     vectors = word_vectors(sequences.codes, sequences.offsets, k, window, n_dims, seed=seed)
     counts = count_words(sequences.codes, sequences.offsets, k)

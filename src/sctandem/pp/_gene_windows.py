@@ -14,7 +14,8 @@ from sctandem._checks import (
     working_copy,
 )
 from sctandem._keys import GeneWindowKeys
-from sctandem.genome import peak_coordinates, window_pairs
+from sctandem.genome import window_pairs
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def gene_windows(
     check_number(upstream, "upstream", whole=True)
     check_number(downstream, "downstream", whole=True)
     rna, atac = _measured(mdata, named)
-    peaks = peak_coordinates(atac)
+    peaks = locate_peaks(atac, f"mdata[{named['atac']!r}]")
     source, table = annotation(rna.var, genes, f"mdata[{named['rna']!r}].var")
     tss, params = place_genes(table, peaks["chrom"].unique(), rna.var)
     pairs = window_pairs(tss, peaks, upstream=int(upstream), downstream=int(downstream))

@@ -21,7 +21,8 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import MotifKeys, SpectrumKeys, WordKeys
 from sctandem._open_chromatin import open_chromatin
 from sctandem._progress import progress_bar
-from sctandem.genome import peak_coordinates, read_motifs
+from sctandem.genome import read_motifs
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._fasta import read_sequences
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def nucleotide_spectrum(
     _check_arguments(k, p_value, max_unknown, gapped=gapped)
     check_unique(peaks.adata.var_names, f"{peaks.slot}.var_names")
     matrices = None if motifs is None else read_motifs(motifs)
-    sequences = read_sequences(peak_coordinates(peaks.adata), fasta)
+    sequences = read_sequences(locate_peaks(peaks.adata, peaks.slot), fasta)
     _check_unknown(sequences, max_unknown, Path(fasta).name)
     given = {"fasta": Path(fasta).name, "k": int(k), "gapped": gapped, "max_unknown": float(max_unknown)}
     given |= peaks.params | {"version": version("sctandem")}

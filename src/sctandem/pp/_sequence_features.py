@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from sctandem._checks import check_modalities, check_target, check_unique, working_copy
 from sctandem._keys import SequenceKeys
-from sctandem.genome import peak_coordinates
 from sctandem.genome import sequence_features as describe
+from sctandem.genome._coordinates import locate_peaks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,8 +78,9 @@ def sequence_features(
     named = check_modalities(mdata, modalities, required=("atac",))
     check_target(mdata, key_added, copy=copy)
     atac = mdata.mod[named["atac"]]
-    check_unique(atac.var_names, f"mdata[{named['atac']!r}].var_names")
-    table = describe(peak_coordinates(atac), fasta, k=k)
+    slot = f"mdata[{named['atac']!r}]"
+    check_unique(atac.var_names, f"{slot}.var_names")
+    table = describe(locate_peaks(atac, slot), fasta, k=k)
     keys = SequenceKeys(key_added)
     target = working_copy(mdata, copy=copy)
     atac = target.mod[named["atac"]]

@@ -15,7 +15,7 @@ from mudata import MuData
 
 from sctandem._checks import check_counts, check_layer, check_modalities, check_path, check_type, layer_slot
 from sctandem._chromatin_keys import GeneActivityKeys
-from sctandem.genome import peak_coordinates
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._place import annotation, example_places, place_genes, share_near_start
 from sctandem.kernels._gene_activity import (
     ARCHR_EXCLUDED,
@@ -75,9 +75,9 @@ def from_peaks(
 ) -> Found:
     """Sum up peaks."""
     atac, slot = (data.mod[named["atac"]], f"mdata[{named['atac']!r}]") if named else (data, "adata")
-    matrix, slot = check_layer(atac, layer, slot), layer_slot(slot, layer)
-    check_counts(matrix, slot)
-    peaks = peak_coordinates(atac)
+    matrix, counts = check_layer(atac, layer, slot), layer_slot(slot, layer)
+    check_counts(matrix, counts)
+    peaks = locate_peaks(atac, slot)
     loci, params = find_genes(data, genes, named, peaks["chrom"].unique(), weights=weights, signal="peaks")
     params["share_near_start"] = _share(data, named, loci, peaks)
     rule, learned, scores = RULES[weights], None, None
@@ -92,7 +92,7 @@ def from_peaks(
         pairs = archr_pairs(intervals, archr_reach(places)) if weights == "archr" else body_pairs(intervals, places)
     sources = Sources.of(intervals, pairs, places, rule)
     sums = sum_sources([(matrix, sources)], loci, rule, atac.n_obs)
-    check_signal(sums, slot, example_places(loci, peaks))
+    check_signal(sums, counts, example_places(loci, peaks))
     extra: dict[str, Any] = {}
     if learned is not None:
         sums.scores, extra[GeneActivityKeys().learned] = scores, learned.saved()
@@ -121,7 +121,7 @@ def _learned(
     )
     check_type(reference, MuData, "reference", hint=hint)
     roles = check_modalities(reference, {role: name for role, name in named.items() if name in reference.mod})
-    peaks = peak_coordinates(reference.mod[roles["atac"]])
+    peaks = locate_peaks(reference.mod[roles["atac"]], f"reference[{roles['atac']!r}]")
     loci, _ = find_genes(reference, genes, roles, peaks["chrom"].unique(), weights="learned", signal="peaks")
     return learn_from(reference, roles, loci, peaks, layer=layer, size_factor_key=size_factor_key, crossed=False)
 
@@ -198,7 +198,7 @@ def from_fragments(
     atac = data.mod[named["atac"]] if named else data
     loci, params = find_genes(data, genes, named, file.contigs, weights=weights, signal="fragments")
     with suppress(ValueError):  # without peaks there is nothing to hold the genes against
-        params["share_near_start"] = _share(data, named, loci, peak_coordinates(atac))
+        params["share_near_start"] = _share(data, named, loci, locate_peaks(atac, "the peaks"))
     places, codes = number_places(loci, pd.Series(file.contigs))
     contigs = np.full(int(max(codes.max(), places.chrom.max())) + 1, -1, dtype=np.int64)
     contigs[codes] = np.arange(len(codes))

@@ -200,9 +200,9 @@ def _check_choices(labels: Any, n_capsules: Any, model: Any, n_cells: int) -> No
             if value is not None:
                 msg = f"{name}={value!r} does not go with a model, which is trained: leave {name} out, or the model."
                 raise ValueError(msg)
-        check_n_cells(n_cells, 1, "Reading capsules")
+        check_n_cells(n_cells, 1, "Reading capsules", "adata")
         return
-    check_n_cells(n_cells, _MIN_CELLS, "Training a CapsuleNet")
+    check_n_cells(n_cells, _MIN_CELLS, "Training a CapsuleNet", "adata")
     if n_capsules is not None:
         check_positive(n_capsules, "n_capsules", whole=True)
         if n_capsules > n_cells:

@@ -174,7 +174,7 @@ def design_talens(  # noqa: PLR0913
     gaps = check_range(spacer, "spacer", low=1, high=100)
     further = _rules(rules)
     groupby, edited = _group(group)
-    peaks = peak_table(atac)
+    peaks = peak_table(atac, slot)
     annotation = gene_table(data, genes, modalities)
     loci = find_loci(targets, peaks, annotation)
     openness = None

@@ -259,7 +259,8 @@ def _read(
             f"size_factor_key={size_factor_key!r} holds {bad}: library sizes are counts above 0; leave out such cells."
         )
         raise ValueError(msg)
-    check_n_cells(int(seen.sum()), LEAST_CELLS, "telling what peaks do from cells with counts in both modalities")
+    purpose = "telling what peaks do from cells with counts in both modalities"
+    check_n_cells(int(seen.sum()), LEAST_CELLS, purpose, "mdata")
     batch = None
     if batch_key is not None:
         column = cell_column(mdata, named["rna"], batch_key)[seen]

@@ -23,7 +23,7 @@ from sctandem._chromatin_keys import GRAMMAR_TESTS, GrammarKeys, MotifKeys
 from sctandem._open_chromatin import cell_column, open_chromatin, read_counts
 from sctandem._random import draw_seed
 from sctandem._text_rows import text_rows
-from sctandem.genome import peak_coordinates
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.tl._grammar_groups import peak_groups, strata_codes, with_background
 from sctandem.tl._spectrum import CALLS, gc_content
 
@@ -165,7 +165,7 @@ def motif_grammar(
     seed = draw_seed(rng)
     check_unique(atac.var_names, f"{slot}.var_names")
     names, sites = _read_sites(atac, slot)
-    gc, width = gc_content(atac, slot), _widths(atac)
+    gc, width = gc_content(atac, slot), _widths(atac, slot)
     labels = None if groupby is None else cell_column(data, found_in.name, groupby)
     opened = read_counts(atac, slot, layer) > 0
     # what peaks are compared within: GC content, mean accessibility and width
@@ -260,8 +260,8 @@ def _check_order(atac: AnnData, slot: str, peak: np.ndarray, motif: np.ndarray) 
         raise ValueError(msg)
 
 
-def _widths(atac: AnnData) -> np.ndarray:
-    place = peak_coordinates(atac)
+def _widths(atac: AnnData, slot: str) -> np.ndarray:
+    place = locate_peaks(atac, slot)
     return (place["end"] - place["start"]).to_numpy(np.int64)
 
 

@@ -168,9 +168,8 @@ def programme_skill(
     rna = mdata.mod[name]
     _check_predicted(mdata, name, prediction)
     rows = np.flatnonzero(rna.obs_names.isin(mdata.obs_names[mdata.obs[prediction.heldout].eq(1).to_numpy()]))
-    check_n_cells(
-        len(rows), _MIN_CELLS, f"Comparing programmes over held-out cells (mdata.obs[{prediction.heldout!r}])"
-    )
+    purpose = f"Comparing programmes over held-out cells (mdata.obs[{prediction.heldout!r}])"
+    check_n_cells(len(rows), _MIN_CELLS, purpose, f"mdata[{name!r}]")
     predicted = _log_predicted(rna, prediction, rows)
     pool = np.flatnonzero(np.isfinite(predicted).all(axis=0))
     found = _find_genes(programmes, rna, name, pool)

@@ -128,7 +128,7 @@ def robustness(
     check_number(max_cells, "max_cells", low=10, whole=True)
     attacks = AttackConfig() if attacks is None else attacks
     check_type(attacks, AttackConfig, "attacks")
-    check_n_cells(adata.n_obs, 2, "measuring robustness")
+    check_n_cells(adata.n_obs, 2, "measuring robustness", "adata")
     if not hasattr(getattr(model, "module", None), "state_of"):
         msg = f"model is {article(type(model).__name__)}, which has no network that reads counts of cells by gradient, so that it cannot be attacked."
         raise ValueError(msg)

@@ -113,7 +113,7 @@ def simulate(
     check_adata(adata)
     counts = check_layer(adata, layer, "adata")
     check_counts(counts, layer_slot("adata", layer))
-    check_n_cells(adata.n_obs, _FEWEST, "simulating cells")
+    check_n_cells(adata.n_obs, _FEWEST, "simulating cells", "adata")
     if not adata.n_vars:
         msg = "adata has no features: there are no counts to simulate."
         raise ValueError(msg)

@@ -15,7 +15,8 @@ from sctandem._blocks import matrix_blocks
 from sctandem._check_arguments import check_n_cells, check_present
 from sctandem._checks import check_adata, check_key, check_modalities, check_roles, check_unique, listed
 from sctandem._open_chromatin import check_no_genes
-from sctandem.genome import peak_coordinates, read_genes
+from sctandem.genome import read_genes
+from sctandem.genome._coordinates import locate_peaks
 from sctandem.genome._place import annotation, has_places
 from sctandem.get._values import as_groups, cell_groups, group_members
 
@@ -50,15 +51,15 @@ def find_peaks(data: AnnData | MuData, modalities: Mapping[str, str] | None) -> 
     check_no_genes(atac.var, slot)
     check_unique(atac.var_names, f"{slot}.var_names")
     check_present(atac.X, f"{slot}.X")
-    check_n_cells(atac.n_obs, 1, f"The openness of the peaks of {slot}")
+    check_n_cells(atac.n_obs, 1, f"The openness of the peaks of {slot}", slot)
     return atac, slot
 
 
-def peak_table(atac: AnnData | None) -> pd.DataFrame:
+def peak_table(atac: AnnData | None, slot: str) -> pd.DataFrame:
     """Return where the peaks lie; an empty table without accessibility."""
     if atac is None:
         return pd.DataFrame({"chrom": [], "start": [], "end": []}).astype({"start": np.int64, "end": np.int64})
-    return peak_coordinates(atac)
+    return locate_peaks(atac, slot)
 
 
 def gene_table(

@@ -128,7 +128,7 @@ def talen_offtargets(
     pairs = result[keys.table].head(n_pairs)
     annotation = gene_table(data, genes, modalities)
     exons = None if genes is None else read_exons(genes)
-    peaks = peak_table(atac)
+    peaks = peak_table(atac, slot)
     openness = None
     if atac is not None:
         openness = open_shares(check_layer(atac, None, slot), cell_labels(data, atac, groupby))

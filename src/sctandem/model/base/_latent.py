@@ -48,7 +48,7 @@ class LatentMixin:
         if indices is not None:
             read = self.adata if adata is None else adata.adata if isinstance(adata, Collection) else adata
             indices = select_cells(indices, read.n_obs)
-            check_n_cells(len(indices), 1, "Reading cells")
+            check_n_cells(len(indices), 1, "Reading cells", "indices")
         adata = self._validate_anndata(adata)
         loader = self._make_data_loader(adata=adata, indices=indices, batch_size=batch_size or _BATCH_SIZE)
         device = self.module.device
@@ -59,7 +59,7 @@ class LatentMixin:
         """Check data that the model was not made with, before they are set up for it."""
         check_adata(adata)
         check_same_features(adata, self.adata.var_names)
-        check_n_cells(adata.n_obs, 1, "Reading cells")
+        check_n_cells(adata.n_obs, 1, "Reading cells", "adata")
         given = self.registry_[ModelLayout().setup_args]
         check_counts(check_layer(adata, given["layer"], "adata"), layer_slot("adata", given["layer"]))
         if (size := given.get("size_factor_key")) is not None:

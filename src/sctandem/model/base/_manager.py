@@ -136,7 +136,7 @@ def register(
         When the object is a view, which cannot be written to, or has no cells, or categories that the saved model does not know.
     """
     check_not_view(data)
-    check_n_cells(data.n_obs, 1, cls.__name__)
+    check_n_cells(data.n_obs, 1, cls.__name__, object_name(data))
     with marks_as_before(data):
         forget_copied(data, cls._setup_adata_manager_store)
         manager = ModelManager(fields=fields, setup_method_args=setup_method_args)

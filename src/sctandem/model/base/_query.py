@@ -70,7 +70,7 @@ def read_names(model: BaseModelClass) -> set[str]:
 def read_counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     """Return the counts, checked, as CSR in memory."""
     check_adata(adata)
-    check_n_cells(adata.n_obs, 1, "Reading cells")
+    check_n_cells(adata.n_obs, 1, "Reading cells", "adata")
     check_unique(adata.var_names, "adata.var_names")
     slot, matrix = layer_slot("adata", layer), check_layer(adata, layer, "adata")
     check_counts(matrix, slot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sctandem._checks import check_n_cells
+from sctandem._checks import check_n_cells, object_name
 from sctandem._random import spawn, torch_seeded
 from sctandem.data import CountLoader
 from sctandem.model.base._checkpoint import part_of
@@ -60,7 +60,8 @@ class TrainMixin(TrainMethodMixin):
         weights = read_weights(self.adata, config.sample_weight)
         n_obs = self.adata.n_obs if weights is None else int((weights > 0).sum())
         n_cells = round(n_obs * config.train_size)
-        check_n_cells(n_cells, self._min_training_cells, f"training with train_size={config.train_size}")
+        purpose = f"training with train_size={config.train_size}"
+        check_n_cells(n_cells, self._min_training_cells, purpose, f"that part of {object_name(self.adata)}")
         return weights, n_cells, entries
 
     def _train(self, config: TrainConfig, run: Run) -> None:
