@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from mudata import MuData
 from scipy import sparse
 
 from sctandem._blocks import as_csr, as_dense
-from sctandem._check_arguments import article, check_present, shown
+from sctandem._check_arguments import check_present, shown
 from sctandem._checks import (
     check_adata,
     check_layer,
@@ -28,12 +27,14 @@ from sctandem._checks import (
 from sctandem._chromatin_keys import MotifKeys
 from sctandem._keys import MODALITIES, GeneWindowKeys, LinkKeys
 from sctandem._regulation_keys import ChipexoKeys
-from sctandem.kernels._gene_names import symbols_for_ids
+from sctandem.model._regulatory_names import case_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from anndata import AnnData
+
+    from sctandem.model._regulatory_names import Regulators
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +46,6 @@ MOTIF, CHIPEXO = 1.0, 2.0
 LINKED, LINK_FDR = 2.0, 0.05
 #: Names that the columns of a table of targets may have.
 COLUMNS = {"tf": ("tf", "TF", "source", "Gene1"), "target": ("target", "Target", "gene", "Gene2")}
-
-
-@dataclass(frozen=True)
-class Regulators:
-    """The regulators that were found: positions among the genes, names, and the names of their motifs."""
-
-    position: np.ndarray
-    names: list[str]
-    motifs: list[str]
 
 
 @dataclass(frozen=True)
@@ -157,74 +149,12 @@ def expression_of(
     return values, counts
 
 
-def read_names(tfs: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Read the names of the regulators, each with that of its motif, which is the same where none is told.
-
-    Raises
-    ------
-    TypeError
-        When `tfs` is a single text.
-    ValueError
-        When a name is given twice.
-    """
-    if isinstance(tfs, str | pd.DataFrame) or not hasattr(tfs, "__iter__"):
-        msg = f"tfs must be a list of gene names, or a mapping from gene to the name of its motif, got {article(type(tfs).__name__)}: {shown(tfs)}"
-        raise TypeError(msg)
-    if not list(tfs):
-        msg = "tfs is empty: name at least one regulator."
-        raise ValueError(msg)
-    if isinstance(tfs, Mapping):
-        return {str(name): str(motif) for name, motif in tfs.items()}
-    names = pd.Series([str(name) for name in tfs], dtype=object)
-    if names.duplicated().any():
-        msg = f"tfs names {listed(names[names.duplicated()].unique())} more than once; each once is enough."
-        raise ValueError(msg)
-    return {name: name for name in names}
-
-
-def find_regulators(named: Mapping[str, str], genes: pd.Index, varying: np.ndarray) -> Regulators:
-    """Find the regulators of `read_names` among the genes; those that are absent or constant are told and left out.
-
-    Raises
-    ------
-    ValueError
-        When none is left.
-    """
-    place = {str(gene): i for i, gene in enumerate(genes)}
-    absent = [name for name in named if name not in place]
-    constant = [name for name in named if name in place and not varying[place[name]]]
-    hint = _case_hint(absent, genes)
-    left = [name for name in named if name in place and varying[place[name]]]
-    if not left:
-        why = (
-            [f"{len(absent)} of tfs ({listed(absent)}) are not among the genes ({listed(genes, 5)})"] if absent else []
-        )
-        why += [f"{len(constant)} ({listed(constant)}) are the same in all cells"] if constant else []
-        if any(motif in place for motif in named.values()):
-            hint = " A mapping leads from the gene to its motif; this one is the other way round."
-        msg = f"no regulator is left: {' and '.join(why)}.{hint}"
-        raise ValueError(msg)
-    if absent:
-        logger.warning(
-            "%d of %d tfs are not among the genes and left out: %s.%s", len(absent), len(named), listed(absent), hint
-        )
-    if constant:
-        logger.warning("%d tfs are constant and left out: %s", len(constant), listed(constant))
-    return Regulators(np.array([place[name] for name in left]), left, [named[name] for name in left])
-
-
-def _case_hint(absent: list[str], genes: pd.Index) -> str:
-    """Say which names would be found in another case."""
-    lower = {str(gene).lower(): str(gene) for gene in genes}
-    other = [f"{name} as {lower[name.lower()]}" for name in absent if lower.get(name.lower(), name) != name]
-    if other:
-        return f" In another case {len(other)} are there: {listed(other, 5)}; name them so."
-    if symbols_for_ids(absent, genes):
-        return (
-            " The genes are Ensembl identifiers and these look like symbols: give identifiers; those of a collection are "
-            "`collection.genes.index[collection.genes['symbol'].isin(names)]`."
-        )
-    return " Names are compared with var_names; synonyms and identifiers are not resolved." if absent else ""
+def table_by_gene(prior: Any, symbols: Mapping[str, str]) -> Any:
+    """Name the genes of a table of targets, which may be symbols, as the data do; leave anything else as it is."""
+    if not isinstance(prior, pd.DataFrame) or not symbols:
+        return prior
+    here = [name for names in COLUMNS.values() for name in names if name in prior.columns]
+    return prior.assign(**{name: [symbols.get(str(gene), gene) for gene in prior[name]] for name in here})
 
 
 def gather_evidence(
@@ -292,7 +222,7 @@ def _target_table(table: pd.DataFrame, genes: pd.Index, regulators: Regulators) 
     own = regulators.position[tf] == gene
     good = (tf >= 0) & (gene >= 0) & ~own & (weight > 0)
     if not good.any():
-        hint = _case_hint(sorted(set(columns["tf"]) | set(columns["target"])), genes)
+        hint = case_hint(sorted(set(columns["tf"]) | set(columns["target"])), genes)
         msg = f"no prior edge is left: of {len(table)} rows none joins one of the {len(regulators.names)} regulators to a gene.{hint}"
         raise ValueError(msg)
     logger.info("%d of %d prior edges join a regulator to a gene", int(good.sum()), len(table))

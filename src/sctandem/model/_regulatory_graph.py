@@ -18,6 +18,7 @@ from sctandem.kernels._regulatory_states import state_means
 from sctandem.model import _regulatory_data as given
 from sctandem.model._regulatory_cells import cells_for_file, cells_to_read, tell_other_cells
 from sctandem.model._regulatory_fit import fit_graph, read_graph
+from sctandem.model._regulatory_names import by_gene, find_regulators, read_names, symbols_of
 from sctandem.model._regulatory_pairs import (
     Candidates,
     GraphData,
@@ -75,7 +76,8 @@ class RegulatoryGraph(
         Set up with `setup_anndata` (expression) or `setup_mudata` (expression, and accessibility that may hold sites); or a collection, set up
         with `setup_collection`.
     tfs
-        Names of the factors in ``var_names``, or a mapping from these to the names of their motifs.
+        Names of the factors in ``var_names``, or a mapping from these to the names of their motifs. Where ``var`` has a column ``symbol``, as that of a
+        collection has, a symbol of one gene stands for it; edges name the gene as ``var_names`` do.
     prior
         ``"auto"``: motifs (:func:`sctandem.pp.nucleotide_spectrum`), ChIP-exo (:func:`sctandem.pp.chipexo_sites`), windows
         (:func:`sctandem.pp.gene_windows`) and links (:func:`sctandem.tl.peak_gene_links`), whichever are there. A table with columns
@@ -162,8 +164,11 @@ class RegulatoryGraph(
         check_set_up(adata, self._setup_adata_manager_store, f"RegulatoryGraph.{_setup_of(adata)}")
         super().__init__(adata)
         rng = self.seed = draw_seed(rng)
-        tfs = given.read_names(tfs)
+        tfs = read_names(tfs)
         rna, atac, named = given.parts_of(adata, self.modalities)
+        symbols = symbols_of(rna.var)
+        # what is kept in a file is by the names of the genes: it may be loaded with data that have no symbols
+        tfs, prior = by_gene(tfs, symbols), given.table_by_gene(prior, symbols)
         draws, before = self._generator_for(DRAWS), self._read_before
         drawn = self._drawn = cells_to_read(adata, rna.X, n_cells, balance_key, draws, saved=before)
         values, self.counts = given.expression_of(rna, self.layer, given.expression_slot(named), drawn)
@@ -172,7 +177,7 @@ class RegulatoryGraph(
         tell_other_cells(self.read_cells_, before)
         self.genes, self.cells = rna.var_names.astype(str), rna.obs_names if drawn is None else rna.obs_names[drawn]
         varying = values.std(axis=0) > 1e-6 * np.maximum(np.abs(values).mean(axis=0), 1e-12)
-        self.regulators = given.find_regulators(tfs, self.genes, varying)
+        self.regulators = find_regulators(tfs, self.genes, varying)
         n_constant = int((~varying).sum())
         if n_constant:
             logger.warning("%d of %d genes are constant: they get no edges", n_constant, len(varying))

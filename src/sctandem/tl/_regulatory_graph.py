@@ -48,7 +48,7 @@ def regulatory_graph(
         Expression as counts or log-normalised: an AnnData, or a MuData of expression and accessibility of the same cells.
     tfs
         Names of the factors in ``var_names`` of the expression, or a mapping from these to the names of their motifs. Motifs of JASPAR are found by the
-        names of their factors, in any case.
+        names of their factors, in any case. Where ``var`` has a column ``symbol``, a symbol of one gene stands for it.
     prior
         ``"auto"`` takes what has been written to a MuData: motifs (:func:`sctandem.pp.nucleotide_spectrum`) and ChIP-exo
         (:func:`sctandem.pp.chipexo_sites`) say which sites a factor binds, windows (:func:`sctandem.pp.gene_windows`) and links
@@ -182,11 +182,13 @@ def _bare(
 ) -> AnnData | MuData:
     """Return what is read in an object of its own: setting up a model leaves marks. `named` is empty for an AnnData."""
     from sctandem.model._regulatory_data import expression_slot
+    from sctandem.model._regulatory_names import SYMBOL
 
     slot = expression_slot(named)
     values = check_layer(rna, layer, slot)
     check_present(values, layer_slot(slot, layer))
-    expression = AnnData(sparse.csr_matrix(as_csr(values)), obs=rna.obs[[]], var=rna.var[[]])
+    symbols = [name for name in (SYMBOL,) if name in rna.var.columns]
+    expression = AnnData(sparse.csr_matrix(as_csr(values)), obs=rna.obs[[]], var=rna.var[symbols])
     if not named:
         return expression
     parts = {named[MODALITIES[0]]: expression}
