@@ -135,6 +135,7 @@ def open_file(source: Source) -> Iterator[SourceFile]:
         return
     with h5py.File(path, "r") as file:
         if "matrix" in file or not any(name in file for name in ("X", "mod", "obs")):
+            _check_none_asked(source)
             yield _of_tenx(file)
         else:
             yield _of_group(file, source)
@@ -151,6 +152,8 @@ def _of_group(group: Any, source: Source) -> SourceFile:
             msg = f"has no modality {chosen or 'rna'!r}; it has {listed(modalities)}: name one, `Source(path, modality=...)`"
             raise KeyError(msg)
         group = group["mod"][chosen]
+    else:
+        _check_none_asked(source)
     if "obs" not in group or "var" not in group:
         msg = f"is not an AnnData: it holds {listed(list(group))}"
         raise KeyError(msg)
@@ -162,6 +165,13 @@ def _of_group(group: Any, source: Source) -> SourceFile:
         msg = f"{slot} is {shape[0]} x {shape[1]}, but there are {len(names)} cells and {len(genes)} genes"
         raise ValueError(msg)
     return SourceFile(matrix, kind, slot, shape, genes, group["obs"], outer, names)
+
+
+def _check_none_asked(source: Source) -> None:
+    """Raise where a modality is named of a file that holds none."""
+    if source.modality is not None:
+        msg = f"has no modality {source.modality!r}: it is no MuData and holds one table of counts, leave modality out"
+        raise KeyError(msg)
 
 
 def _counts(group: Any, layer: str | None) -> tuple[str, Any, Any]:

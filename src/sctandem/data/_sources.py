@@ -54,11 +54,16 @@ class Source:
     layer
         Layer with the counts; `None` looks for them in `X`, the layer `counts` and `raw`, in this order.
     modality
-        Of an `.h5mu` or a MuData in zarr; `None` for `rna`, `gex` or the only one.
+        Of an `.h5mu` or a MuData in zarr; `None` for `rna`, `gex` or the only one. Of a folder it is said of those files in it that have modalities.
     name
         What its cells are said to come from; `None` for the name of the file.
     obs
         Words that hold for all of its cells, by declared column, such as ``{"tissue": "blood"}``.
+
+    Raises
+    ------
+    TypeError
+        When an argument is of another type. Whether layer and modality are there is seen when the file is read.
 
     Examples
     --------
@@ -75,6 +80,8 @@ class Source:
 
     def __post_init__(self) -> None:
         check_path(self.path, "path")
+        for name in ("layer", "modality", "name"):
+            check_type(getattr(self, name), str | None, name)
         check_type(self.obs, Mapping, "obs")
 
 
@@ -120,13 +127,19 @@ def find_sources(sources: Any) -> list[Source]:
             if not inside:
                 msg = f"sources names the folder {str(path)!r}, in which there is no {', '.join(SUFFIXES)}."
                 raise FileNotFoundError(msg)
-            found += [replace(source, path=file, name=None) for file in inside]
+            found += [_of_folder(source, file) for file in inside]
         else:
             found.append(source)
     if not found:
         msg = "sources is empty: name at least one file or folder."
         raise ValueError(msg)
     return _named(found)
+
+
+def _of_folder(source: Source, file: Path) -> Source:
+    """Return the source of one file of a folder: what is said of modalities is said of the files that have any."""
+    has_any = file.suffix == ".h5mu" or (file / "mod").is_dir()
+    return replace(source, path=file, name=None, modality=source.modality if has_any else None)
 
 
 def _inside(folder: Path) -> list[Path]:
