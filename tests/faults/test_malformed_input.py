@@ -17,7 +17,8 @@ from fault_calls import CALLS, NOT_CALLED, public
 from fault_cases import run_cases
 from fault_models import MODEL_CALLS, MODEL_NOT_CALLED
 from fault_mutations import TYPES
-from fault_trial import TookTooLongError, fingerprint, judge, names_a_place, run_type
+from fault_slots import fingerprint
+from fault_trial import TookTooLongError, Valid, judge, names_a_place, run_type
 
 import sctandem as td
 
@@ -176,7 +177,7 @@ def test_the_judge_on_functions_of_others():
 
     assert judge("", raises, {"adata": small()}).problem == "error from inside a dependency"
     assert judge("", writes, {"adata": small()}).problem is None
-    assert judge("", writes, {"adata": small()}, reads_only=True).problem == "changes adata"
+    assert judge("", writes, {"adata": small()}, Valid(reads_only=True)).problem == "changes adata"
     assert judge("", td.get.de, {"adata": small()}).detail == "KeyError"
 
 

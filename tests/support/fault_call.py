@@ -28,12 +28,18 @@ class Call:
         Whether a valid call takes more than about half a second: fewer cases are drawn.
     function
         What is called; `None` for the function of that name.
+    writes
+        Keys under which it writes, beside its `key_added`.
+    blank
+        Numbers of what it gives that may all be missing, as its documentation says.
     """
 
     arguments: dict[str, Any]
     fixed: dict[str, Any]
     costly: bool = False
     function: Callable[..., Any] | None = None
+    writes: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
 
     def build(self) -> dict[str, Any]:
         """Make the arguments anew."""
@@ -49,7 +55,9 @@ def call(
     fixed: dict[str, Any] | None = None,
     costly: bool = False,
     function: Callable[..., Any] | None = None,
+    writes: tuple[str, ...] = (),
+    blank: tuple[str, ...] = (),
     **arguments: Any,
 ) -> Call:
     """Make a call of the arguments that a case may spoil, and of what it leaves alone."""
-    return Call(arguments, fixed or {}, costly, function)
+    return Call(arguments, fixed or {}, costly, function, writes, blank)

@@ -35,7 +35,12 @@ RNG = {"rng": 0}
 #: By `package.function`; the object comes first, since it is the commonest to be wrong.
 CALLS: dict[str, Call] = {
     "pp.chipexo_sites": call(
-        data=make.multiome, tags=make.tags_table, tf="CTCF", sites=make.sites_table, key_added="exo"
+        data=make.multiome,
+        tags=make.tags_table,
+        tf="CTCF",
+        sites=make.sites_table,
+        key_added="exo",
+        blank=("pvalue", "fdr"),  # those of sites that are given are not known
     ),
     "pp.count_fragments": call(
         fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"
@@ -67,7 +72,14 @@ CALLS: dict[str, Call] = {
         fixed=RNG,
     ),
     "pp.nucleotide_spectrum": call(
-        data=make.multiome, fasta=make.genome, k=3, motifs=make.motifs, p_value=5e-5, max_unknown=0.1, costly=True
+        data=make.multiome,
+        fasta=make.genome,
+        k=3,
+        motifs=make.motifs,
+        p_value=5e-5,
+        max_unknown=0.1,
+        costly=True,
+        writes=("nucleotides", "kmers", "motifs"),
     ),
     "pp.sequence_features": call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),
@@ -145,6 +157,7 @@ CALLS: dict[str, Call] = {
         key_added="l",
         fixed=RNG,
         costly=True,
+        blank=("pvalue", "fdr"),  # the small model has one member, and with that there is no test
     ),
     "tl.predict_expression": call(
         mdata=make.multiome,
@@ -172,6 +185,7 @@ CALLS: dict[str, Call] = {
         key_added="r",
         fixed=RNG,
         costly=True,
+        blank=("fdr_rewired",),  # nothing is to be rewired without a prior
     ),
     "tl.robustness": call(
         adata=make.cells,

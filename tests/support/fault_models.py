@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import fault_objects as make
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 from fault_call import OUT, Call, call
@@ -134,13 +135,16 @@ def _generate(data: Any, **options: Any) -> Any:
 
 def _model(name: str, method: str, how: Callable[..., Any], *, costly: bool = True, **given: Any) -> dict[str, Call]:
     """Name the call of a method."""
-    fixed = given.pop("fixed", {})
-    return {f"model.{name}.{method}": call(function=how, fixed=fixed, costly=costly, **given)}
+    return {f"model.{name}.{method}": call(function=how, costly=costly, **given)}
 
 
 def _reads(name: str, method: str, **given: Any) -> dict[str, Call]:
     """Name the call of a method that reads data like those of the model."""
     return _model(name, method, partial(_read, name, method), data=SET_UP[name][2], **given)
+
+
+def _targets() -> pd.DataFrame:
+    return pd.DataFrame({"tf": TFS * 4, "target": [f"G{i:04d}" for i in range(10, 22)], "weight": 1.0})
 
 
 def _groups() -> Any:
@@ -194,7 +198,7 @@ MODEL_CALLS: dict[str, Call] = {
     **_model("RegulatoryGraph", "train", partial(_train, "RegulatoryGraph"), data=make.multiome, accelerator="cpu",
              fixed=ONE_EPOCH),
     **_model("RegulatoryGraph", "get_edges", partial(_own_cells, "RegulatoryGraph", "get_edges"),
-             groups=_groups),
+             groups=_groups, blank=("fdr_rewired",)),
     **_model("RegulatoryGraph", "load", RegulatoryGraph.load, dir_path=lambda: folder_of("RegulatoryGraph"),
              adata=make.multiome),
     **_model("TAPE", "setup_mudata", TAPE.setup_mudata, mdata=make.multiome, batch_key="batch",
@@ -214,6 +218,22 @@ MODEL_CALLS |= {
     **_model("DeepDE", "made", partial(_built, "DeepDE"), data=make.cells, config=CountVAEConfig(n_hidden=16),
              fixed={"rng": 0}),
     **_model("RSD", "made", partial(_built, "RSD"), data=make.reference, config=RSDConfig(n_hidden=16), fixed={"rng": 0}),
+    **_model("RegulatoryGraph", "made", partial(_built, "RegulatoryGraph"), data=make.multiome, tfs=TFS, prior=_targets,
+             n_states=10, n_cells=40, balance_key="cell_type", config=RegulatoryGraphConfig(n_hidden=8), fixed={"rng": 0}),
+    **_model("TAPE", "made", partial(_built, "TAPE"), data=make.multiome, heldout_genes=["G0005", "G0006"],
+             config=make.SMALL_TAPE),
+}  # fmt: skip
+
+#: The same of a collection: that it is one, and the names of its columns.
+MODEL_CALLS |= {
+    **_model("CapsuleNet", "setup_collection", CapsuleNet.setup_collection, costly=False, collection=make.collection,
+             labels_key="cell_type", batch_key="donor", size_factor_key="n_counts", unlabeled_category="unknown"),
+    **_model("DeepDE", "setup_collection", DeepDE.setup_collection, costly=False, collection=make.collection,
+             sample_key="donor"),
+    **_model("RSD", "setup_collection", RSD.setup_collection, costly=False, collection=make.collection,
+             cell_type_key="cell_type", donor_key="donor", unlabeled_category="unknown"),
+    **_model("RegulatoryGraph", "setup_collection", RegulatoryGraph.setup_collection, costly=False,
+             collection=make.collection),
 }  # fmt: skip
 
 _ONCE = "written once, for all models, and called of another one"
@@ -224,7 +244,6 @@ MODEL_NOT_CALLED = {
     "save": _ONCE,
     "load_registry": "reads a file that `load` reads as well",
     "convert_legacy_save": "refuses whatever it is given: tests/model/test_files_safety.py",
-    "setup_collection": "calls setup_anndata on what a collection has checked",
     "map_cells": "is what tl.map_query calls",
     "class_scores": "takes what the module gave",
     "check_same_evidence": _NOTHING,
@@ -245,6 +264,7 @@ MODEL_NOT_CALLED = {
     "TAPE.load_query_data": _REFUSES,
     "TAPE.partial_fit": _REFUSES,
     "TAPE.setup_anndata": _REFUSES,
+    "TAPE.setup_collection": _REFUSES,
     "SequenceGAN.train": "is part of the case of generate",
     "SequenceGAN.load": "tests/model/test_sequence_gan.py",
 }

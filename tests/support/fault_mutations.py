@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
 from fault_arrays import ARRAY, INDEX, ODD_NAMES, SPARSE
+from fault_collections import COLLECTION
 from fault_files import FILE
 from fault_values import MAPPING, NUMBER, OTHER, SEQUENCE, TEXT
 from mudata import MuData
 from scipy import sparse
 
 from sctandem._compat import new_mudata
+from sctandem.data import Collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -349,7 +351,7 @@ FIELDS: dict[str, Spoiler] = {"a field": _one_field}
 def spoilers(value: Any) -> dict[str, Spoiler]:
     """Return the ways for a kind of value."""
     kinds: list[tuple[Any, dict[str, Spoiler]]] = [
-        (AnnData, ANNDATA), (MuData, MUDATA), (pd.DataFrame, TABLE), (Path, FILE), (str, TEXT), (bool, OTHER),
+        (AnnData, ANNDATA), (MuData, MUDATA), (Collection, COLLECTION), (pd.DataFrame, TABLE), (Path, FILE), (str, TEXT), (bool, OTHER),
         ((int, float), NUMBER), ((list, tuple), SEQUENCE), (dict, MAPPING), ((pd.Index, pd.Series), INDEX),
         (np.ndarray, ARRAY), ((sparse.spmatrix, sparse.sparray), SPARSE),
     ]  # fmt: skip

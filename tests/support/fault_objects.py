@@ -313,7 +313,9 @@ def collection_folder() -> Path:
     """A collection on disk."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        td.data.build_collection(source_file(), folder() / "collection", organism="human", rng=0)
+        td.data.build_collection(
+            source_file(), folder() / "collection", organism="human", obs={"cell_type": "type", "donor": "donor"}, rng=0
+        )
     return folder() / "collection"
 
 

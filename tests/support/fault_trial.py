@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import linecache
 import logging
 import re
@@ -15,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from anndata import AnnData
 from fault_calls import CALLS, public
 from fault_mutations import retype, spoil
+from fault_slots import barren, changed, fingerprint, gaps, hashes, slots
 from hypothesis import reject
 from mudata import MuData
-from scipy import sparse
 
 import sctandem as td
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+    from typing import Self
 
     from fault_draw import Draw
 
@@ -54,64 +52,6 @@ class Outcome:
     problem: str | None
     detail: str = ""
     error: Exception | None = None
-
-
-def fingerprint(value: Any) -> str:
-    """Hash an object with all its slots: equal content, equal hash."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    _feed(digest, value)
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, value: Any) -> None:
-    digest.update(type(value).__name__.encode())
-    if isinstance(value, MuData):
-        for name, modality in value.mod.items():
-            digest.update(name.encode())
-            _feed(digest, modality)
-    if isinstance(value, AnnData | MuData):
-        if isinstance(value, AnnData):
-            _feed(digest, None if value.isbacked else value.X)
-            _feed(digest, {str(name): value.layers[name] for name in value.layers if name is not None})
-            _feed(digest, None if value.isbacked or value.raw is None else [value.raw.X, value.raw.var])
-        for part in (value.obs, value.var, *(dict(getattr(value, f)) for f in ("obsm", "varm", "obsp", "varp", "uns"))):
-            _feed(digest, part)
-    elif isinstance(value, pd.DataFrame):
-        _feed(digest, [*value.columns, value.index, *(value.iloc[:, i] for i in range(value.shape[1]))])
-    elif isinstance(value, pd.Series | pd.Index):
-        digest.update(f"{value.dtype}{value.name}".encode())
-        if isinstance(value, pd.Series):
-            _feed(digest, value.index)
-        if isinstance(value.dtype, pd.CategoricalDtype):
-            _feed(digest, [value.dtype.ordered, value.dtype.categories])
-        _feed(digest, np.asarray(value, dtype=object if value.dtype.kind not in "iufb" else None))
-    elif sparse.issparse(value):
-        digest.update(f"{value.format}{value.shape}".encode())
-        coordinates = value.tocsr(copy=True)
-        coordinates.sort_indices()
-        for part in (coordinates.data, coordinates.indices, coordinates.indptr):
-            digest.update(np.ascontiguousarray(part).tobytes())
-    elif isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(
-            repr(value.tolist()).encode() if value.dtype.kind == "O" else np.ascontiguousarray(value).tobytes()
-        )
-    elif hasattr(value, "items"):
-        for key, item in value.items():
-            digest.update(str(key).encode())
-            if not str(key).startswith("_scvi"):
-                _feed(digest, item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            _feed(digest, item)
-    elif isinstance(value, Path):
-        digest.update(value.name.encode())
-        digest.update(value.read_bytes() if value.is_file() else b"folder" if value.is_dir() else b"none")
-        if value.is_dir():
-            _feed(digest, sorted(value.iterdir()))
-    elif isinstance(value, str | bytes | int | float | complex | type(None) | np.generic):
-        digest.update(repr(value).encode())
-    # models and other objects are not looked into: the functions only read them
 
 
 class TookTooLongError(BaseException):
@@ -166,18 +106,16 @@ def run_case(name: str, draw: Draw, folder: Path) -> Outcome:
     """
     call = CALLS[name]
     arguments = call.build()
+    valid = Valid.of(name, arguments)
     for argument in _spoiled(list(arguments), draw):
         draw.words.append(f"{argument}:")
         before = fingerprint(arguments[argument])
         arguments[argument] = spoil(arguments[argument], draw, folder)
         if fingerprint(arguments[argument]) == before:
             reject()
-    return judge(
-        f"{name} of {draw}" if draw.words else name,
-        public(name),
-        arguments | call.build_fixed(folder),
-        reads_only=name.startswith(READ_ONLY),
-    )
+    arguments |= call.build_fixed(folder)
+    case = f"{name} of {draw}" if draw.words else name
+    return judge(case, public(name), arguments, valid)
 
 
 def _spoiled(names: list[str], draw: Draw) -> list[str]:
@@ -191,16 +129,43 @@ def _spoiled(names: list[str], draw: Draw) -> list[str]:
 def run_type(name: str, kind: str, folder: Path) -> Outcome:
     """Call a function on objects whose columns of names are of another type."""
     call = CALLS[name]
+    built = call.build()
     arguments = {
-        key: retype(value, kind) if isinstance(value, AnnData | MuData) else value
-        for key, value in call.build().items()
+        key: retype(value, kind) if isinstance(value, AnnData | MuData) else value for key, value in built.items()
     }
-    return judge(
-        f"{name}[{kind}]", public(name), arguments | call.build_fixed(folder), reads_only=name.startswith(READ_ONLY)
-    )
+    arguments |= call.build_fixed(folder)
+    case = f"{name}[{kind}]"
+    return judge(case, public(name), arguments, Valid.of(name, built))
 
 
-def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bool = False) -> Outcome:
+@dataclass(frozen=True)
+class Valid:
+    """What is known of a function and its valid call.
+
+    Attributes
+    ----------
+    reads_only
+        Whether it changes nothing.
+    writes
+        Keys under which it writes, beside its `key_added`.
+    blank
+        Numbers that the documentation says may all be missing.
+    gaps
+        What is missing in valid arguments.
+    """
+
+    reads_only: bool = False
+    writes: Collection[str] = ()
+    blank: Collection[str] = ()
+    gaps: Collection[str] = ()
+
+    @classmethod
+    def of(cls, name: str, arguments: dict[str, Any]) -> Self:
+        """Read the table of calls."""
+        return cls(name.startswith(READ_ONLY), CALLS[name].writes, CALLS[name].blank, gaps(arguments))
+
+
+def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Valid()) -> Outcome:
     """Call a function and say what is wrong with what it does, if anything."""
     watched = {
         key: value
@@ -208,7 +173,8 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         if not (isinstance(value, Path) and key in {"path", "out", "dir_path"})
     }
     before = {key: fingerprint(value) for key, value in watched.items()}
-    kept = {key: _slots(value) for key, value in watched.items()}
+    kept = {key: hashes(value) for key, value in watched.items()}
+    whole = gaps(arguments) <= set(valid.gaps)
     counter, logger = _Counter(), logging.getLogger("sctandem")
     logger.addHandler(counter)
     error: Exception | None = None
@@ -216,7 +182,7 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         warnings.simplefilter("always")
         try:
             with time_limit(LIMIT_SECONDS), memory_limit(LIMIT_BYTES):
-                function(**arguments)
+                returned = function(**arguments)
         except TookTooLongError:
             return Outcome(case, "hangs")
         except Exception as raised:  # noqa: BLE001 - what it may be is judged below
@@ -224,41 +190,41 @@ def judge(case: str, function: Any, arguments: dict[str, Any], *, reads_only: bo
         finally:
             logger.removeHandler(counter)
     problem = _problem(error, caught, counter.n, arguments)
-    if problem is None and (error is not None or reads_only):
-        changed = [key for key, value in watched.items() if fingerprint(value) != before[key]]
-        if changed:
-            problem = f"changes {', '.join(changed)}", repr(error)[:200]
+    if problem is None and (error is not None or valid.reads_only):
+        lost = [key for key, value in watched.items() if fingerprint(value) != before[key]]
+        if lost:
+            problem = f"changes {', '.join(lost)}", repr(error)[:200]
     if problem is None and error is None:
-        touched = [f"{key}.{slot}" for key, value in kept.items() for slot in _lost(value, arguments[key])]
+        own = {name for key in ("key_added", "key") if isinstance(name := arguments.get(key), str)} | set(valid.writes)
+        after = {key: hashes(arguments[key]) for key in kept}
+        touched = [f"{key}.{slot}" for key, held in kept.items() for slot in changed(held, after[key], own)]
         if touched:
             problem = f"changes {', '.join(touched)[:200]}", "success"
+        elif whole and not valid.reads_only and (empty := _empty(returned, arguments, kept, after, valid.blank)):
+            problem = f"gives no number in {', '.join(empty)[:200]}", "success"
     if problem is not None:
         return Outcome(case, *problem, error)
     return Outcome(case, None, "success" if error is None else type(error).__name__, error)
 
 
-def _slots(value: Any) -> dict[str, str]:
-    """Hash what no function changes where it succeeds: values, layers, names, and the columns that are there."""
-    if isinstance(value, MuData):
-        parts = {f"mod[{name!r}].": part for name, part in value.mod.items()}
-        return {start + slot: found for start, part in parts.items() for slot, found in _slots(part).items()}
-    if not isinstance(value, AnnData):
-        return {}
-    slots = {"X": None if value.isbacked else value.X, "obs_names": value.obs_names, "var_names": value.var_names}
-    slots |= {f"layers[{name!r}]": value.layers[name] for name in value.layers if name is not None}
-    for axis, table in (("obs", value.obs), ("var", value.var)):
-        if table.columns.is_unique:
-            slots |= {f"{axis}[{name!r}]": table[name] for name in table if not str(name).startswith("_scvi")}
-    # a view that is written to becomes an object of its own: the same values, of another class
-    plain = {name: sparse.csr_matrix(found) if sparse.issparse(found) else found for name, found in slots.items()}
-    plain = {name: np.asarray(found) if isinstance(found, np.ndarray) else found for name, found in plain.items()}
-    return {name: fingerprint(found) for name, found in plain.items()}
-
-
-def _lost(before: dict[str, str], value: Any) -> list[str]:
-    """List what is not as it was."""
-    after = _slots(value)
-    return [name for name, found in before.items() if after.get(name) != found]
+def _empty(
+    returned: Any,
+    arguments: dict[str, Any],
+    before: dict[str, dict[str, str]],
+    after: dict[str, dict[str, str]],
+    blank: Collection[str],
+) -> list[str]:
+    """List what a call has returned or written that should be numbers and is not one."""
+    found = list(barren(returned, "what is returned"))
+    for key, held in after.items():
+        new = {slot for slot, value in held.items() if before[key].get(slot) != value}
+        found += [
+            part
+            for slot, value in slots(arguments[key]).items()
+            if slot in new
+            for part in barren(value, f"{key}.{slot}")
+        ]
+    return [part for part in found if not any(part.endswith(f"[{name!r}]") for name in blank)]
 
 
 def _problem(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from anndata import AnnData, read_h5ad
-from fault_trial import fingerprint
+from fault_slots import fingerprint
 from sklearn.metrics import roc_auc_score
 from typed_cells import simulate
 

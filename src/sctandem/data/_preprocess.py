@@ -40,6 +40,13 @@ def highly_variable_genes(collection: Collection, *, n_top: int = 2000, target_s
     :func:`scanpy.pp.highly_variable_genes` gives for ``flavor="seurat"`` on all cells in memory. The genes go to the next build
     (``genes=list(table.index[table["highly_variable"]])``) or to :func:`~sctandem.data.principal_components`.
 
+    Raises
+    ------
+    ValueError
+        When `n_top` is not an integer above 0, `target_sum` is not above 0, no gene varies, or files of the collection are damaged.
+    TypeError
+        When `collection` is none.
+
     Examples
     --------
     >>> import numpy as np, pandas as pd, tempfile
@@ -60,6 +67,7 @@ def highly_variable_genes(collection: Collection, *, n_top: int = 2000, target_s
     for counts, totals in _parts(collection, "Highly variable genes"):
         sums.add(normalised(counts, totals, target_sum))
     means, variances = sums.moments()
+    _check_varies(variances, target_sum)
     symbols = collection.genes["symbol"].to_numpy()
     table = pd.DataFrame({"symbol": symbols, "means": means, "variances": variances}, index=collection.genes.index)
     table["dispersions_norm"] = normalised_dispersions(means, variances)
@@ -93,6 +101,15 @@ def principal_components(
     Loadings, means, variances, and shares of the variance, in the order of `genes`. :func:`~sctandem.data.project` gives the
     places of the cells, in a second pass.
 
+    Raises
+    ------
+    KeyError
+        When a gene is not there.
+    ValueError
+        When there are fewer genes or cells than components, an argument is not above 0, no gene varies, or files of the collection are damaged.
+    TypeError
+        When `collection` is none, or `genes` is one text.
+
     Examples
     --------
     >>> import numpy as np, pandas as pd, tempfile
@@ -117,7 +134,9 @@ def principal_components(
     sums = Products(len(places))
     for counts, totals in _parts(collection, "Principal components"):
         sums.add(normalised(counts, totals, target_sum)[:, places].log1p().toarray())
-    return sums.components(n_components)
+    found = sums.components(n_components)
+    _check_varies(found.variances, target_sum)
+    return found
 
 
 def project(
@@ -158,6 +177,13 @@ def project(
         values = normalised(counts, totals, target_sum)[:, places].log1p()
         parts.append((values @ components.loadings - origin).astype(np.float32))
     return np.concatenate(parts)
+
+
+def _check_varies(variances: np.ndarray, target_sum: float) -> None:
+    """Raise where nothing varies: all cells are alike, or scaled to so little that single precision holds none of it."""
+    if not (variances > 0).any():
+        msg = f"no gene of collection varies between cells that are scaled to target_sum={target_sum}: nothing can be found in them."
+        raise ValueError(msg)
 
 
 def _check_components(components: Components) -> None:

@@ -131,5 +131,5 @@ class Products:
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1][:n_components], vectors[:, ::-1][:, :n_components]
         signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-        share = values / np.trace(covariance)
+        share = values / max(np.trace(covariance), np.finfo(float).tiny)
         return Components((vectors * signs).astype(np.float32), means, np.maximum(values, 0), share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fault_trial import fingerprint
+from fault_slots import fingerprint
 from models import CASES
 from scipy import sparse
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from fault_trial import fingerprint
+from fault_slots import fingerprint
 from models import CASES
 
 import sctandem as td
