@@ -54,3 +54,6 @@ def test_what_does_not_fit_is_named(collection):
     found = td.data.principal_components(collection, n_components=2)
     with pytest.raises(ValueError, match="give the same ones"):
         td.data.project(collection, found, genes=["G1"])
+    for found in (td.data.principal_components, td.data.highly_variable_genes):
+        with pytest.raises(ValueError, match=r"no gene of collection varies .* target_sum=1e-300"):
+            found(collection, target_sum=1e-300)

@@ -17,8 +17,9 @@ from fault_calls import CALLS, NOT_CALLED, public
 from fault_cases import run_cases
 from fault_models import MODEL_CALLS, MODEL_NOT_CALLED
 from fault_mutations import TYPES
-from fault_slots import fingerprint
+from fault_slots import fingerprint, gaps
 from fault_trial import TookTooLongError, Valid, judge, names_a_place, run_type
+from scipy import sparse
 
 import sctandem as td
 
@@ -109,8 +110,16 @@ def test_the_valid_call_succeeds(name, tmp_path):
     """Otherwise every case would end in an error, and say nothing: it returns something, or what it was given has changed."""
     arguments = CALLS[name].build() | CALLS[name].build_fixed(tmp_path)
     before = fingerprint(arguments)
-    found = public(name)(**arguments)
-    assert found is not None or fingerprint(arguments) != before
+    found = []
+
+    def called(**given: Any) -> Any:
+        found.append(public(name)(**given))
+        return found[0]
+
+    outcome = judge(name, called, arguments, Valid.of(name, arguments))
+    assert outcome.problem is None, f"{outcome.problem}. {outcome.detail}"
+    assert outcome.error is None
+    assert found[0] is not None or fingerprint(arguments) != before
 
 
 def small() -> AnnData:
@@ -152,6 +161,15 @@ JUDGED = {
     "wrecks values": ("adata.X[:] = 0", "changes adata.X"),
     "wrecks a column": ('adata.obs["type"] = "same"', "changes adata.obs['type']"),
     "takes a column": ('del adata.obs["type"]', "changes adata.obs['type']"),
+    "wrecks a result": ('adata.uns["table"]["t"].loc[0, "a"] = "y"', "changes adata.uns['table']"),
+    "takes a result": ('del adata.uns["table"]', "changes adata.uns['table']"),
+    "writes NaN": ('adata.obsm["new"] = adata.X * float("nan")', "gives no number in adata.obsm['new']"),
+    "writes NaN to a column": (
+        'adata.uns["new"] = {"t": adata.to_df().assign(b=float("inf"))}', "gives no number in adata.uns['new']['t']['b']"
+    ),
+    "returns NaN": ('return {"a": [], "b": adata.X[0] * float("nan")}', "gives no number in what is returned['b']"),
+    "writes some NaN": ('adata.obs["new"] = [float("nan"), 1.0, 2.0]', None),
+    "writes NaN for NaN": ('adata.X[0, 0] = float("nan")', "changes adata.X"),
     "writes": ('adata.obs["new"] = 1\nadata.layers["new"] = adata.X', None),
     "a few": ('import logging\nlogging.getLogger("sctandem.made").warning("one")', None),
 }  # fmt: skip
@@ -173,12 +191,47 @@ def test_the_judge_on_functions_of_others():
 
     def writes(adata):
         adata.obs["new"] = 1
-        adata.uns["table"]["t"].loc[0, "a"] = "y"
+        adata.uns["other"] = {"t": pd.DataFrame({"a": ["y"]})}
 
     assert judge("", raises, {"adata": small()}).problem == "error from inside a dependency"
     assert judge("", writes, {"adata": small()}).problem is None
     assert judge("", writes, {"adata": small()}, Valid(reads_only=True)).problem == "changes adata"
     assert judge("", td.get.de, {"adata": small()}).detail == "KeyError"
+
+
+def test_a_function_may_replace_results_under_its_own_key():
+    def replaces(adata, key_added="none"):
+        adata.uns["table"] = adata.uns["table_of"] = {}
+        adata.obsm["X_table"] = adata.X
+
+    def with_results() -> AnnData:
+        adata = small()
+        adata.uns["table_of"], adata.obsm["X_table"] = {"a": 1}, np.zeros((3, 2))
+        return adata
+
+    for own, given in ((["table"], {}), ([], {"key_added": "table"})):
+        assert judge("", replaces, {"adata": with_results(), **given}, Valid(writes=own)).problem is None
+    for own, given in ((["tab"], {}), ([], {"key_added": "other"}), (["X_table", "table_of"], {})):
+        problem = judge("", replaces, {"adata": with_results(), **given}, Valid(writes=own)).problem
+        assert problem.startswith("changes adata."), problem
+
+
+def test_numbers_may_be_missing_where_the_input_misses_some_or_the_documentation_says_so():
+    def blank(adata):
+        adata.uns["new"] = {"fdr": adata.X[0] * float("nan")}
+
+    wrong = "gives no number in adata.uns['new']['fdr']"
+    assert judge("", blank, {"adata": small()}).problem == wrong
+    assert judge("", blank, {"adata": small()}, Valid(blank=["fdr"])).problem is None
+    assert judge("", blank, {"adata": small()}, Valid(blank=["dr"])).problem == wrong
+    with_gaps = [small() for _ in range(4)]
+    with_gaps[0].X[0, 0] = np.nan
+    with_gaps[1].obsm["gap"] = np.array([[0.0], [1.0], [np.inf]])
+    with_gaps[2].obs["gap"] = [None, "a", "b"]
+    with_gaps[3].layers["gap"] = sparse.csr_matrix([[np.nan, 1.0]] * 3)
+    for adata in with_gaps:
+        assert judge("", blank, {"adata": adata.copy()}).problem is None
+        assert judge("", blank, {"adata": adata}, Valid(gaps=gaps({"adata": adata}))).problem == wrong
 
 
 def test_a_message_names_where_something_is_wrong():
