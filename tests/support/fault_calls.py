@@ -80,6 +80,7 @@ CALLS: dict[str, Call] = {
         max_unknown=0.1,
         costly=True,
         writes=("nucleotides", "kmers", "motifs"),
+        blank=("threshold",),  # infinite, and told, where no motif can have a hit at this p_value
     ),
     "pp.sequence_features": call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),

@@ -297,6 +297,7 @@ REFUSED = {
     "negative": (ValueError, r"mdata\['rna'\].X contains negative values"),
     "nan": (ValueError, r"mdata\['rna'\].X contains NaN"),
     "not counts": (ValueError, r"mdata\['rna'\].X does not hold counts"),
+    "all zero": (ValueError, r"mdata\['rna'\].X has no counts in the \d+ held-out cells"),
     "duplicates": (ValueError, r"mdata\['rna'\].var_names has 1 duplicated names"),
     "no modality": (KeyError, "mdata has no modality 'gex' for rna"),
     "wrong layer": (KeyError, r"layers has no 'counts'"),
@@ -322,6 +323,8 @@ def spoil(mdata, case):
         del rna.var["tape_pearson"]
     elif case == "no heldout":
         del mdata.obs["tape_heldout"]
+    elif case == "all zero":
+        rna.X = rna.X * 0
     elif case in {"nothing held out", "one cell"}:
         mdata.obs["tape_heldout"] = np.arange(N_CELLS) < (case == "one cell")
     elif case in {"negative", "nan", "not counts"}:

@@ -96,7 +96,7 @@ def nucleotide_spectrum(
         Peaks x motifs, int32: number of hits. This and the next only with `motifs`.
     `.uns["motifs"]` : :class:`dict`
         ``names`` of the motifs, in the order of the columns (str); ``table``, a row a motif: ``motif`` and ``name`` (str; the
-        latter is the factor of a motif of JASPAR), ``width`` (int32), ``threshold`` (float64, bits) and ``n_peaks`` with a hit
+        latter is the factor of a motif of JASPAR), ``width`` (int32), ``threshold`` (float64, bits; infinite where no hit is possible) and ``n_peaks`` with a hit
         (int32); ``hits``, a row a hit, by peak, start and motif: ``peak`` and ``motif`` (int32, positions in `var` and in
         ``names``), ``start`` (int32, from the start of the peak), ``strand`` (int8, 1 or -1; 0 where both fit alike) and ``score`` (float32, bits);
         and ``params``.

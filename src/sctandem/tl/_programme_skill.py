@@ -118,7 +118,7 @@ def programme_skill(
     KeyError
         When expression was not predicted, or not scored for want of measured expression, or a layer or column is missing.
     ValueError
-        When no gene of any programme is in ``var_names``, the measured values are not counts, or there are fewer than
+        When no gene of any programme is in ``var_names``, the measured values are not counts or all zero, or there are fewer than
         10 held-out cells. Nothing is written then.
 
     Examples
@@ -257,6 +257,9 @@ def _measured(
     block = check_layer(rna, layer, slot)[rows]
     check_counts(block, layer_slot(slot, layer))
     counts = sparse.csr_array(block, dtype=np.float64)
+    if not counts.sum():
+        msg = f"{layer_slot(slot, layer)} has no counts in the {len(rows)} held-out cells: there is nothing to compare with."
+        raise ValueError(msg)
     if size_factor_key is None:
         sizes = np.asarray(counts.sum(axis=1)).ravel()
     else:
