@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import fault_objects as make
 import pandas as pd
 from fault_call import OUT, Call, call
-from fault_models import MODEL_CALLS
+from fault_documented import documented_errors
+from fault_models import MODEL_CALLS, SET_UP
 
 import sctandem as td
 
@@ -29,6 +30,20 @@ def public(name: str) -> Callable[..., Any]:
         return function
     package, name = name.split(".")
     return getattr(getattr(td, package), name)
+
+
+def documented(name: str) -> tuple[type[Exception], ...]:
+    """Return the errors that the documentation of a call names."""
+    package, *rest = name.split(".")
+    if package != "model":
+        return documented_errors(public(name))
+    model, method = getattr(td.model, rest[0]), rest[1]
+    made = [model, SET_UP[rest[0]][0]] if rest[0] in SET_UP else [model, model.train]
+    # a case calls these together
+    return documented_errors(
+        *(made if method in {"made", "train", "generate"} else []),
+        *([] if method == "made" else [getattr(model, method)]),
+    )
 
 
 RNG = {"rng": 0}

@@ -335,3 +335,10 @@ def talen_table() -> pd.DataFrame:
     return pd.DataFrame(
         [{"pair": "T1", "left_rvds": "NI HD", "right_rvds": "NG NN", "left_target": "AC", "right_target": "TG"}]
     )
+
+
+def small() -> AnnData:
+    """3 cells x 2 genes, for what is asked of the judge itself."""
+    adata = AnnData(np.ones((3, 2), dtype=np.float32), uns={"table": {"t": pd.DataFrame({"a": ["x", None]})}})
+    adata.obs["type"] = pd.Categorical(["a", "b", "b"], categories=["a", "b", "c"])
+    return adata

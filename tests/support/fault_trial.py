@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
-from fault_calls import CALLS, public
+from fault_calls import CALLS, documented, public
 from fault_mutations import retype, spoil
 from fault_slots import barren, changed, fingerprint, gaps, hashes, slots
 from hypothesis import reject
@@ -38,7 +38,7 @@ LIMIT_WARNINGS = 20
 _LINUX = Path("/proc/self/statm").exists()
 #: How much more than at its start a case may ask the system for.
 LIMIT_BYTES = 4 * 2**30
-#: What the docstrings name; RuntimeError is that of a model that is not trained.
+#: What docstrings name; RuntimeError is that of a model that is not trained.
 DOCUMENTED = (
     ValueError, KeyError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError, RuntimeError,
 )  # fmt: skip
@@ -152,17 +152,20 @@ class Valid:
         Numbers that the documentation says may all be missing.
     gaps
         What is missing in valid arguments.
+    errors
+        What it may raise.
     """
 
     reads_only: bool = False
     writes: Collection[str] = ()
     blank: Collection[str] = ()
     gaps: Collection[str] = ()
+    errors: tuple[type[Exception], ...] = DOCUMENTED
 
     @classmethod
     def of(cls, name: str, arguments: dict[str, Any]) -> Self:
         """Read the table of calls."""
-        return cls(name.startswith(READ_ONLY), CALLS[name].writes, CALLS[name].blank, gaps(arguments))
+        return cls(name.startswith(READ_ONLY), CALLS[name].writes, CALLS[name].blank, gaps(arguments), documented(name))
 
 
 def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Valid()) -> Outcome:
@@ -189,7 +192,7 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
             error = raised
         finally:
             logger.removeHandler(counter)
-    problem = _problem(error, caught, counter.n, arguments)
+    problem = _problem(error, caught, counter.n, arguments, valid.errors)
     if problem is None and (error is not None or valid.reads_only):
         lost = [key for key, value in watched.items() if fingerprint(value) != before[key]]
         if lost:
@@ -228,14 +231,18 @@ def _empty(
 
 
 def _problem(
-    error: Exception | None, caught: list[warnings.WarningMessage], n_logged: int, arguments: dict[str, Any]
+    error: Exception | None,
+    caught: list[warnings.WarningMessage],
+    n_logged: int,
+    arguments: dict[str, Any],
+    errors: tuple[type[Exception], ...],
 ) -> tuple[str, str] | None:
     """Say what is wrong with what a call said, whether by warnings or by an error."""
     if len(caught) + n_logged > LIMIT_WARNINGS:
         return "flood of warnings", str(caught[0].message) if caught else "of the logger"
     if error is None:
         return None
-    if problem := error_problem(error):
+    if problem := error_problem(error, errors):
         return problem
     if not names_a_place(error, arguments):
         return "names neither an argument nor a slot", f"{type(error).__name__}: {str(error)[:200]!r}"
@@ -259,7 +266,7 @@ def names_a_place(error: Exception, arguments: dict[str, Any]) -> bool:
     )
 
 
-def error_problem(error: Exception) -> tuple[str, str] | None:
+def error_problem(error: Exception, errors: tuple[type[Exception], ...] = DOCUMENTED) -> tuple[str, str] | None:
     """Say why an error is not one that the package means: of another type, or raised elsewhere, or by accident."""
     frames = traceback.extract_tb(error.__traceback__)
     last, own = frames[-1], [frame for frame in frames if frame.filename.startswith(SOURCE)]
@@ -273,4 +280,6 @@ def error_problem(error: Exception) -> tuple[str, str] | None:
         return "error from inside a dependency", detail
     if not linecache.getline(last.filename, last.lineno).strip().startswith("raise"):
         return "error by accident", detail
+    if not isinstance(error, errors):
+        return f"error that the documentation does not name: {type(error).__name__}", detail
     return None

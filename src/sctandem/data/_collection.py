@@ -46,6 +46,8 @@ class Collection:
         When there is no collection.
     ValueError
         When it is damaged, or of a newer format.
+    TypeError
+        When `path` is no path.
 
     Notes
     -----
@@ -332,5 +334,7 @@ def open_collection(path: str | PathLike[str]) -> Collection:
         When there is none.
     ValueError
         When its manifest is damaged, or of a newer format.
+    TypeError
+        When `path` is no path.
     """
     return Collection(path)

@@ -58,6 +58,8 @@ def read_genes(genes: str | Path | pd.DataFrame) -> pd.DataFrame:
         When there is no such file.
     ValueError
         When the file or the table is no annotation.
+    TypeError
+        When `genes` is neither a path nor a table.
 
     Examples
     --------

@@ -30,6 +30,11 @@ def match_chromosomes(names: Iterable[str], reference: Iterable[str]) -> dict[st
     From name to reference name. A name that the reference has as well stays as it is. Names that match nothing or
     more than one name, or whose match is taken by another name, are left out.
 
+    Raises
+    ------
+    TypeError
+        When `names` or `reference` is not a list of names.
+
     Examples
     --------
     >>> from sctandem.genome import match_chromosomes

@@ -31,6 +31,11 @@ def parse_intervals(intervals: pd.Series | pd.Index) -> pd.DataFrame:
     One row per name with the columns ``chrom`` (str or missing), ``start`` and ``end`` (float64, NaN where the name
     is no interval).
 
+    Raises
+    ------
+    TypeError
+        When `intervals` is neither a Series nor an Index.
+
     Examples
     --------
     >>> import pandas as pd
@@ -85,6 +90,8 @@ def peak_coordinates(peaks: AnnData | pd.DataFrame) -> pd.DataFrame:
     ------
     ValueError
         When a peak has no coordinates or impossible ones; names the peak. When the features are genes.
+    TypeError
+        When `peaks` is neither an AnnData nor a table.
 
     Examples
     --------

@@ -49,6 +49,8 @@ def match_genes(genes: pd.DataFrame, measured: Mapping[str, pd.Series | pd.Index
     ------
     ValueError
         When no gene is found by any name; shows three names of each side.
+    TypeError
+        When `genes` is not a table, `measured` not a mapping of columns, or a name not text.
 
     Examples
     --------

@@ -41,6 +41,8 @@ def sequence_features(peaks: pd.DataFrame, fasta: str | Path, *, k: int = 4) -> 
     ValueError
         When the file is no FASTA, is cut off, or has lines of different lengths within a sequence; when a peak lies on a
         chromosome that it does not hold or reaches beyond its end; names the peak.
+    TypeError
+        When `peaks` is neither an AnnData nor a table, or `fasta` no path.
 
     Examples
     --------

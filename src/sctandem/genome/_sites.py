@@ -39,6 +39,8 @@ def read_sites(sites: str | Path | pd.DataFrame) -> pd.DataFrame:
         When there is no such file.
     ValueError
         When there are no sites, coordinates are impossible, or a score is negative or no number.
+    TypeError
+        When `sites` is neither a path nor a table.
 
     Examples
     --------

@@ -162,6 +162,8 @@ def scan_talens(
     ValueError
         When an RVD is not known, an array is too short or too long, the range of spacers is reversed, or the file is no FASTA
         file of DNA.
+    TypeError
+        When `fasta` is no path.
 
     Examples
     --------

@@ -76,6 +76,13 @@ def gene_tss(genes: pd.DataFrame, *, by: str = "name") -> pd.DataFrame:
     -------
     Indexed by gene in order of first appearance: ``chrom`` (str), ``tss`` (int64), ``strand`` (str).
 
+    Raises
+    ------
+    TypeError
+        When `genes` is not a table.
+    ValueError
+        When `by` is not known, or a place is no whole number.
+
     Examples
     --------
     >>> import pandas as pd

@@ -49,6 +49,8 @@ def capsule_genes(
         When :func:`sctandem.tl.capsules` has not been run under `key`, or there is no such capsule; lists those there are.
     ValueError
         When `n_genes` is not an integer above 0.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

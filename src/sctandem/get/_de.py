@@ -53,6 +53,8 @@ def de(
         When nothing was tested, or not this gene (in this state and contrast).
     ValueError
         When `q_value` is not between 0 and 1, or there is no such state or contrast, or it was not tested: says why.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -49,6 +49,8 @@ def drivers(
         When nothing was tested under `key`.
     ValueError
         When `max_q` is not between 0 and 1, or there is no such group or type.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

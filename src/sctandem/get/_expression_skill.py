@@ -36,6 +36,8 @@ def expression_skill(mdata: MuData, *, modalities: Mapping[str, str] | None = No
     ------
     KeyError
         When no prediction was scored.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

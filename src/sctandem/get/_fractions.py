@@ -42,6 +42,8 @@ def fractions(adata: AnnData, obs: str | Sequence[str] = (), *, key: str = "rsd"
         When nothing was deconvolved under `key`, or there is no such column.
     ValueError
         When a column of `obs` has the name of a column of the table, such as ``"sample"``.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -32,6 +32,8 @@ def gene_activity(data: AnnData | MuData, *, key: str | None = None) -> AnnData:
     ------
     KeyError
         When there is no such result.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

@@ -49,6 +49,8 @@ def gene_associations(
         When nothing was computed, or a gene is in no pair.
     ValueError
         When `q_value` is not between 0 and 1, or there is no such module.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -46,6 +46,8 @@ def gene_function(
         When the roles were not computed, or a gene has none.
     ValueError
         For a role that is not known.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

@@ -36,6 +36,8 @@ def gene_windows(mdata: MuData, gene: str | Sequence[str] | None = None, *, key:
     ------
     KeyError
         When the windows were not made, or a gene has none.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

@@ -46,6 +46,8 @@ def knockout(
     ------
     KeyError
         When nothing was predicted, or nothing for that element, gene or group.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

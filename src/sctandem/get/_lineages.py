@@ -31,6 +31,8 @@ def lineages(adata: AnnData, *, key: str = "waypoints") -> pd.DataFrame:
     ------
     KeyError
         When no lineages were followed under `key`.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -53,6 +53,8 @@ def motif_grammar(
         When the grammar was not read.
     ValueError
         For a group or test that is not there, and when `fdr` is not between 0 and 1.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

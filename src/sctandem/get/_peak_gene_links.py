@@ -46,6 +46,8 @@ def peak_gene_links(
         When the links were not computed, or a gene has none.
     ValueError
         When `fdr` is not between 0 and 1.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

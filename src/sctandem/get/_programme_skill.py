@@ -33,6 +33,8 @@ def programme_skill(mdata: MuData, *, key: str = "tape_programmes") -> pd.DataFr
     ------
     KeyError
         When the programmes were not scored.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

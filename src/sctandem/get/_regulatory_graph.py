@@ -52,6 +52,8 @@ def regulatory_graph(
         When there is no such result.
     ValueError
         For a factor or gene without edges, and numbers out of range.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

@@ -30,6 +30,8 @@ def robustness(adata: AnnData, *, key: str = "robustness") -> pd.DataFrame:
     ------
     KeyError
         When :func:`sctandem.tl.robustness` has not been run under `key`.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -46,6 +46,8 @@ def sequence_deviations(
         When nothing was computed under `key`, or there is no such modality.
     ValueError
         When `features` is neither.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

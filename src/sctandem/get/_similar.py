@@ -31,6 +31,8 @@ def vectors(adata: AnnData, *, key: str = "gene_vectors") -> pd.DataFrame:
     ------
     KeyError
         When there are none under `key`.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

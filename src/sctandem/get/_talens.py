@@ -51,6 +51,10 @@ def talens(
     ------
     KeyError
         When the table was not made, or has nothing of that name.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
+    ValueError
+        When `what` is none of the tables.
 
     Examples
     --------

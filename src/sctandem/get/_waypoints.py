@@ -38,6 +38,8 @@ def waypoints(
         When no lineages were followed under `key`.
     ValueError
         For a table that there is not, and when `fdr` is not between 0 and 1, or given for another table than drivers.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -88,6 +88,8 @@ def read_vectors(path: str | Path) -> pd.DataFrame:
         When there is no such file.
     ValueError
         When it holds other things, or was written by a newer version.
+    TypeError
+        When `path` is no path.
 
     Examples
     --------

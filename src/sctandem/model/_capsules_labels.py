@@ -208,6 +208,15 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         -------
         float64, in [0, 1]: the share of training cells with such a lead of the longest capsule over the next which one half of
         their molecules puts into the same capsule as the other half does.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
         """
         lead = _lead(self._read("presence", adata, indices, batch_size))
         known = self.calibration_
@@ -250,6 +259,10 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         ------
         ValueError
             For `min_typicality` out of bounds, or above 0 without labels.
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
         """
         check_number(min_typicality, "min_typicality", high=1)
         names = self.label_names
@@ -341,6 +354,10 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         ------
         ValueError
             When no labels were given.
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
         """
         if not self.label_names:
             msg = "typicality needs labels: set the object up with labels_key."

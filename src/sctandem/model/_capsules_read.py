@@ -86,6 +86,15 @@ class CapsulesReadMixin:
         Returns
         -------
         float32, cells x dimensions of the pose, in units of a standard normal prior.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
         """
         return self._read("pose", adata, indices, batch_size)
 
@@ -107,6 +116,15 @@ class CapsulesReadMixin:
         -------
         Lengths of the capsules, float32, cells x types, in [0, 1), which do not add up to 1; named by number from the type
         with most training cells.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
         """
         presence = self._read("presence", adata, indices, batch_size)
         names = [str(number) for number in range(presence.shape[1])]

@@ -62,6 +62,8 @@ class DeepDE(
     ------
     ValueError
         For another likelihood.
+    TypeError
+        When `adata` is not an AnnData, or `config` of another kind.
 
     Notes
     -----
@@ -137,6 +139,8 @@ class DeepDE(
             When the layer or the column is not there.
         ValueError
             When the counts are none: not whole, negative or missing; or when a cell has no sample.
+        TypeError
+            When `adata` is not an AnnData, or a name not text.
         """
         given = dict(locals())
         given.pop("source_registry")
@@ -174,6 +178,15 @@ class DeepDE(
         Returns
         -------
         float32, cells x states; rows add up to 1. Columns are numbers as text, the state with most cells first.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `n_states` is out of range.
         """
         if n_states is not None:
             check_positive(n_states, "n_states", whole=True)

@@ -103,6 +103,8 @@ class RegulatoryGraphSetupMixin:
             When the layer is not there.
         TypeError
             When `adata` is not an AnnData, or a name not text.
+        ValueError
+            When `adata` is a view, or has no cells.
         """
         check_slot_names({"layer": layer})
         check_adata(adata)

@@ -308,6 +308,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
             For a bulk that is negative, missing, log-transformed or all zeros, fewer than 100 genes in common, or bad contents.
         KeyError
             When a layer or a content is missing.
+        TypeError
+            When `bulk` is not an AnnData, or `expression` not a bool.
 
         References
         ----------

@@ -16,8 +16,8 @@ from sctandem._checks import check_mudata, check_n_cells, check_option, check_po
 from sctandem._random import as_generator
 from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
-from sctandem.model._tape_data import Cells, read_atac
-from sctandem.model._tape_fit import TAPEFit, fit_tape, read_state
+from sctandem.model._tape_fit import TAPEFit, fit_tape
+from sctandem.model._tape_read import UNTRAINED, TAPEReadMixin
 from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin, TrainMixin
 from sctandem.model.base._manager import check_set_up
@@ -28,29 +28,18 @@ from sctandem.nn import WindowConfig
 from sctandem.train import TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mudata import MuData
-    from scipy import sparse
 
     from sctandem._random import RNG
+    from sctandem.model._tape_data import Cells
 
-#: Cells that are predicted at once.
-BLOCK = 1024
 #: Log library size of a cell without counts, which is in no minibatch.
 NO_LIBRARY = -20.0
-UNTRAINED = "this TAPE model is not trained; call `model.train()` first."
 
 
-def _blocks(n_cells: int, batch_size: int | None) -> Iterator[slice]:
-    """Cut cells into blocks."""
-    if batch_size is not None:
-        check_positive(batch_size, "batch_size", whole=True)
-    size = BLOCK if batch_size is None else batch_size
-    return (slice(start, start + size) for start in range(0, n_cells, size))
-
-
-class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClass):
+class TAPE(TAPESetupMixin, TAPEReadMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClass):
     """Predict expression from chromatin, and learn which peaks drive which gene.
 
     The *state* of a cell is what its chromatin tells about the factors of expression, read by stacked kernel regressions.
@@ -164,80 +153,6 @@ class TAPE(TAPESetupMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelCla
         }
         wanted = [REGISTRY_KEYS.BATCH_KEY] if self.module.n_batch > 1 else []
         return {"entries": entries, "data_and_attributes": wanted}
-
-    def _read_chromatin(self, mdata: MuData | None, indices: Cells) -> tuple[pd.Index, sparse.csr_matrix]:
-        """Read names and chromatin counts of cells, peaks as in the model."""
-        self._check_if_trained(message=UNTRAINED, warn=False)
-        source, layer = self.adata if mdata is None else mdata, self.setup_args["atac_layer"]
-        return read_atac(source, self.modalities["atac"], layer=layer, peaks=self.peak_names, indices=indices)
-
-    def _read_blocks(
-        self, counts: sparse.csr_matrix, batch_size: int | None
-    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-        """Read state, log library size and context of cells from their chromatin; first, which cells of `counts` these are."""
-        state, context = read_state(self.module.get_fitted())
-        for rows in _blocks(counts.shape[0], batch_size):
-            block = counts[rows]
-            states = state.predict(block)
-            functions = context(state.components(block)[:, : self.config.n_components], states)
-            padded = np.zeros((len(states), self.config.n_factors))
-            padded[:, : states.shape[1] - 1] = states[:, :-1]
-            yield rows, padded, states[:, -1], functions
-
-    def get_latent_representation(
-        self, mdata: MuData | None = None, *, indices: Cells = None, batch_size: int | None = None
-    ) -> np.ndarray:
-        """Return the state of each cell, as its chromatin tells it.
-
-        Parameters
-        ----------
-        mdata
-            Object with the same peaks; it needs no RNA. `None` for the one the model was made with.
-        indices
-            Cells, as positions or a mask; `None` for all.
-        batch_size
-            Cells that are read at once; bounds the memory, does not change the result.
-
-        Returns
-        -------
-        float32, cells x factors, strongest first, in units of the log rate's factor scores.
-        """
-        _, counts = self._read_chromatin(mdata, indices)
-        parts = [np.zeros((0, self.config.n_factors)), *(block[1] for block in self._read_blocks(counts, batch_size))]
-        return np.concatenate(parts).astype(np.float32)
-
-    def get_components(
-        self,
-        mdata: MuData | None = None,
-        *,
-        n_components: int = 30,
-        indices: Cells = None,
-        batch_size: int | None = None,
-    ) -> np.ndarray:
-        """Return the leading singular vectors of the log-normalised chromatin of cells (LSI).
-
-        Parameters
-        ----------
-        mdata
-            Object with the same peaks; `None` for the one the model was made with.
-        n_components
-            How many at most.
-        indices
-            Cells, as positions or a mask; `None` for all.
-        batch_size
-            Cells that are read at once; bounds the memory, does not change the result.
-
-        Returns
-        -------
-        float64, cells x components, centred on the training cells, in units of the singular values.
-        """
-        check_positive(n_components, "n_components", whole=True)
-        _, counts = self._read_chromatin(mdata, indices)
-        state, _ = read_state(self.module.get_fitted())
-        out = np.empty((counts.shape[0], min(n_components, state.spread.size)))
-        for rows in _blocks(len(out), batch_size):
-            out[rows] = (state.components(counts[rows]) * state.spread)[:, :n_components]
-        return out
 
     @torch.inference_mode()
     def predict_expression(

@@ -70,6 +70,8 @@ def capsules(
         `groupby`.
     ValueError
         When `n_genes` is not an integer above 0, there are not two axes, no cell has a group, or there are more than 100 groups.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

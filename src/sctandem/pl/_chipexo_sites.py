@@ -53,6 +53,8 @@ def chipexo_sites(
         When there are no sites under `key`, or none of this factor.
     ValueError
         When the sites of the factor were given without tags.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

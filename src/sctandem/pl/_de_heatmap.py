@@ -52,6 +52,8 @@ def de_heatmap(
         When nothing was tested under `key`.
     ValueError
         When there are several contrasts and none is named, or no gene reaches `q_value`.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -82,6 +82,8 @@ def deconvolution_fit(
         When nothing was deconvolved under `key`, there is no such layer, or a type has gone from one of the tables.
     ValueError
         When there is no sample of this name, or the values were log-transformed since.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -60,6 +60,8 @@ def drivers(
         When nothing was tested under `key`.
     ValueError
         When there are several groups and none is named, or no gene reaches `max_q`.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

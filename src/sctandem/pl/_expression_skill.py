@@ -57,6 +57,8 @@ def expression_skill(
         When no prediction was scored.
     ValueError
         When `bins` is no number of bins.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

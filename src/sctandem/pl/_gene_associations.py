@@ -66,6 +66,8 @@ def gene_associations(
         When nothing was computed under `key`, or a gene is in no pair.
     ValueError
         When there is no such module, or no pair at all, or a number of pairs or names cannot be.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

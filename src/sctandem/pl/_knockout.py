@@ -50,6 +50,8 @@ def knockout(mdata: MuData, element: str | None = None, *, n_genes: int = 8, key
         When nothing was predicted, or nothing for that element.
     ValueError
         When nothing is predicted for any gene of the element.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

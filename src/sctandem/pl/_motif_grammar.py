@@ -70,6 +70,8 @@ def motif_grammar(
         When the grammar was not read.
     ValueError
         When there are several groups and none is named, or the group is not there.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

@@ -62,6 +62,8 @@ def motif_variability(
         When nothing was computed under `key`, or there is no such modality.
     ValueError
         When `n_names` is not an integer of at least 0, or `fdr` not between 0 and 1.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

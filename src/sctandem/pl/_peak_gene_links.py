@@ -82,6 +82,8 @@ def peak_gene_links(
         When windows or links are missing, or the gene has none.
     TypeError
         When `gene` is not one name.
+    ValueError
+        When `fdr` is not between 0 and 1, or names of peaks repeat.
 
     Examples
     --------

@@ -71,6 +71,8 @@ def predicted_expression(
         When there is no prediction, or a gene is not in the data.
     ValueError
         When no gene was scored and `genes` is not given, or expression was not measured.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

@@ -41,6 +41,10 @@ def programme_skill(mdata: MuData, *, n: int = 30, key: str = "tape_programmes",
     ------
     KeyError
         When the programmes were not scored.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
+    ValueError
+        When `n` is not an integer above 0.
 
     Examples
     --------

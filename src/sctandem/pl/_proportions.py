@@ -70,6 +70,8 @@ def proportions(
         When nothing was deconvolved under `key`, or there is no column `groupby`.
     ValueError
         When no sample has a group, or there are more than 20.
+    TypeError
+        When `adata` is not an AnnData, `intervals` not a bool, or a name not text.
 
     Examples
     --------

@@ -69,6 +69,8 @@ def regulator_dotplot(
         When there is no such result or column.
     ValueError
         For a factor that is not there.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

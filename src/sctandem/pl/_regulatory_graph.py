@@ -62,6 +62,8 @@ def regulatory_graph(
         When there is no such result.
     ValueError
         When no edge is left.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Examples
     --------

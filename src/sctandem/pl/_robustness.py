@@ -45,6 +45,10 @@ def robustness(adata: AnnData, key: str | Sequence[str] = "robustness") -> Figur
     ------
     KeyError
         When :func:`sctandem.tl.robustness` has not been run under `key`.
+    TypeError
+        When `adata` is not an AnnData, or `key` neither a name nor a list of names.
+    ValueError
+        When `key` names no result.
 
     Examples
     --------

@@ -53,6 +53,10 @@ def talens(data: AnnData | MuData, pair: str | None = None, *, context: int = 20
     ------
     KeyError
         When no pairs were designed, or there is none of that name.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
+    ValueError
+        When `context` is not an integer above 0.
 
     Examples
     --------

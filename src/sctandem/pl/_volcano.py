@@ -57,6 +57,8 @@ def volcano(
         When nothing was tested under `key`.
     ValueError
         When there are several states or contrasts and none is named, or `n_names` is not an integer of at least 0.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Examples
     --------

@@ -78,6 +78,8 @@ def embed_kmers(
         When the modality is missing.
     ValueError
         For arguments out of range, or peaks that the file does not hold. Nothing is written then.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, `fasta` no path, or a name not text.
 
     Notes
     -----

@@ -87,6 +87,8 @@ def gene_windows(
         When cells differ between the modalities, names repeat, coordinates are missing or impossible, no gene is in the
         annotation, no chromosome of the genes is among those of the peaks, or no gene has a peak in its window.
         Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, `genes` neither a path nor a table, or a name not text.
 
     Examples
     --------

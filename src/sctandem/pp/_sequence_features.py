@@ -58,6 +58,8 @@ def sequence_features(
         When there is no such file.
     ValueError
         When `key_added` has a slash, a peak has no coordinates or lies outside the sequences of the file. Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, `fasta` no path, or a name not text.
 
     Examples
     --------

@@ -128,6 +128,8 @@ def design_talens(  # noqa: PLR0913
     ValueError
         When a target is neither peak, region nor gene, lies outside the genome or takes no pair; when a range is reversed.
         Nothing is written then.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, `fasta` no path, or a name not text.
 
     Examples
     --------

@@ -96,6 +96,8 @@ def gene_associations(
         When differential expression was not run and `genes` or `sample_key` is not given, or a gene or column is not there.
     ValueError
         When the counts are none, `key_added` is `key`, there are fewer than 3 genes or no sample has 5 cells of a type. Nothing is written then.
+    TypeError
+        When `adata` is not an AnnData, or a name not text.
 
     Notes
     -----

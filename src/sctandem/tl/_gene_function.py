@@ -115,6 +115,8 @@ def gene_function(
     ValueError
         For values that are not counts, library sizes that are not above 0, cells that differ between the modalities, fewer than 50
         cells with counts in both, or windows of other genes or peaks. Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Notes
     -----

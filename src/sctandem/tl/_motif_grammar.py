@@ -104,6 +104,8 @@ def motif_grammar(
     ValueError
         When these are not counts; when there is only one group or one motif, hits are those of other peaks (some were left out since, or put
         into another order), `top_share` is out of range, or no group has enough peaks. Nothing is written then.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, or a name not text.
 
     Notes
     -----

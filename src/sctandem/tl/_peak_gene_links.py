@@ -85,6 +85,8 @@ def peak_gene_links(
         When the model is not trained.
     ValueError
         When `mdata` has other genes or peaks. Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, `model` not a TAPE, or a name not text.
 
     Notes
     -----

@@ -117,6 +117,8 @@ def predict_expression(
         When a modality, the windows (without a model) or peaks of the model are missing.
     ValueError
         When counts are not counts, or the genes of `mdata` are not those of the model. Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, `model` not a TAPE, or a name not text.
 
     Notes
     -----

@@ -120,6 +120,8 @@ def programme_skill(
     ValueError
         When no gene of any programme is in ``var_names``, the measured values are not counts or all zero, or there are fewer than
         10 held-out cells. Nothing is written then.
+    TypeError
+        When `mdata` is not a MuData, or a name not text.
 
     Examples
     --------

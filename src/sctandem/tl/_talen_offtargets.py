@@ -95,6 +95,8 @@ def talen_offtargets(
         When there are no pairs, or a modality or column is missing.
     ValueError
         When the genome is no FASTA file, or a range is reversed. Nothing is written then.
+    TypeError
+        When `data` is neither an AnnData nor a MuData, `fasta` no path, or a name not text.
 
     Examples
     --------

@@ -36,6 +36,11 @@ class SimulationDesign:
     donor_sd
         Standard deviation of the activities between donors.
 
+    Raises
+    ------
+    ValueError
+        When a number is out of range.
+
     Examples
     --------
     >>> import sctandem as td
@@ -88,6 +93,11 @@ class SimulationNoise:
         Mean share of the counts that come from the mean of all cells.
     dropout
         Probability of losing an RNA count of a low mean on top of the sampling (0 for UMI data).
+
+    Raises
+    ------
+    ValueError
+        When a number is out of range.
 
     Examples
     --------

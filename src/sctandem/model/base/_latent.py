@@ -88,6 +88,15 @@ class LatentMixin:
         Returns
         -------
         float32, cells x latent dimensions.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
         """
         self._check_if_trained(warn=False)
         self.module.eval()
@@ -120,6 +129,15 @@ class LatentMixin:
         Returns
         -------
         In nats a cell, with one draw of the latent state a cell.
+
+        Raises
+        ------
+        KeyError
+            When a layer, a column or a modality that the model reads is missing.
+        TypeError
+            When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        ValueError
+            When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
         """
         self._check_if_trained(warn=False)
         self.module.eval()

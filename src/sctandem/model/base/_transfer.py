@@ -77,6 +77,8 @@ class TransferMixin(MappingMixin):
             or a part that the module does not have.
         TypeError
             When the reference is of another class, or `adata` is not an AnnData.
+        FileNotFoundError
+            When there is no model in the folder.
 
         Notes
         -----
