@@ -18,7 +18,6 @@ from sctandem.kernels import expected_log1p
 from sctandem.kernels._links import adjust, link_evidence
 from sctandem.model._tape_fit import TAPEFit, fit_tape
 from sctandem.model._tape_read import UNTRAINED, TAPEReadMixin
-from sctandem.model._tape_setup import TAPESetupMixin
 from sctandem.model.base import FilesMixin, NoTransferMixin, TrainMixin
 from sctandem.model.base._manager import check_set_up
 from sctandem.model.base._train_method import ADVERSARIAL, DOMAIN
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 NO_LIBRARY = -20.0
 
 
-class TAPE(TAPESetupMixin, TAPEReadMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClass):
+class TAPE(TAPEReadMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClass):
     """Predict expression from chromatin, and learn which peaks drive which gene.
 
     The *state* of a cell is what its chromatin tells about the factors of expression, read by stacked kernel regressions.

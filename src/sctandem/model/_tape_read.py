@@ -9,6 +9,7 @@ import numpy as np
 from sctandem._checks import check_positive
 from sctandem.model._tape_data import Cells, read_atac
 from sctandem.model._tape_fit import read_state
+from sctandem.model._tape_setup import TAPESetupMixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +31,12 @@ def _blocks(n_cells: int, batch_size: int | None) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n_cells, size))
 
 
-class TAPEReadMixin:
+class TAPEReadMixin(TAPESetupMixin):
     """Read chromatin, of the data of the model or of others with its peaks."""
 
     adata: Any
     config: Any
     module: Any
-    modalities: dict[str, str]
-    peak_names: pd.Index
-    setup_args: dict[str, Any]
     _check_if_trained: Any
 
     def _read_chromatin(self, mdata: MuData | None, indices: Cells) -> tuple[pd.Index, sparse.csr_matrix]:
