@@ -71,15 +71,20 @@ def add_modality(mdata: MuData, name: str, adata: AnnData) -> None:
     """
     import mudata
 
+    before = mdata.obs.copy()
     mdata.mod[name] = adata
     with warnings.catch_warnings():
         # genes may well be named alike in two modalities; renaming them, which is what it asks for, would change the others
         warnings.filterwarnings("ignore", message="var_names are not unique", category=UserWarning)
         if installed("mudata", "0.4"):
             mdata.update()
-            return
-        with mudata.set_options(pull_on_update=False):
-            mdata.update()
+        else:
+            with mudata.set_options(pull_on_update=False):
+                mdata.update()
+    if mdata.obs_names.equals(before.index):  # it makes whole numbers of floats that happen to be whole
+        for column in before:
+            if column in mdata.obs and mdata.obs[column].dtype != before[column].dtype:
+                mdata.obs[column] = before[column]
 
 
 def copy_mudata(mdata: MuData) -> MuData:

@@ -13,6 +13,7 @@ from fault_slots import fingerprint
 from scipy import sparse
 
 import sctandem as td
+from sctandem._compat import copy_mudata
 from sctandem.genome._talen_design import read_variants
 from sctandem.get._values import as_groups
 from sctandem.kernels._kmeans import kmeans
@@ -239,3 +240,13 @@ def test_genes_without_counts_have_no_vectors():
     adata.X[:] = 0
     with pytest.raises(ValueError, match=r"^adata\.X holds nothing but zeros"):
         td.pp.embed_genes(adata, n_dims=2, rng=0)
+
+
+def test_a_new_modality_leaves_the_columns_of_cells_as_they_were(mdata):
+    """Of itself, mudata writes floats that happen to be whole as integers when a modality comes."""
+    mdata = copy_mudata(mdata)
+    mdata.obs["group"], mdata.obs["share"] = np.arange(60) % 3.0, np.linspace(0, 1, 60)
+    before = mdata.obs.copy()
+    td.tl.gene_activity(mdata)
+    assert "activity" in mdata.mod
+    pd.testing.assert_frame_equal(mdata.obs[before.columns], before)
