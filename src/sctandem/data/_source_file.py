@@ -145,7 +145,7 @@ def _of_group(group: Any, source: Source) -> SourceFile:
     """Read what an AnnData or MuData holds."""
     outer = None
     if "mod" in group:
-        outer, modalities = group.get("obs"), list(group["mod"])
+        outer, modalities = group.get("obs"), sorted(group["mod"])  # a folder lists them in any order
         chosen = source.modality or next((name for name in _EXPRESSION if name in modalities), None)
         chosen = chosen or (modalities[0] if len(modalities) == 1 else None)
         if chosen is None or chosen not in modalities:
