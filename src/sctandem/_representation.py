@@ -44,7 +44,8 @@ def check_representation(
         As there, and when it varies by too little or too much.
     """
     points = dense_representation(data, use_rep, purpose, fewest=fewest, joint=joint)
-    widest = float(np.ptp(points.astype(np.float64), axis=0).max())
+    with np.errstate(over="ignore"):
+        widest = float((points.max(axis=0).astype(np.float64) - points.min(axis=0)).max())
     if not _NARROWEST <= widest <= _WIDEST:
         msg = (
             f"{object_name(data)}.obsm[{use_rep!r}] varies by {widest:.3g} between cells at most, which single precision cannot square and "

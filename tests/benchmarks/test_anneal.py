@@ -72,3 +72,17 @@ def test_times_off_the_line_are_not_linear():
 def test_the_run_before_the_clock_searches_neighbours_as_the_timed_one_does():
     # scanpy compares all pairs below this number, whatever is compiled above it
     assert runs.N_WARM >= 8192
+
+
+def test_spread_over_seeds_counts_draws_of_real_cells_and_not_those_where_all_are_taken():
+    line = {"set": "one", "cells": 100, "max_cells": 60}
+    steady = [line | {"ari": 0.5}, line | {"ari": 0.51}]
+    own = rows([0.5] * 5, [0.4] * 5, [8] * 5)
+    judged = _anneal_targets.seeds_agree(own, steady)
+    assert judged["met"] == "yes"
+    assert judged["found"] == "0.0000 labelled sets, 0.0050 one, 60 cells drawn"
+    whole = [line | {"max_cells": 100, "ari": a} for a in (0.1, 0.9)]
+    assert _anneal_targets.seeds_agree(own, [*steady, *whole])["met"] == "yes"
+    other = [line | {"set": "two", "ari": a} for a in (0.5, 0.54)]
+    assert _anneal_targets.seeds_agree(own, [*steady, *other])["met"] == "no"
+    assert _anneal_targets.seeds_agree(own, whole)["found"] == "not measured"

@@ -63,8 +63,7 @@ def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.flo
     """
     n, d = points.shape
     sizes = np.where(second, second.sum(), (~second).sum()).astype(np.float64)
-    means = points[~second].mean(axis=0, dtype=np.float64), points[second].mean(axis=0, dtype=np.float64)
-    within = points - np.where(second[:, None], *(mean.astype(points.dtype) for mean in means[::-1]))
+    means, within = _within(points, second)
     scatter = (within.T @ within).astype(np.float64)
     shrunk = min(_MOST_SHRUNK, d / n)
     ridge = max(shrunk / (1 - shrunk) * np.trace(scatter) / d, 1e-12)
@@ -83,6 +82,18 @@ def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.flo
     score = side * gap_gap + along * z_gap + toward * (side * z_gap + along * z_z)
     length = np.sqrt(np.maximum(gap_gap + 2 * toward * z_gap + toward**2 * z_z, 1e-300))
     return score / length * np.sqrt(max(n - 2, 1) / (1 - shrunk))
+
+
+def _within(points: Points, second: NDArray[np.bool_]) -> tuple[list[NDArray[np.float64]], Points]:
+    """Give the means of two groups, and the points without that of their own."""
+    n = int(np.count_nonzero(~second))
+    # points of one group after those of the other, as most come, are read where they are
+    sides = [slice(n), slice(n, None)] if not second[:n].any() else [~second, second]
+    means, within = [], np.empty_like(points)
+    for side in sides:
+        means.append(points[side].mean(axis=0, dtype=np.float64))
+        within[side] = points[side] - means[-1].astype(points.dtype)
+    return means, within
 
 
 def density_dip(scores: NDArray[np.float64], second: NDArray[np.bool_]) -> Dip:

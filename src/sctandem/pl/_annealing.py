@@ -223,8 +223,8 @@ def _draw_phases(ax: Axes, phases: pd.DataFrame, tree: pd.DataFrame, keys: Annea
         [start, *splits, end], [1, *range(2, len(splits) + 2), len(splits) + 1], where="post", color=INK, linewidth=1.8
     )
     ax.annotate(
-        f"kept: {len(splits) + 1}", (end, len(splits) + 1), (-4, -4), textcoords="offset points",
-        ha="right", va="top", fontsize=SMALL, color=INK,
+        f"kept: {len(splits) + 1}", (end, len(splits) + 1), (-4, 4), textcoords="offset points",
+        ha="right", va="bottom", fontsize=SMALL, color=INK,
     )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")

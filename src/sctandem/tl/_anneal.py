@@ -38,7 +38,7 @@ def anneal(
     temperature: float | None = None,
     min_cells: int | None = None,
     metric: Literal["within", "given", "kernel"] = "within",
-    max_cells: int = 8000,
+    max_cells: int = 10_000,
     key_added: str = "anneal",
     rng: RNG = None,
     copy: bool = False,
@@ -71,8 +71,8 @@ def anneal(
         - ``"kernel"``: in a kernel feature space, for a few clusters that are connected but not convex, such as rings. Needs
           empty space between them.
     max_cells
-        Clusters are found on this many cells, drawn where there are more; all are assigned. Clusters with fewer than about
-        ten of these cells are found with `min_cells` only.
+        Clusters are found on this many cells, drawn where there are more; all are assigned. Which ones are drawn can matter: give `rng`, or a larger
+        number, a second more for each 40,000. Clusters with fewer than about ten of these cells are found with `min_cells` only.
     key_added
         Name of the result.
     rng
