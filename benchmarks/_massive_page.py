@@ -66,8 +66,12 @@ their positions, and `to_adata` reads names from disk. From {few_cells:,} to {ce
 
 {train_gb:.1f} GB + {bytes_a_cell:.0f} bytes x 10⁸ = {memory_gb:.0f} GB
 
-at 100 million cells, for each process.
+at 100 million cells, for each process.{capsules}
 """
+CAPSULES = """
+
+CapsuleNet also holds the pose of each cell and where it is to go: with labels and batches it grew from {few:.2f} to {many:.2f} GB, {a_cell:.0f} bytes a cell, which is
+{memory:.0f} GB at 100 million."""
 
 
 def write_page(document: dict[str, Any]) -> None:
@@ -103,7 +107,20 @@ def page(document: dict[str, Any]) -> str:
         train_gb=f["train_peak_mb"] / 1e3,
         growth=f["train_peak_mb"] / f["few_peak_mb"] - 1,
         memory_gb=f["memory"] / 1e9,
+        capsules=_capsules(document["measured"]),
     )
+
+
+def _capsules(rows: list[dict[str, Any]]) -> str:
+    """Give what CapsuleNet holds; nothing where it was not measured at two sizes."""
+    row = rows[-1]
+    found = [other for other in rows if other["genes"] == row["genes"] and "train_capsules" in other]
+    if row not in found or len(found) < 2:
+        return ""
+    few, many = (other["train_capsules"]["peak_mb"] * 1e6 for other in (found[0], row))
+    a_cell = max(0.0, many - few) / (row["build"]["n_obs"] - found[0]["build"]["n_obs"])
+    memory = many + a_cell * _massive_scale.CELLS
+    return CAPSULES.format(few=few / 1e9, many=many / 1e9, a_cell=a_cell, memory=memory / 1e9)
 
 
 def _epoch(row: dict[str, float]) -> str:

@@ -153,6 +153,21 @@ def train(out: Path, epochs: int, *, in_memory: bool) -> dict[str, Any]:
     return found
 
 
+def train_capsules(out: Path, epochs: int) -> dict[str, Any]:
+    """Train CapsuleNet from disk, with batches and labels."""
+    import torch
+
+    import sctandem as td
+
+    torch.set_num_threads(1)
+    collection = td.data.open_collection(out)
+    td.model.CapsuleNet.setup_collection(collection, batch_key="source", labels_key="cell_type")
+    model = td.model.CapsuleNet(collection, rng=0)
+    start, cpu = time.perf_counter(), time.process_time()
+    model.train(epochs, batch_size=BATCH, rng=0)
+    return _rate(epochs * len(model.train_indices), start, cpu)
+
+
 def train_by_two(out: Path, epochs: int) -> dict[str, Any]:
     """Train the count VAE from disk in two processes; how often they see each cell in an epoch is counted beside that."""
     import resource

@@ -24,6 +24,7 @@ def row(cells: int, peak_mb: float) -> dict:
         "train": {**rate, "waited": 0.01, "loss": 100.5},
         "train_by_two": {**rate, "seconds": 8.0, "loss": 102.0, "seen_once": 1.0},
         "train_in_memory": {**rate, "loss": 100.0},
+        "train_capsules": {**rate, "peak_mb": 2 * peak_mb},
     }
 
 
@@ -65,10 +66,15 @@ def test_the_page_on_scale_follows_the_figures():
     page = _massive_page.page(document)
     assert "from 0.50 to 0.61 GB (+22%), 11000 bytes a cell" in page
     assert "0.6 GB + 11000 bytes x 10⁸ = 1101 GB" in page
+    assert "it grew from 1.00 to 1.22 GB, 22000 bytes a cell, which is\n2201 GB at 100 million." in page
+    del document["measured"][0]["train_capsules"]
+    assert "CapsuleNet" not in _massive_page.page(document)
 
 
 def test_verdicts_follow_the_figures():
-    document = massive.report([row(1000, 500.0), row(11_000, 600.0)], {"seconds_a_part": 1e-6})
+    few, many = row(1000, 500.0), row(11_000, 600.0)
+    many["train_capsules"]["peak_mb"] = 2050.0
+    document = massive.report([few, many], {"seconds_a_part": 1e-6})
     met = {line["target"]: line["met"] for line in document["tables"][0]["rows"]}
     assert met["loss against in-memory training, 1,000 x 50"] == "yes"
     assert met["build, cells a second, 11,000 x 50"] == "no"
@@ -77,6 +83,9 @@ def test_verdicts_follow_the_figures():
     told = {line["target"]: line["measured"] for line in document["tables"][0]["rows"]}
     assert told["[two processes on two cores, times faster by the clock], 1,000 x 50"] == "1.25"
     assert met["peak memory of training, 11,000 against 1,000 cells"] == "no"
+    assert met["training CapsuleNet, peak memory (MB), 1,000 x 50"] == "yes"
+    assert met["training CapsuleNet, peak memory (MB), 11,000 x 50"] == "no"
+    assert told["peak memory of training CapsuleNet, 11,000 against 1,000 cells"] == "2.05"
 
 
 def test_entropy_of_batches():

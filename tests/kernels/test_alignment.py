@@ -5,7 +5,9 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from sctandem.kernels import align_batches
-from sctandem.kernels._alignment import _shifts
+from sctandem.kernels import _alignment
+from sctandem.kernels._alignment import _added, _shifts
+from sctandem.kernels._group_draws import draw_within_groups
 
 
 def two_batches(*, shift: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,7 +62,9 @@ def test_shift_is_a_ridge_regression_on_a_free_mean_and_the_batches():
     penalty = np.diag([0.0, 0.7, 0.7, 0.7])
     effects = np.linalg.solve(design.T @ (weight[:, None] * design) + penalty, design.T @ (weight[:, None] * points))
     expected = weight[:, None] * effects[1 + batch]
-    np.testing.assert_allclose(_shifts(points, weight[:, None], of_batch, 0.7), expected, atol=1e-10)
+    added = _added(points, weight[:, None], of_batch, 0.7)
+    np.testing.assert_allclose(added[0], effects[1:], atol=1e-10)
+    np.testing.assert_allclose(_shifts(weight[:, None], of_batch, added), expected, atol=1e-10)
 
 
 def test_one_batch_stays_as_it_is():
@@ -97,3 +101,31 @@ def test_bad_input(change, message):
     given = {"points": np.zeros((4, 2)), "batch": np.array([0, 1, 0, 1])} | change
     with pytest.raises(ValueError, match=message):
         align_batches(given.pop("points"), given.pop("batch"), **given)
+
+
+def test_points_beyond_those_that_are_looked_at_are_moved_as_these(monkeypatch):
+    points, kind, batch = two_batches()
+    points, kind, batch = np.tile(points, (4, 1)), np.tile(kind, 4), np.tile(batch, 4)
+    points = points + np.random.default_rng(1).normal(scale=0.3, size=points.shape)
+    whole = align_batches(points, batch, rng=0)
+    monkeypatch.setattr(_alignment, "_MOST_POINTS", 1000)
+    monkeypatch.setattr(_alignment, "_BLOCK", 257)
+    moved = align_batches(points, batch, rng=0)
+    shared = kind < 3
+    mixed, before, expected = (neighbours_of_other_batch(p[shared], batch[shared]) for p in (moved, points, whole))
+    assert before < 0.2 < 0.95 * expected < mixed
+    # what is seen is moved as if it were alone, and others by the same rule: up to the order in which clusters were balanced
+    seen = draw_within_groups(batch, 1000, np.random.default_rng(0))
+    alone, rounds = _alignment._align(points[seen], np.eye(2)[batch[seen]], 2.0, 1.0, 10, np.random.default_rng(3))
+    again = _alignment._move(points[seen], batch[seen], rounds)
+    assert np.abs(again - alone).max() < 0.05 * np.abs(alone - points[seen]).max()
+
+
+def test_a_small_batch_is_among_those_that_are_looked_at(monkeypatch):
+    points, _, batch = two_batches()
+    points, batch = np.tile(points, (4, 1)), np.tile(batch, 4)
+    batch[:60] = 2
+    points[:60] += 4 * np.eye(6)[5]
+    monkeypatch.setattr(_alignment, "_MOST_POINTS", 500)
+    moved = align_batches(points, batch, rng=0)
+    assert np.abs(moved[:60] - points[:60]).max() > 2

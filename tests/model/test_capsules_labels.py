@@ -34,6 +34,23 @@ def test_cells_without_a_label_get_it(labelled):
     assert (found.astype(str) == "type " + obs["type"][asked]).mean() > 0.97
 
 
+def test_no_more_labelled_cells_are_held_together_than_a_number_and_all_are_counted(labelled, monkeypatch):
+    held = []
+    read = CapsuleNet._logs
+    monkeypatch.setattr(CapsuleNet, "_logs", lambda self, cells: held.append(len(cells)) or read(self, cells))
+    monkeypatch.setattr(_capsules_labels, "_MOST_LABELLED", 330)
+    monkeypatch.setattr(_capsules_labels, "_BLOCK", 200)
+    model = CapsuleNet(labelled.adata, rng=0)
+    model.train(rng=0, progress=False)
+    n_labelled = (labelled.adata.obs["label"] != "unknown").sum()
+    assert n_labelled > 400 > max(held) >= 300
+    np.testing.assert_array_equal(model.calibration_["seen"], labelled.calibration_["seen"])
+    assert model.calibration_["seen"].sum() == n_labelled
+    obs = labelled.adata.obs
+    asked = (obs["label"] == "unknown") & (obs["type"] != "3")
+    assert (model.predict()[asked].astype(str) == "type " + obs["type"][asked]).mean() > 0.97
+
+
 def test_probabilities_are_calibrated(labelled):
     obs = labelled.adata.obs
     asked = (obs["label"] == "unknown") & (obs["type"] != "3")

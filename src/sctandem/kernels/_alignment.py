@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import softmax
 
 from sctandem._checks import check_number, check_positive
 from sctandem._random import as_generator
+from sctandem.kernels._group_draws import draw_within_groups
 from sctandem.kernels._kmeans import kmeans
 
 if TYPE_CHECKING:
@@ -24,6 +25,21 @@ _PASSES = 3
 #: Temperature, in those at which normal clusters have the spread that points have around their nearest centre.
 _TEMPERATURE = 4.0
 _TOLERANCE = 1e-3
+#: Points by which clusters and shifts are found at most; others are moved as these are.
+_MOST_POINTS = 100_000
+_BLOCK = 16_384
+
+
+class _Round(NamedTuple):
+    """How points were moved in a round."""
+
+    centres: np.ndarray
+    """Clusters x dimensions, by which points were shared out."""
+    temperature: float
+    penalty: np.ndarray
+    """What a cluster costs points of a batch, clusters x batches."""
+    added: np.ndarray
+    """What a batch adds to points of a cluster, clusters x batches x dimensions."""
 
 
 def align_batches(
@@ -67,7 +83,8 @@ def align_batches(
     Notes
     -----
     A type that only one batch has keeps its place as long as it is far from all others: a cluster of its own has nothing to
-    be moved onto. Cost: points x clusters x dimensions a pass, of which there are three a round.
+    be moved onto. Cost: points x clusters x dimensions a pass, of which there are three a round. Of more than 100,000 points, clusters and
+    shifts are found by that many, drawn from each batch by its share (at least 100 of each), and the others are moved, block by block, as these were.
 
     References
     ----------
@@ -84,26 +101,53 @@ def align_batches(
     >>> bool(abs(moved[batch == 0].mean(0) - moved[batch == 1].mean(0)).max() < 0.6)
     True
     """
-    points = np.asarray(points, dtype=np.float64)
+    points = np.asarray(points)
+    points = points if points.dtype == np.float32 else points.astype(np.float64)
     batch = np.asarray(batch)
     _check(points, batch, balance, ridge, n_rounds)
     n_batch = int(batch.max()) + 1
     if n_batch == 1:
         return points.astype(np.float32)
     rng = as_generator(rng)
+    seen = draw_within_groups(batch, _MOST_POINTS, rng)
+    found, rounds = _align(points[seen].astype(np.float64), np.eye(n_batch)[batch[seen]], balance, ridge, n_rounds, rng)
+    if len(seen) == len(points):
+        return found.astype(np.float32)
+    moved = np.empty(points.shape, dtype=np.float32)
+    for start in range(0, len(points), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        moved[here] = _move(points[here].astype(np.float64), batch[here], rounds)
+    moved[seen] = found
+    return moved
+
+
+def _align(
+    points: np.ndarray, of_batch: np.ndarray, balance: float, ridge: float, n_rounds: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[_Round]]:
+    """Move points, and tell how."""
     n_clusters = int(np.clip(len(points) // _POINTS_A_CLUSTER, 2, _MOST_CLUSTERS))
-    of_batch = np.zeros((len(points), n_batch))
-    of_batch[np.arange(len(points)), batch] = 1
     centres = kmeans(points, n_clusters, n_steps=25, rng=rng)[0]
-    moved, before = points, np.inf
+    moved, before, rounds = points, np.inf, []
     for _ in range(n_rounds):
-        shares, centres = _balanced_shares(moved, centres, of_batch, balance, rng)
-        moved = points - _shifts(points, shares, of_batch, ridge)
+        near, temperature, penalty, shares = _balanced_shares(moved, centres, of_batch, balance, rng)
+        centres = _means(moved, shares)
+        added = _added(points, shares, of_batch, ridge)
+        rounds.append(_Round(near, temperature, penalty, added))
+        moved = points - _shifts(shares, of_batch, added)
         change = float(np.sqrt(((moved - points) ** 2).sum()))
         if abs(change - before) < _TOLERANCE * max(change, 1e-12):
             break
         before = change
-    return moved.astype(np.float32)
+    return moved, rounds
+
+
+def _move(points: np.ndarray, batch: np.ndarray, rounds: list[_Round]) -> np.ndarray:
+    """Move other points through the same rounds."""
+    moved = points
+    for centres, temperature, penalty, added in rounds:
+        shares = softmax(-_square_distances(moved, centres) / temperature - penalty.T[batch], axis=1)
+        moved = points - sum(share[:, None] * by_batch[batch] for share, by_batch in zip(shares.T, added, strict=True))
+    return moved
 
 
 def _check(points: np.ndarray, batch: np.ndarray, balance: float, ridge: float, n_rounds: int) -> None:
@@ -124,35 +168,53 @@ def _check(points: np.ndarray, batch: np.ndarray, balance: float, ridge: float, 
 
 def _balanced_shares(
     points: np.ndarray, centres: np.ndarray, of_batch: np.ndarray, balance: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share the points among clusters in which no batch has much more than its part; give shares and new centres."""
+) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """Share the points among clusters in which no batch has much more than its part; give the centres, temperature and penalty that did, and the shares."""
     squares = _square_distances(points, centres)
     temperature = max(_TEMPERATURE * 2 * squares.min(1).mean() / points.shape[1], 1e-12)
     part_of_batch = of_batch.mean(0)
     shares = softmax(-squares / temperature, axis=1)
-    for _ in range(_PASSES):
+    for number in range(_PASSES):
+        if number:
+            centres = _means(points, shares)
         squares = _square_distances(points, centres)
         total = shares.T @ of_batch
         for part in np.array_split(rng.permutation(len(points)), _N_PARTS):
             total -= shares[part].T @ of_batch[part]
-            expected = total.sum(1, keepdims=True) * part_of_batch
-            penalty = balance * np.log((total + 1) / (expected + 1))
+            penalty = _penalty(total, part_of_batch, balance)
             shares[part] = softmax(-squares[part] / temperature - of_batch[part] @ penalty.T, axis=1)
             total += shares[part].T @ of_batch[part]
-        centres = (shares.T @ points) / np.maximum(shares.sum(0), 1e-9)[:, None]
-    return shares, centres
+    return centres, temperature, _penalty(total, part_of_batch, balance), shares
 
 
-def _shifts(points: np.ndarray, shares: np.ndarray, of_batch: np.ndarray, ridge: float) -> np.ndarray:
-    """Give what the batch of each point adds to it: in every cluster a ridge regression on a mean and the batches."""
-    shift = np.zeros_like(points)
-    for share in shares.T:
+def _penalty(total: np.ndarray, part_of_batch: np.ndarray, balance: float) -> np.ndarray:
+    """Give what clusters cost points of the batches of which they hold more than an even share."""
+    expected = total.sum(1, keepdims=True) * part_of_batch
+    return balance * np.log((total + 1) / (expected + 1))
+
+
+def _means(points: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Give the mean of each cluster."""
+    return (shares.T @ points) / np.maximum(shares.sum(0), 1e-9)[:, None]
+
+
+def _added(points: np.ndarray, shares: np.ndarray, of_batch: np.ndarray, ridge: float) -> np.ndarray:
+    """Give what batches add to points, clusters x batches x dimensions: in every cluster a ridge regression on a mean and the batches."""
+    added = np.empty((shares.shape[1], of_batch.shape[1], points.shape[1]))
+    for number, share in enumerate(shares.T):
         size = share @ of_batch
         sums = (of_batch * share[:, None]).T @ points
         # the mean that is left when the shifts are at their best, and then these
         weight = ridge * size / (size + ridge)
         mean = (weight / np.maximum(size, 1e-12)) @ sums / max(weight.sum(), 1e-12)
-        by_batch = (sums - size[:, None] * mean) / (size + ridge)[:, None]
+        added[number] = (sums - size[:, None] * mean) / (size + ridge)[:, None]
+    return added
+
+
+def _shifts(shares: np.ndarray, of_batch: np.ndarray, added: np.ndarray) -> np.ndarray:
+    """Give what the batch of each point adds to it."""
+    shift = np.zeros((len(shares), added.shape[2]))
+    for share, by_batch in zip(shares.T, added, strict=True):
         shift += share[:, None] * (of_batch @ by_batch)
     return shift
 

@@ -74,7 +74,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     after the second, what parts batches within groups of like cells is taken out of the poses
     (:func:`~sctandem.kernels.align_batches`), which from then on follow these. The first layer, which until then normalises each batch by
     itself, takes out what a batch adds to the logarithms within these groups. Labels are learned by capsules of their own. Where at least 200
-    training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are.
+    training cells have a label, those of a tenth are held back from the capsules, to learn how sure labels are. Of more than 50,000 labelled cells
+    that many are drawn for it, and for the regression beside the capsules.
     Before the third part, the last quarter, the poses are annealed: cut finely, and united as long as no valley of the
     density lies between (:func:`sctandem.tl.anneal`). As many type capsules are made as remain, and routing by agreement learns
     to tell these apart by a margin loss. The counts are given back in all parts. Groups that pass into one another without a
@@ -253,13 +254,10 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         # what is between the parts takes little time: a training that goes on does it again, with the weights that it was done with
         for part, (start, stop) in enumerate(pairwise(ends)):
             with torch_seeded(streams[2]):
-                poses, aligned = self._align(streams[2])
-                if part == 0:
-                    self._start_labels(poses)
-                else:
-                    self._find_types(poses, aligned, streams[2])
+                self._between_parts(part, streams[2])
             if stop > start and going:
                 going = self._train_part(replace(config, max_epochs=stop - start), run, part=part_of(kept, part + 1))
+        self._targets = {}
         with torch_seeded(streams[2]):
             self._calibrate(
                 streams[2],
@@ -268,9 +266,18 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
             )
         self._close_checkpoint(kept, finished=going)
 
+    def _between_parts(self, part: int, rng: np.random.Generator) -> None:
+        """Say what is to be learned next. Poses of all cells are not held while it is."""
+        poses, aligned = self._align(rng)
+        if part == 0:
+            self._start_labels(poses)
+        else:
+            self._find_types(poses, aligned, rng)
+
     def _align(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the poses of the training cells, with and without what parts the batches; the latter are to be followed."""
         cells = np.asarray(self.train_indices)
+        self._targets = {}  # those of the part before are not held beside the new ones
         poses = self.get_latent_representation(indices=cells)
         aligned = align_batches(poses, self._codes(REGISTRY_KEYS.BATCH_KEY)[cells], rng=rng)
         self._targets = {CAPSULE_KEY: self._for_all_cells(np.full((len(cells), 1), -1), fill=-1)}

@@ -13,6 +13,7 @@ from scvi import REGISTRY_KEYS
 from sklearn.linear_model import LogisticRegression
 
 from sctandem._checks import check_number
+from sctandem.kernels._group_draws import draw_within_groups
 from sctandem.kernels._groups import group_means, group_sums
 from sctandem.kernels._label_experts import FEWEST, fit_expert_weights, fit_regressions, label_probabilities
 from sctandem.kernels._label_regions import (
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from sctandem.train import AdversarialConfig
 
-#: Most training cells that confidence is learned from.
-_MOST_CELLS = 10_000
+#: Most training cells that confidence is learned from, and most labelled ones that the regression and its weight are.
+_MOST_CELLS, _MOST_LABELLED = 10_000, 50_000
 #: Cells whose logarithms are held at once.
 _BLOCK = 16_384
 
@@ -72,6 +73,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             return
         code = self._label_codes()
         known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
+        seen = np.bincount(code[known], minlength=len(self.label_names))
+        known = known[draw_within_groups(code[known], _MOST_LABELLED, rng)]  # their counts are held together
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
@@ -100,7 +103,7 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             "expert_weights": np.array([weights[0], weights[-1]]),
             "regions": {name: np.asarray(value) for name, value in regions._asdict().items()},
             "label_shift": _label_shift(None if sample_weight is None else sample_weight[known], target, n_labels),
-            "seen": np.bincount(target, minlength=n_labels),
+            "seen": seen,
         }
 
     def _keep_centres(self) -> None:

@@ -41,14 +41,19 @@ class CapsulesReadMixin:
         """Return some of the results of `inference` for all cells, in one pass."""
         self._check_if_trained(warn=False, message="this CapsuleNet is not trained; call `model.train()` first.")
         self.module.eval()
-        parts: list[list[np.ndarray]] = [[] for _ in names]
         cells = self._cells(adata, indices)
         check_n_cells(len(cells), 1, "Reading cells")
+        whole: dict[str, np.ndarray] = {}
+        start = 0
         for batch in self._batches(adata, None if indices is None else cells, batch_size):
             found = self.module.inference(**self.module._get_inference_input(batch))
-            for name, part in zip(names, parts, strict=True):
-                part.append(found[name].cpu().numpy())
-        return [np.concatenate(part) for part in parts]
+            for name in names:
+                part = found[name].cpu().numpy()
+                if not start:  # not parts that are put together, which are there twice
+                    whole[name] = np.empty((len(cells), *part.shape[1:]), dtype=part.dtype)
+                whole[name][start : start + len(part)] = part
+            start += len(part)
+        return [whole[name] for name in names]
 
     def _read(self, what: str, adata: AnnData | None, indices: ArrayLike | None, batch_size: int | None) -> np.ndarray:
         """Return one of the results of `inference` for all cells."""

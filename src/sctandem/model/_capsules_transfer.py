@@ -63,9 +63,12 @@ class CapsulesTransferMixin(PartialFitMixin, TransferMixin, TrainMixin):
 
     def _shift_of(self, cells: np.ndarray) -> torch.Tensor:
         """Find what a batch adds to the logarithms of the features, by those of its cells and the means of the labels."""
-        logs = self._logs(cells)
-        mean, square = (np.asarray(part.mean(0), dtype=np.float64).ravel() for part in (logs, logs.multiply(logs)))
-        variance = np.maximum(square - mean**2, 0)
+        sums, squares = np.zeros((2, self._counts.shape[1]))
+        for _, logs in self._blocks_of_logs(cells):
+            sums += np.asarray(logs.sum(0, dtype=np.float64)).ravel()
+            squares += np.asarray(logs.multiply(logs).sum(0, dtype=np.float64)).ravel()
+        mean = sums / len(cells)
+        variance = np.maximum(squares / len(cells) - mean**2, 0)
         centres = self.module.centre_logs.cpu().numpy().astype(np.float64)
         shift, _ = batch_shift(mean, variance, len(cells), centres)
         return torch.from_numpy(shift.astype(np.float32)).to(self.module.device)

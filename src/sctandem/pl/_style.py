@@ -30,7 +30,7 @@ _BEST_TO_NONE = ("#009E73", "#56B4E9", "#E69F00", "#D9D9D9")
 VERDICT_COLORS = dict(zip(VERDICTS, _BEST_TO_NONE, strict=True))
 PROGRAMME_COLORS = dict(zip(PROGRAMME_VERDICTS, _BEST_TO_NONE, strict=True))
 _GROUPS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31", "#7B5EA7", "#999933", "#44AA99", "#DDAA99", "#6E6E6E")
-_MOST_LISTED = 28  # colours of scanpy's longest list that can be told apart
+_MOST_LISTED = 24  # colours of scanpy's longest list; the next two are greys, which are kept for what is unknown
 
 # part of the fold changes that colours hold apart, the smallest change at which they end, the part of it from which a square is dark
 _PART, _FAINTEST, _DARK = 0.95, 0.5, 0.6

@@ -1,0 +1,48 @@
+"""Draws of rows in which every group is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def draw_within_groups(
+    group: NDArray[np.integer], n: int, rng: np.random.Generator, *, least: int = 100
+) -> NDArray[np.intp]:
+    """Draw rows, of each group by its share but no fewer than some.
+
+    Parameters
+    ----------
+    group
+        Of each row, integers from 0.
+    n
+        Rows to draw; as many are drawn more as small groups are given.
+    rng
+        Draws the rows; not asked where there are no more than `n`.
+    least
+        Rows of a group that are drawn at the least, where it has so many.
+
+    Returns
+    -------
+    Positions of the rows, in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sctandem.kernels._group_draws import draw_within_groups
+    >>> group = np.repeat([0, 1], [900, 10])
+    >>> np.bincount(group[draw_within_groups(group, 91, np.random.default_rng(0), least=5)])
+    array([90,  5])
+    """
+    if len(group) <= n:
+        return np.arange(len(group))
+    drawn = []
+    for name in np.unique(group):
+        rows = np.flatnonzero(group == name)
+        taken = min(len(rows), max(least, round(n * len(rows) / len(group))))
+        drawn.append(rng.choice(rows, taken, replace=False))
+    return np.sort(np.concatenate(drawn))
