@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from sctandem.kernels import align_batches
-from sctandem.kernels import _alignment
+from sctandem.kernels import _alignment, align_batches
 from sctandem.kernels._alignment import _added, _shifts
 from sctandem.kernels._group_draws import draw_within_groups
 
