@@ -212,7 +212,8 @@ def set_up(given: AnnData | MuData) -> None:
 
 
 def _prior_alone(task: Task, seed: int) -> dict[str, Any]:
-    from sctandem.model._regulatory_data import find_regulators, gather_evidence
+    from sctandem.model._regulatory_data import gather_evidence
+    from sctandem.model._regulatory_names import find_regulators
 
     rna = task.adata
     found = find_regulators(dict(task.motifs), rna.var_names, np.ones(rna.n_vars, dtype=bool))
