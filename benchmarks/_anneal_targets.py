@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import mean, pstdev
+from statistics import mean, pstdev, stdev
 from typing import Any
 
 Row = dict[str, Any]
@@ -87,9 +87,11 @@ def seeds_agree(rows: list[Row], spread: list[Row]) -> Row:
             drawn.setdefault((row["set"], row["max_cells"]), []).append(row["ari"])
     if labelled is None or not drawn:
         return _row("s.d. of ARI over seeds", f"at most {SPREAD}", "not measured", met=None)
-    told = [f"{pstdev(values):.4f} {name}, {most:,} cells drawn" for (name, most), values in drawn.items()]
-    found = ", ".join([f"{labelled:.4f} labelled sets", *told])
-    met = max(labelled, *(pstdev(values) for values in drawn.values())) <= SPREAD
+    told = [f"{name} {stdev(values):.3f} ({most:,})" for (name, most), values in drawn.items()]
+    found = f"nothing is drawn in the labelled sets ({labelled:.4f}); where cells are drawn (so many): " + ", ".join(
+        told
+    )
+    met = max(labelled, *(stdev(values) for values in drawn.values())) <= SPREAD
     return _row("s.d. of ARI over seeds", f"at most {SPREAD}", found, met=met)
 
 

@@ -80,7 +80,7 @@ def test_spread_over_seeds_counts_draws_of_real_cells_and_not_those_where_all_ar
     own = rows([0.5] * 5, [0.4] * 5, [8] * 5)
     judged = _anneal_targets.seeds_agree(own, steady)
     assert judged["met"] == "yes"
-    assert judged["found"] == "0.0000 labelled sets, 0.0050 one, 60 cells drawn"
+    assert judged["found"].endswith("where cells are drawn (so many): one 0.007 (60)")
     whole = [line | {"max_cells": 100, "ari": a} for a in (0.1, 0.9)]
     assert _anneal_targets.seeds_agree(own, [*steady, *whole])["met"] == "yes"
     other = [line | {"set": "two", "ari": a} for a in (0.5, 0.54)]

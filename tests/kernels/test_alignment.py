@@ -113,11 +113,32 @@ def test_points_beyond_those_that_are_looked_at_are_moved_as_these(monkeypatch):
     shared = kind < 3
     mixed, before, expected = (neighbours_of_other_batch(p[shared], batch[shared]) for p in (moved, points, whole))
     assert before < 0.2 < 0.95 * expected < mixed
-    # what is seen is moved as if it were alone, and others by the same rule: up to the order in which clusters were balanced
+
+
+def test_points_are_moved_again_as_they_were_where_batches_are_uneven(monkeypatch):
+    rng = np.random.default_rng(0)
+    kind, batch = rng.choice(3, 3000, p=[0.6, 0.3, 0.1]), (rng.random(3000) < 0.15).astype(int)
+    batch[kind == 2] = rng.random((kind == 2).sum()) < 0.6
+    points = 5 * np.eye(3, 6)[kind] + rng.normal(size=(3000, 6)) + 4 * batch[:, None] * np.eye(6)[5]
     seen = draw_within_groups(batch, 1000, np.random.default_rng(0))
     alone, rounds = _alignment._align(points[seen], np.eye(2)[batch[seen]], 2.0, 1.0, 10, np.random.default_rng(3))
-    again = _alignment._move(points[seen], batch[seen], rounds)
-    assert np.abs(again - alone).max() < 0.05 * np.abs(alone - points[seen]).max()
+    far = np.abs(alone - points[seen]).max()
+
+    def off(rounds):
+        return np.sqrt(((_alignment._move(points[seen], batch[seen], rounds) - alone) ** 2).mean()) / far
+
+    # up to the order in which clusters were balanced; not without the penalty, nor from some of the rounds
+    right = off(rounds)
+    assert right < 0.001
+    assert off([one._replace(penalty=0 * one.penalty) for one in rounds]) > 3 * right
+    assert off([one._replace(penalty=-one.penalty) for one in rounds]) > 3 * right
+    assert min(off(rounds[:1]), off(rounds[-1:])) > 3 * right
+    monkeypatch.setattr(_alignment, "_MOST_POINTS", 1000)
+    moved = align_batches(points, batch, rng=0)
+    again = np.random.default_rng(0)
+    drawn = draw_within_groups(batch, 1000, again)
+    expected, _ = _alignment._align(points[drawn], np.eye(2)[batch[drawn]], 2.0, 1.0, 10, again)
+    np.testing.assert_array_equal(moved[drawn], expected.astype(np.float32))
 
 
 def test_a_small_batch_is_among_those_that_are_looked_at(monkeypatch):

@@ -30,3 +30,8 @@ def test_where_there_are_no_more_all_are_given_and_nothing_is_drawn(n):
     before = rng.bit_generator.state
     np.testing.assert_array_equal(draw_within_groups(np.arange(10) % 3, n, rng), np.arange(10))
     assert rng.bit_generator.state == before
+
+
+def test_many_groups_are_not_drawn_beyond_the_number():
+    group = np.repeat(np.arange(500), 20)
+    assert len(draw_within_groups(group, 1000, np.random.default_rng(0))) == 1000

@@ -51,6 +51,22 @@ def test_no_more_labelled_cells_are_held_together_than_a_number_and_all_are_coun
     assert (model.predict()[asked].astype(str) == "type " + obs["type"][asked]).mean() > 0.97
 
 
+def test_labels_that_are_drawn_oftener_than_they_are_keep_their_probability(monkeypatch):
+    adata = overlapping(4000, apart=0.25, depth=40)
+    rng = np.random.default_rng(1)
+    adata = adata[(adata.obs["type"] != "type 2").to_numpy() | (rng.random(adata.n_obs) < 0.06)].copy()
+    adata.obs["label"] = np.where(rng.random(adata.n_obs) < 0.8, adata.obs["type"], "unknown")
+    rare, asked = (adata.obs["type"] == "type 2").to_numpy(), (adata.obs["label"] == "unknown").to_numpy()
+    monkeypatch.setattr(_capsules_labels, "_MOST_LABELLED", 300)
+    CapsuleNet.setup_anndata(adata, labels_key="label")
+    model = CapsuleNet(adata, rng=0)
+    model.train(12, rng=0, progress=False)
+    shift = model.calibration_["label_shift"]
+    assert shift[2] < shift[0] - 0.8  # some 60 of 60 are drawn, and 150 of 1,000
+    told = model.predict(soft=True)["type 2"].to_numpy()[asked].mean()
+    assert told < 2.5 * rare[asked].mean()
+
+
 def test_probabilities_are_calibrated(labelled):
     obs = labelled.adata.obs
     asked = (obs["label"] == "unknown") & (obs["type"] != "3")

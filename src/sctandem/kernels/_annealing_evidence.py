@@ -61,6 +61,7 @@ def left_out_scores(points: Points, second: NDArray[np.bool_]) -> NDArray[np.flo
     point changes the mean of its group and the scatter by a matrix of rank one, so that all scores come from one inverse
     (Sherman and Morrison 1950); the ridge alone is that of all points.
     """
+    points = np.ascontiguousarray(points)
     n, d = points.shape
     sizes = np.where(second, second.sum(), (~second).sum()).astype(np.float64)
     means, within = _within(points, second)

@@ -24,7 +24,7 @@ def draw_within_groups(
     rng
         Draws the rows; not asked where there are no more than `n`.
     least
-        Rows of a group that are drawn at the least, where it has so many.
+        Rows of a group that are drawn at the least, where it has so many and there are not too many groups for it.
 
     Returns
     -------
@@ -40,9 +40,11 @@ def draw_within_groups(
     """
     if len(group) <= n:
         return np.arange(len(group))
+    order = np.argsort(group, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(group))[:-1])
+    least = min(least, max(1, n // len(groups)))
     drawn = []
-    for name in np.unique(group):
-        rows = np.flatnonzero(group == name)
+    for rows in groups:
         taken = min(len(rows), max(least, round(n * len(rows) / len(group))))
         drawn.append(rng.choice(rows, taken, replace=False))
     return np.sort(np.concatenate(drawn))

@@ -83,7 +83,7 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
 
     `train` takes the settings of :class:`~sctandem.train.TrainConfig` but early stopping, by default `max_epochs=45`, `batch_size=128`,
     `learning_rate=0.003`, `adam_eps=1e-08`, `gradient_clip=50` and `domain=DomainConfig(strength=0.3)`, and trains anew each time, on at least 10 training cells.
-    `max_epochs` counts all parts together; with 1 the types are made but not learned. Weights of cells act on capsules and decoder, not on the
+    `max_epochs` counts all parts together; with 1 or 2 the types are made but not learned. Weights of cells act on capsules and decoder, not on the
     number of types, and probabilities of labels are then those of cells that are composed as the weights say, unless `weight_use` is `"unbiased"`.
     With `adversarial` cells are moved against labels and types, once these are learned; with `domain_adversarial` states hide it from the second part
     on. What is between the parts is done by one process.

@@ -74,7 +74,11 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
         code = self._label_codes()
         known = np.flatnonzero(code >= 0 if sample_weight is None else (code >= 0) & (sample_weight > 0))
         seen = np.bincount(code[known], minlength=len(self.label_names))
-        known = known[draw_within_groups(code[known], _MOST_LABELLED, rng)]  # their counts are held together
+        drawn = known[draw_within_groups(code[known], _MOST_LABELLED, rng)]  # their counts are held together
+        if len(drawn) < len(known):  # rare labels are drawn oftener: the shift takes it back
+            share = (seen / np.maximum(np.bincount(code[drawn], minlength=len(seen)), 1))[code]
+            sample_weight = share if sample_weight is None else sample_weight * share
+        known = drawn
         held_out = np.isin(known, np.asarray(self.validation_indices))
         held_back = np.isin(known, self._held_back)
         n_labels, target = len(self.label_names), code[known]
