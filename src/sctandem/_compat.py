@@ -82,9 +82,7 @@ def add_modality(mdata: MuData, name: str, adata: AnnData) -> None:
             with mudata.set_options(pull_on_update=False):
                 mdata.update()
     if mdata.obs_names.equals(before.index):  # it makes whole numbers of floats that happen to be whole
-        for column in before.columns[before.dtypes.ne(mdata.obs.dtypes.reindex(before.columns))].intersection(
-            mdata.obs.columns
-        ):
+        for column in before.columns.intersection(mdata.obs.columns):
             mdata.obs[column] = before[column]
 
 
