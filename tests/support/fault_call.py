@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Call:
     writes
         Keys under which it writes, beside its `key_added`.
     blank
-        Numbers of what it gives that may all be missing, as its documentation says.
+        Numbers of what it gives that may all be missing, as its documentation says, each with what the arguments are then.
+    outputs
+        Arguments that say where it writes: no file there is watched.
     """
 
     arguments: dict[str, Any]
@@ -39,7 +41,8 @@ class Call:
     costly: bool = False
     function: Callable[..., Any] | None = None
     writes: tuple[str, ...] = ()
-    blank: tuple[str, ...] = ()
+    blank: dict[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
     def build(self) -> dict[str, Any]:
         """Make the arguments anew."""
@@ -56,8 +59,9 @@ def call(
     costly: bool = False,
     function: Callable[..., Any] | None = None,
     writes: tuple[str, ...] = (),
-    blank: tuple[str, ...] = (),
+    blank: dict[str, Callable[[dict[str, Any]], bool]] | None = None,
+    outputs: tuple[str, ...] = (),
     **arguments: Any,
 ) -> Call:
     """Make a call of the arguments that a case may spoil, and of what it leaves alone."""
-    return Call(arguments, fixed or {}, costly, function, writes, blank)
+    return Call(arguments, fixed or {}, costly, function, writes, blank or {}, outputs)

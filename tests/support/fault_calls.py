@@ -28,13 +28,23 @@ def public(name: str) -> Callable[..., Any]:
     """Find a function by `package.function`; methods of models say themselves what is called."""
     if (function := CALLS[name].function) is not None:
         return function
-    package, name = name.split(".")
-    return getattr(getattr(td, package), name)
+    package, function = own_name(name).split(".")
+    return getattr(getattr(td, package), function)
+
+
+def own_name(name: str) -> str:
+    """Return `package.function` of an entry: a function with several calls has words behind it."""
+    return name.partition(" ")[0]
+
+
+def _one_member(given: dict[str, Any]) -> bool:
+    """Whether a model predicts each gene once: there is no test without genes that others were learned from."""
+    return given["model"] is None or given["model"].config.windows.n_members == 1
 
 
 def documented(name: str) -> tuple[type[Exception], ...]:
     """Return the errors that the documentation of a call names."""
-    package, *rest = name.split(".")
+    package, *rest = own_name(name).split(".")
     if package != "model":
         return documented_errors(public(name))
     model, method = getattr(td.model, rest[0]), rest[1]
@@ -55,8 +65,9 @@ CALLS: dict[str, Call] = {
         tf="CTCF",
         sites=make.sites_table,
         key_added="exo",
-        blank=("pvalue", "fdr"),  # those of sites that are given are not known
+        blank=dict.fromkeys(("pvalue", "fdr"), lambda given: given["sites"] is not None),
     ),
+    "pp.chipexo_sites of no sites": call(data=make.multiome, tags=make.tags_table, tf="CTCF", key_added="exo"),
     "pp.count_fragments": call(
         fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"
     ),
@@ -95,7 +106,6 @@ CALLS: dict[str, Call] = {
         max_unknown=0.1,
         costly=True,
         writes=("nucleotides", "kmers", "motifs"),
-        blank=("threshold",),  # infinite, and told, where no motif can have a hit at this p_value
     ),
     "pp.sequence_features": call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": call(adata=make.cells, use_rep="X_pca", n_clusters=3, key_added="a", fixed=RNG),
@@ -173,7 +183,10 @@ CALLS: dict[str, Call] = {
         key_added="l",
         fixed=RNG,
         costly=True,
-        blank=("pvalue", "fdr"),  # the small model has one member, and with that there is no test
+        blank=dict.fromkeys(("pvalue", "fdr"), _one_member),
+    ),
+    "tl.peak_gene_links of two members": call(
+        mdata=make.multiome, model=make.tape_of_two, n_permutations=50, key_added="l", fixed=RNG, costly=True
     ),
     "tl.predict_expression": call(
         mdata=make.multiome,
@@ -201,7 +214,16 @@ CALLS: dict[str, Call] = {
         key_added="r",
         fixed=RNG,
         costly=True,
-        blank=("fdr_rewired",),  # nothing is to be rewired without a prior
+        blank={"fdr_rewired": lambda given: given["prior"] is None},
+    ),
+    "tl.regulatory_graph of a prior": call(
+        data=make.multiome,
+        tfs=["G0001", "G0002", "G0003"],
+        prior=make.prior_table,
+        n_states=20,
+        key_added="r",
+        fixed=RNG,
+        costly=True,
     ),
     "tl.robustness": call(
         adata=make.cells,
@@ -279,7 +301,7 @@ CALLS: dict[str, Call] = {
     "io.read_chipexo": call(path=make.reads_file, mapping_quality=10, duplicates="keep"),
     "io.read_multiome": call(path=lambda: make.h5ad_file("rna"), atac_path=lambda: make.h5ad_file("atac")),
     "io.read_vectors": call(path=make.vectors_file),
-    "io.write_vectors": call(vectors=make.vectors_table, path=lambda: make.absent("written.npz")),
+    "io.write_vectors": call(vectors=make.vectors_table, path=lambda: make.absent("written.npz"), outputs=("path",)),
     "genome.call_chipexo_sites": call(tags=make.tags_table, footprint=30, fdr=0.05, tolerance=6, border_width=9),
     "genome.gene_loci": call(genes=make.transcripts, by="name"),
     "genome.gene_tss": call(genes=make.transcripts, by="name"),
@@ -305,7 +327,7 @@ CALLS: dict[str, Call] = {
     "genome.window_pairs": call(
         tss=lambda: td.genome.gene_tss(make.transcripts()), peaks=make.peaks_table, upstream=1000, downstream=1000
     ),
-    "genome.write_talens": call(table=make.talen_table, path=lambda: make.absent("order.fasta")),
+    "genome.write_talens": call(table=make.talen_table, path=lambda: make.absent("order.fasta"), outputs=("path",)),
     "datasets.SimulationDesign": call(n_chromosomes=2, gene_spacing=100_000.0, n_types=5, n_donors=2),
     "datasets.SimulationNoise": call(counts_per_gene=0.8, dispersion=4.0, doublets=0.04, ambient=0.05),
     "datasets.list_datasets": call(),
@@ -314,7 +336,7 @@ CALLS: dict[str, Call] = {
     "data.Source": call(path=make.source_file, layer="counts", name="a", obs={"tissue": "blood"}),
     "data.as_csr": call(matrix=lambda: make.cells().X),
     "data.build_collection": call(
-        sources=make.source_file, organism="human", genes="union", fixed={"out": OUT}, costly=True
+        sources=make.source_file, organism="human", genes="union", fixed={"out": OUT}, costly=True, outputs=("out",)
     ),
     "data.highly_variable_genes": call(collection=make.collection, n_top=5, target_sum=1e4),
     "data.open_collection": call(path=make.collection_folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import inspect
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import sctandem as td
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Errors of the package's own, which a docstring may name.
 OWN = {"SourceError": td.data.SourceError}
+#: The attribute of an error that says in which of several calls it was raised.
+STEP = "raised_in"
 _SECTION = re.compile(r"^Raises\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -28,3 +31,14 @@ def errors_in(docstring: str) -> set[type[Exception]]:
 def documented_errors(*functions: Callable[..., Any]) -> tuple[type[Exception], ...]:
     """Return the errors that functions, methods or classes document, those of all together."""
     return tuple(sorted({error for function in functions for error in errors_in(function.__doc__ or "")}, key=str))
+
+
+@contextlib.contextmanager
+def step(function: Callable[..., Any]) -> Iterator[None]:
+    """Mark an error with the function, method or class that is called here: its documentation has to name it."""
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, STEP):
+            setattr(error, STEP, function)
+        raise

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 from fault_call import OUT, Call, call
+from fault_documented import step
 from mudata import MuData
 
 from sctandem._compat import copy_mudata
@@ -66,9 +67,12 @@ def _train(name: str, data: Any, **options: Any) -> Any:
     """Set a copy up, and train."""
     setup, names, _ = SET_UP[name]
     data = _own(data)
-    setup(data, **names)
-    model = _made(name, data)
-    model.train(**options)
+    with step(setup):
+        setup(data, **names)
+    with step(setup.__self__):  # type: ignore[attr-defined]
+        model = _made(name, data)
+    with step(model.train):
+        model.train(**options)
     return model
 
 
@@ -76,8 +80,10 @@ def _built(name: str, data: Any, **arguments: Any) -> Any:
     """Set a copy up, and make a model with the arguments of a case."""
     setup, names, _ = SET_UP[name]
     data = _own(data)
-    setup(data, **names)
-    return setup.__self__(data, **arguments)  # type: ignore[attr-defined]
+    with step(setup):
+        setup(data, **names)
+    with step(setup.__self__):  # type: ignore[attr-defined]
+        return setup.__self__(data, **arguments)  # type: ignore[attr-defined]
 
 
 @cache
@@ -98,12 +104,32 @@ def trained(name: str) -> Any:
 
 def _read(name: str, method: str, data: Any, **options: Any) -> Any:
     """Call a method that reads other data."""
-    return getattr(trained(name), method)(data, **options)
+    function = getattr(trained(name), method)
+    with step(function):
+        return function(data, **options)
 
 
 def _own_cells(name: str, method: str, **options: Any) -> Any:
     """Call a method that reads the data of the model."""
-    return getattr(trained(name), method)(**options)
+    function = getattr(trained(name), method)
+    with step(function):
+        return function(**options)
+
+
+@cache
+def _with_a_prior() -> Any:
+    """A trained model of pairs that a table joins."""
+    data = make.multiome()
+    RegulatoryGraph.setup_mudata(data)
+    model = RegulatoryGraph(data, TFS, prior=make.prior_table(), n_states=10, config=RegulatoryGraphConfig(n_hidden=8), rng=0)
+    model.train(**ONE_EPOCH)
+    return model
+
+
+def _edges_of_a_prior(groups: Any) -> pd.DataFrame:
+    function = _with_a_prior().get_edges
+    with step(function):
+        return function(groups)
 
 
 def _learn(name: str, adata: Any, **options: Any) -> Any:
@@ -111,7 +137,8 @@ def _learn(name: str, adata: Any, **options: Any) -> Any:
     model = SET_UP[name][0].__self__.load(folder_of(name))  # type: ignore[attr-defined]
     before = {key: value.clone() for key, value in model.module.state_dict().items()}
     try:
-        model.partial_fit(adata, **options)
+        with step(model.partial_fit):
+            model.partial_fit(adata, **options)
     except Exception:
         after = model.module.state_dict()
         if before.keys() != after.keys() or not all(torch.equal(before[key], after[key]) for key in before):
@@ -128,9 +155,12 @@ def _letters() -> list[str]:
 
 def _generate(data: Any, **options: Any) -> Any:
     """Learn sequences and write some."""
-    model = SequenceGAN(data, config=SequenceGANConfig(max_motifs=1, critic_epochs=1, n_sweeps=1), **options)
-    model.train(progress=False, rng=0)
-    return model.generate(2, rng=0)
+    with step(SequenceGAN):
+        model = SequenceGAN(data, config=SequenceGANConfig(max_motifs=1, critic_epochs=1, n_sweeps=1), **options)
+    with step(model.train):
+        model.train(progress=False, rng=0)
+    with step(model.generate):
+        return model.generate(2, rng=0)
 
 
 def _model(name: str, method: str, how: Callable[..., Any], *, costly: bool = True, **given: Any) -> dict[str, Call]:
@@ -141,10 +171,6 @@ def _model(name: str, method: str, how: Callable[..., Any], *, costly: bool = Tr
 def _reads(name: str, method: str, **given: Any) -> dict[str, Call]:
     """Name the call of a method that reads data like those of the model."""
     return _model(name, method, partial(_read, name, method), data=SET_UP[name][2], **given)
-
-
-def _targets() -> pd.DataFrame:
-    return pd.DataFrame({"tf": TFS * 4, "target": [f"G{i:04d}" for i in range(10, 22)], "weight": 1.0})
 
 
 def _groups() -> Any:
@@ -168,7 +194,7 @@ MODEL_CALLS: dict[str, Call] = {
     **_reads("CapsuleNet", "get_confidence", indices=CELLS),
     **_reads("CapsuleNet", "get_typicality", indices=CELLS),
     **_model("CapsuleNet", "save", partial(_own_cells, "CapsuleNet", "save"), prefix="a", overwrite=False, save_anndata=True,
-             fixed={"dir_path": OUT}),
+             fixed={"dir_path": OUT}, outputs=("dir_path",)),
     **_model("CapsuleNet", "load", CapsuleNet.load, dir_path=lambda: folder_of("CapsuleNet"), adata=make.cells,
              accelerator="cpu"),
     **_model("DeepDE", "setup_anndata", DeepDE.setup_anndata, costly=False, adata=make.cells, sample_key="donor",
@@ -198,7 +224,8 @@ MODEL_CALLS: dict[str, Call] = {
     **_model("RegulatoryGraph", "train", partial(_train, "RegulatoryGraph"), data=make.multiome, accelerator="cpu",
              fixed=ONE_EPOCH),
     **_model("RegulatoryGraph", "get_edges", partial(_own_cells, "RegulatoryGraph", "get_edges"),
-             groups=_groups, blank=("fdr_rewired",)),
+             groups=_groups, blank={"fdr_rewired": lambda given: True}),  # this one has no prior
+    **_model("RegulatoryGraph", "get_edges of a prior", _edges_of_a_prior, groups=_groups),
     **_model("RegulatoryGraph", "load", RegulatoryGraph.load, dir_path=lambda: folder_of("RegulatoryGraph"),
              adata=make.multiome),
     **_model("TAPE", "setup_mudata", TAPE.setup_mudata, mdata=make.multiome, batch_key="batch",
@@ -218,7 +245,7 @@ MODEL_CALLS |= {
     **_model("DeepDE", "made", partial(_built, "DeepDE"), data=make.cells, config=CountVAEConfig(n_hidden=16),
              fixed={"rng": 0}),
     **_model("RSD", "made", partial(_built, "RSD"), data=make.reference, config=RSDConfig(n_hidden=16), fixed={"rng": 0}),
-    **_model("RegulatoryGraph", "made", partial(_built, "RegulatoryGraph"), data=make.multiome, tfs=TFS, prior=_targets,
+    **_model("RegulatoryGraph", "made", partial(_built, "RegulatoryGraph"), data=make.multiome, tfs=TFS, prior=make.prior_table,
              n_states=10, n_cells=40, balance_key="cell_type", config=RegulatoryGraphConfig(n_hidden=8), fixed={"rng": 0}),
     **_model("TAPE", "made", partial(_built, "TAPE"), data=make.multiome, heldout_genes=["G0005", "G0006"],
              config=make.SMALL_TAPE),

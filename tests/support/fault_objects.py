@@ -77,9 +77,9 @@ def _multiome() -> MuData:
 SMALL_TAPE = TAPEConfig(n_factors=4, n_components=6, windows=WindowConfig(n_members=1, n_hidden=8, n_steps=20))
 
 
-def _trained_tape(mdata: MuData) -> TAPE:
+def _trained_tape(mdata: MuData, config: TAPEConfig = SMALL_TAPE) -> TAPE:
     TAPE.setup_mudata(mdata)
-    model = TAPE(mdata, config=SMALL_TAPE)
+    model = TAPE(mdata, config=config)
     model.train(2, train_size=0.8, rng=0, progress=False)
     return model
 
@@ -88,6 +88,20 @@ def _trained_tape(mdata: MuData) -> TAPE:
 def tape() -> TAPE:
     """A model of peaks and genes, trained on the multiome."""
     return _trained_tape(multiome())
+
+
+@cache
+def tape_of_two() -> TAPE:
+    """The same of two members, each of which predicts genes that the other has learned from."""
+    windows = WindowConfig(n_members=2, n_hidden=8, n_steps=20)
+    return _trained_tape(multiome(), TAPEConfig(n_factors=4, n_components=6, windows=windows))
+
+
+def prior_table() -> pd.DataFrame:
+    """Which factors bind at which genes."""
+    return pd.DataFrame(
+        {"tf": ["G0001", "G0002", "G0003"] * 4, "target": [f"G{i:04d}" for i in range(10, 22)], "weight": 1.0}
+    )
 
 
 def multiome() -> MuData:

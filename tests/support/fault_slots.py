@@ -1,4 +1,4 @@
-"""What an object holds, by name: what a call has changed of it, and whether what it wrote says anything."""
+"""What an object holds, by name: what a call has changed of it."""
 
 from __future__ import annotations
 
@@ -107,8 +107,9 @@ def slots(value: Any) -> dict[str, Any]:
         found |= {"var_names": value.var_names, "X": _matrix(value)}
         found |= {f"layers[{name!r}]": value.layers[name] for name in value.layers if name is not None}
     for axis, table in (("obs", value.obs), ("var", value.var)):
-        if table.columns.is_unique:
-            found |= {f"{axis}[{name!r}]": table[name] for name in table if not str(name).startswith("_scvi")}
+        found |= _columns(table, axis)
+    if isinstance(value, AnnData) and not value.isbacked and value.raw is not None:
+        found |= {"raw.X": value.raw.X, "raw.var_names": value.raw.var_names, **_columns(value.raw.var, "raw.var")}
     for slot in _NAMED:
         mapping = dict(getattr(value, slot))
         found |= {
@@ -116,6 +117,17 @@ def slots(value: Any) -> dict[str, Any]:
             for name, held in mapping.items()
             if not str(name).startswith("_scvi") and name not in parts
         }
+    return found
+
+
+def _columns(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Return the columns of a table by their names; of columns named alike, all but the first have their number as well."""
+    found: dict[str, Any] = {}
+    for i, column in enumerate(table.columns):
+        if not str(column).startswith("_scvi"):
+            slot = f"{name}[{column!r}]"
+            n = sum(1 for known in found if known.startswith(slot))
+            found[f"{slot}#{n}" if n else slot] = table.iloc[:, i]
     return found
 
 
@@ -147,44 +159,3 @@ def _is_own(slot: str, name: str) -> bool:
     """Whether a slot by name goes by a key, or begins with it."""
     kind, _, key = slot.rpartition("].")[2].removesuffix("']").partition("['")
     return kind in _NAMED and (key in {name, f"X_{name}"} or key.startswith(f"{name}_"))
-
-
-def gaps(arguments: dict[str, Any]) -> set[str]:
-    """Name what is missing of what was measured: of an object its values, its columns of cells and its coordinates."""
-    found = set()
-    for key, value in arguments.items():
-        for slot, held in (slots(value) or {"": value}).items():
-            if slot.rpartition("].")[2].startswith(("X", "layers[", "obs[", "obsm[")) or not slot:
-                found |= set() if _is_whole(held) else {f"{key}.{slot}"}
-    return found
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether no value is missing, and no number is infinite."""
-    if isinstance(value, pd.DataFrame):
-        return all(_is_whole(value.iloc[:, i]) for i in range(value.shape[1]))
-    if isinstance(value, pd.Series | pd.Index) and value.isna().any():
-        return False
-    if sparse.issparse(value):
-        value = value.tocsr().data
-    if isinstance(value, np.ndarray | pd.Series | pd.Index | np.generic | float):
-        return getattr(value, "dtype", np.dtype(float)).kind != "f" or bool(np.isfinite(value).all())
-    return all(_is_whole(item) for item in value.values()) if isinstance(value, dict) else True
-
-
-def barren(value: Any, name: str) -> Iterator[str]:
-    """Name the numbers within a value, of which there are some, and none that is finite."""
-    if isinstance(value, AnnData | MuData):
-        value = slots(value)
-    if sparse.issparse(value):
-        value = value.tocsr().data
-    if isinstance(value, pd.DataFrame):
-        for i in range(value.shape[1]):
-            yield from barren(value.iloc[:, i], f"{name}[{value.columns[i]!r}]")
-    elif hasattr(value, "_asdict"):
-        yield from barren(value._asdict(), name)
-    elif hasattr(value, "items") and not isinstance(value, pd.Series):
-        for key, item in value.items():
-            yield from barren(item, f"{name}[{key!r}]")
-    elif isinstance(value, np.ndarray | pd.Series) and value.dtype.kind == "f" and value.size:
-        yield from [] if np.isfinite(np.asarray(value, dtype=float)).any() else [name]

@@ -5,26 +5,28 @@ from __future__ import annotations
 import contextlib
 import linecache
 import logging
-import re
 import resource
 import signal
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
 from fault_calls import CALLS, documented, public
+from fault_documented import STEP, documented_errors
+from fault_messages import names_a_place
 from fault_mutations import retype, spoil
-from fault_slots import barren, changed, fingerprint, gaps, hashes, slots
+from fault_numbers import barren, gaps
+from fault_slots import changed, fingerprint, hashes, slots
 from hypothesis import reject
 from mudata import MuData
 
 import sctandem as td
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import Self
 
     from fault_draw import Draw
@@ -149,7 +151,13 @@ class Valid:
     writes
         Keys under which it writes, beside its `key_added`.
     blank
-        Numbers that the documentation says may all be missing.
+        Numbers that the documentation says may all be missing, each with the arguments with which they may.
+    outputs
+        Arguments that say where it writes.
+    share
+        How much of what it gives must be there, beside that something must.
+    read
+        The hash of what a function reads, where it changes nothing: what is missing there is missing in what it returns.
     gaps
         What is missing in valid arguments.
     errors
@@ -158,25 +166,34 @@ class Valid:
 
     reads_only: bool = False
     writes: Collection[str] = ()
-    blank: Collection[str] = ()
+    blank: Mapping[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    outputs: Collection[str] = ()
+    share: float = 0.0
+    read: str | None = None
     gaps: Collection[str] = ()
     errors: tuple[type[Exception], ...] = DOCUMENTED
 
     @classmethod
     def of(cls, name: str, arguments: dict[str, Any]) -> Self:
         """Read the table of calls."""
-        return cls(name.startswith(READ_ONLY), CALLS[name].writes, CALLS[name].blank, gaps(arguments), documented(name))
+        call = CALLS[name]
+        return cls(
+            reads_only=name.startswith(READ_ONLY),
+            writes=call.writes,
+            blank=call.blank,
+            outputs=call.outputs,
+            read=_read(arguments) if name.startswith(READ_ONLY) else None,
+            gaps=gaps(arguments),
+            errors=documented(name),
+        )
 
 
 def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Valid()) -> Outcome:
     """Call a function and say what is wrong with what it does, if anything."""
-    watched = {
-        key: value
-        for key, value in arguments.items()
-        if not (isinstance(value, Path) and key in {"path", "out", "dir_path"})
-    }
+    watched = {key: _file_of(value) for key, value in arguments.items() if key not in valid.outputs}
     before = {key: fingerprint(value) for key, value in watched.items()}
     kept = {key: hashes(value) for key, value in watched.items()}
+    blank = [name for name, may in valid.blank.items() if may(arguments)]
     whole = gaps(arguments) <= set(valid.gaps)
     counter, logger = _Counter(), logging.getLogger("sctandem")
     logger.addHandler(counter)
@@ -192,9 +209,11 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
             error = raised
         finally:
             logger.removeHandler(counter)
-    problem = _problem(error, caught, counter.n, arguments, valid.errors)
-    if problem is None and (error is not None or valid.reads_only):
-        lost = [key for key, value in watched.items() if fingerprint(value) != before[key]]
+    problem = _problem(error, caught, counter.n, arguments, function, valid.errors)
+    if problem is None:
+        # nothing but an object of cells is written to, whatever becomes of the call: least of all the files it reads
+        still = [key for key in watched if error is not None or valid.reads_only or not _holds_cells(watched[key])]
+        lost = [key for key in still if fingerprint(watched[key]) != before[key]]
         if lost:
             problem = f"changes {', '.join(lost)}", repr(error)[:200]
     if problem is None and error is None:
@@ -203,11 +222,29 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
         touched = [f"{key}.{slot}" for key, held in kept.items() for slot in changed(held, after[key], own)]
         if touched:
             problem = f"changes {', '.join(touched)[:200]}", "success"
-        elif whole and not valid.reads_only and (empty := _empty(returned, arguments, kept, after, valid.blank)):
+        elif whole and (not valid.reads_only or _read(arguments) == valid.read) and (empty := _empty(returned, arguments, kept, after, blank, valid.share)):
             problem = f"gives no number in {', '.join(empty)[:200]}", "success"
     if problem is not None:
         return Outcome(case, *problem, error)
     return Outcome(case, None, "success" if error is None else type(error).__name__, error)
+
+
+def _file_of(value: Any) -> Any:
+    """Return the file or folder that a text names, and anything else as it is."""
+    if isinstance(value, str) and "/" in value and "\0" not in value:
+        with contextlib.suppress(OSError):
+            return Path(value) if Path(value).exists() else value
+    return value
+
+
+def _holds_cells(value: Any) -> bool:
+    """Whether a function may write to what it is given."""
+    return isinstance(value, AnnData | MuData | td.data.Collection)
+
+
+def _read(arguments: dict[str, Any]) -> str:
+    """Hash what is read of the arguments: objects, tables and files."""
+    return fingerprint({key: value for key, value in arguments.items() if not isinstance(value, str | int | float | list | tuple | type(None))})
 
 
 def _empty(
@@ -216,16 +253,17 @@ def _empty(
     before: dict[str, dict[str, str]],
     after: dict[str, dict[str, str]],
     blank: Collection[str],
+    share: float,
 ) -> list[str]:
-    """List what a call has returned or written that should be numbers and is not one."""
-    found = list(barren(returned, "what is returned"))
+    """List what a call has returned or written that says nothing."""
+    found = list(barren(returned, "what is returned", share))
     for key, held in after.items():
         new = {slot for slot, value in held.items() if before[key].get(slot) != value}
         found += [
             part
             for slot, value in slots(arguments[key]).items()
             if slot in new
-            for part in barren(value, f"{key}.{slot}")
+            for part in barren(value, f"{key}.{slot}", share)
         ]
     return [part for part in found if not any(part.endswith(f"[{name!r}]") for name in blank)]
 
@@ -235,6 +273,7 @@ def _problem(
     caught: list[warnings.WarningMessage],
     n_logged: int,
     arguments: dict[str, Any],
+    function: Callable[..., Any],
     errors: tuple[type[Exception], ...],
 ) -> tuple[str, str] | None:
     """Say what is wrong with what a call said, whether by warnings or by an error."""
@@ -242,28 +281,12 @@ def _problem(
         return "flood of warnings", str(caught[0].message) if caught else "of the logger"
     if error is None:
         return None
-    if problem := error_problem(error, errors):
+    step = getattr(error, STEP, None)
+    if problem := error_problem(error, errors if step is None else documented_errors(step)):
         return problem
-    if not names_a_place(error, arguments):
+    if not names_a_place(error, arguments, step or function):
         return "names neither an argument nor a slot", f"{type(error).__name__}: {str(error)[:200]!r}"
     return None
-
-
-#: Words by which a message says where in an object something is wrong.
-_SLOTS = re.compile(r"\b(adata|mdata|obs|var|obsm|varm|obsp|varp|uns|layers|layer|X|obs_names|var_names)\b")
-
-
-def names_a_place(error: Exception, arguments: dict[str, Any]) -> bool:
-    """Whether a message names an argument, a slot, or the file, column or value that was given."""
-    said = str(error)
-    given = [Path(str(value)).name for value in arguments.values() if isinstance(value, str | Path)]
-    values = [repr(value) for value in arguments.values() if isinstance(value, str | int | float)]
-    words = [rf"\b{re.escape(name)}\b" for name in arguments]
-    return (
-        bool(_SLOTS.search(said))
-        or any(re.search(word, said) for word in words)
-        or any(word in said for word in [*given, *values] if len(word) > 1)
-    )
 
 
 def error_problem(error: Exception, errors: tuple[type[Exception], ...] = DOCUMENTED) -> tuple[str, str] | None:
@@ -274,12 +297,11 @@ def error_problem(error: Exception, errors: tuple[type[Exception], ...] = DOCUME
     detail = f"{where} {type(error).__name__}: {str(error)[:160]!r} at {last.filename[-40:]}:{last.lineno}"
     if not isinstance(error, DOCUMENTED) or isinstance(error, UnicodeError):
         return f"error of type {type(error).__name__}", detail
+    undocumented = f"error that the documentation does not name: {type(error).__name__}", detail
     if isinstance(error, OSError) and error.filename is not None and "site-packages" not in last.filename:
-        return None  # the system's own, which names the file
+        return None if isinstance(error, errors) else undocumented  # the system's own, which names the file
     if not last.filename.startswith(SOURCE):
         return "error from inside a dependency", detail
     if not linecache.getline(last.filename, last.lineno).strip().startswith("raise"):
         return "error by accident", detail
-    if not isinstance(error, errors):
-        return f"error that the documentation does not name: {type(error).__name__}", detail
-    return None
+    return None if isinstance(error, errors) else undocumented
