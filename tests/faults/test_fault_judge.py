@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from fault_calls import CALLS, documented
 from fault_documented import documented_errors, errors_in, step
-from fault_objects import small
 from fault_messages import names_a_place
 from fault_numbers import barren, gaps
+from fault_objects import small
 from fault_slots import fingerprint, hashes
 from fault_trial import Valid, _read, judge
 from scipy import sparse

@@ -124,19 +124,29 @@ def test_the_valid_call_succeeds(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.blank])
+@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.blank or call.few])
 def test_every_exception_is_needed(name, tmp_path):
     """What may be missing is missing in the valid call, with the arguments that let it: otherwise nothing is excepted."""
     call = CALLS[name]
     for blank in call.blank:
         arguments = call.build() | call.build_fixed(tmp_path)
-        assert call.blank[blank](arguments)
+        if not call.blank[blank](arguments):
+            assert blank in call.few  # and in no valid call
+            continue
         valid = Valid.of(name, arguments)
         others = {key: may for key, may in call.blank.items() if key != blank}
         problem = judge(name, public(name), arguments, replace(valid, blank=others)).problem
         assert problem is not None
         assert problem.startswith("gives no number in ")
-        assert problem.endswith(f"[{blank!r}]")
+        assert f"[{blank!r}]" in problem
+    for name_of_few in call.few:
+        arguments = call.build() | call.build_fixed(tmp_path)
+        others = {key: reason for key, reason in call.few.items() if key != name_of_few}
+        problem = judge(
+            name, public(name), arguments, replace(Valid.of(name, arguments), few=others, share=SHARE)
+        ).problem
+        assert problem is not None
+        assert f"[{name_of_few!r}]" in problem
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ class Call:
         Keys under which it writes, beside its `key_added`.
     blank
         Numbers of what it gives that may all be missing, as its documentation says, each with what the arguments are then.
+    few
+        What may be empty, or be there in fewer than half of the places, of a valid call, each with the reason.
     outputs
         Arguments that say where it writes: no file there is watched.
     """
@@ -42,6 +44,7 @@ class Call:
     function: Callable[..., Any] | None = None
     writes: tuple[str, ...] = ()
     blank: dict[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    few: dict[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
     def build(self) -> dict[str, Any]:
@@ -60,8 +63,9 @@ def call(
     function: Callable[..., Any] | None = None,
     writes: tuple[str, ...] = (),
     blank: dict[str, Callable[[dict[str, Any]], bool]] | None = None,
+    few: dict[str, str] | None = None,
     outputs: tuple[str, ...] = (),
     **arguments: Any,
 ) -> Call:
     """Make a call of the arguments that a case may spoil, and of what it leaves alone."""
-    return Call(arguments, fixed or {}, costly, function, writes, blank or {}, outputs)
+    return Call(arguments, fixed or {}, costly, function, writes, blank or {}, few or {}, outputs)

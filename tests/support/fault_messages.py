@@ -40,7 +40,10 @@ def _parameters(function: Callable[..., Any] | None) -> set[str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return set()
-    return {each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)} - {"self", "cls"}
+    return {each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)} - {
+        "self",
+        "cls",
+    }
 
 
 def _words(value: Any) -> Iterator[str]:

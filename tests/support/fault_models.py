@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import fault_objects as make
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 from fault_call import OUT, Call, call
@@ -23,6 +22,8 @@ from sctandem.module.base import CountVAEConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pandas as pd
 
 ONE_EPOCH = {"max_epochs": 1, "rng": 0, "progress": False}
 TFS = ["G0001", "G0002", "G0003"]
@@ -121,7 +122,9 @@ def _with_a_prior() -> Any:
     """A trained model of pairs that a table joins."""
     data = make.multiome()
     RegulatoryGraph.setup_mudata(data)
-    model = RegulatoryGraph(data, TFS, prior=make.prior_table(), n_states=10, config=RegulatoryGraphConfig(n_hidden=8), rng=0)
+    model = RegulatoryGraph(
+        data, TFS, prior=make.prior_table(), n_states=10, config=RegulatoryGraphConfig(n_hidden=8), rng=0
+    )
     model.train(**ONE_EPOCH)
     return model
 

@@ -13,7 +13,7 @@ from mudata import MuData
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 NUMBERS = (float, complex, np.floating, np.complexfloating)
 
@@ -41,7 +41,7 @@ def _is_whole(value: Any) -> bool:
     return all(_is_whole(item) for item in value.values()) if isinstance(value, dict) else True
 
 
-def barren(value: Any, name: str, share: float = 0.0) -> Iterator[str]:
+def barren(value: Any, name: str, share: float = 0.0, few: Collection[str] = ()) -> Iterator[str]:
     """Name what says nothing within a value, however deep.
 
     Parameters
@@ -50,6 +50,8 @@ def barren(value: Any, name: str, share: float = 0.0) -> Iterator[str]:
         What is looked into: tables, arrays, series, numbers, and mappings, sequences and dataclasses of these.
     name
         Of the value.
+    few
+        Last keys of what may be empty, or below the share.
     share
         Of numbers, and of the values of a column, more than none must be there, and no less than this share.
     """
@@ -62,26 +64,26 @@ def barren(value: Any, name: str, share: float = 0.0) -> Iterator[str]:
     if sparse.issparse(value):
         # what is not stored is 0, which says something
         n, there = int(np.prod(value.shape)), int(np.prod(value.shape)) - int((~np.isfinite(value.tocsr().data)).sum())
-        yield from _too_few(there, n, name, share)
+        yield from _too_few(there, n, name, share, few)
     elif isinstance(value, pd.DataFrame):
-        if not len(value):
+        if not len(value) and not _ends(name, few):
             yield name
         for i in range(value.shape[1] if len(value) else 0):
-            yield from barren(value.iloc[:, i], f"{name}[{value.columns[i]!r}]", share)
+            yield from barren(value.iloc[:, i], f"{name}[{value.columns[i]!r}]", share, few)
     elif isinstance(value, np.ndarray) and value.dtype.names:
         for field in value.dtype.names:
-            yield from barren(value[field], f"{name}[{field!r}]", share)
+            yield from barren(value[field], f"{name}[{field!r}]", share, few)
     elif isinstance(value, np.ndarray | pd.Series | pd.Index):
-        yield from _too_few(int(_there(value).sum()), value.size, name, share)
+        yield from _too_few(int(_there(value).sum()), value.size, name, share, few)
     elif hasattr(value, "items"):
         for key, item in value.items():
-            yield from barren(item, f"{name}[{key!r}]", share)
+            yield from barren(item, f"{name}[{key!r}]", share, few)
     elif isinstance(value, list | tuple):
         if value and all(isinstance(item, NUMBERS) for item in value):
-            yield from barren(np.array(value), name, share)
+            yield from barren(np.array(value), name, share, few)
         else:
             for i, item in enumerate(value):
-                yield from barren(item, f"{name}[{i}]", share)
+                yield from barren(item, f"{name}[{i}]", share, few)
     elif isinstance(value, NUMBERS) and not np.isfinite(value):
         yield name
 
@@ -93,6 +95,13 @@ def _there(values: Any) -> np.ndarray:
     return np.isfinite(values) if values.dtype.kind in "fc" else ~np.asarray(pd.isna(values))
 
 
-def _too_few(there: int, n: int, name: str, share: float) -> Iterator[str]:
-    if there == 0 or there < share * n:
+def _ends(name: str, keys: Collection[str]) -> bool:
+    return any(name.endswith(f"[{key!r}]") for key in keys)
+
+
+def _too_few(there: int, n: int, name: str, share: float, few: Collection[str]) -> Iterator[str]:
+    if _ends(name, few):
+        if n and not there:
+            yield name
+    elif there == 0 or there < share * n:
         yield name

@@ -63,9 +63,9 @@ def _multiome() -> MuData:
     td.tl.gene_function(mdata)
     td.tl.design_talens(mdata, mdata["atac"].var_names[0], folder() / "genome.fa")
     td.tl.talen_offtargets(mdata, folder() / "genome.fa")
-    td.tl.regulatory_graph(mdata, ["G0001", "G0002", "G0003"], prior=None, n_states=20, rng=0)
+    td.tl.regulatory_graph(mdata, ["G0001", "G0002", "G0003"], prior=prior_table(), n_states=20, rng=0)
     td.tl.knockout(mdata, mdata["atac"].var_names[5], settings={"n_members": 0}, rng=0)
-    model = _trained_tape(mdata)
+    model = _trained_tape(mdata, TWO_MEMBERS)
     td.tl.predict_expression(mdata, model, rng=0)
     td.tl.peak_gene_links(mdata, model, n_permutations=50, rng=0)
     td.tl.programme_skill(mdata, {"first": mdata["rna"].var_names[:12]}, n_random=50, rng=0)
@@ -75,6 +75,7 @@ def _multiome() -> MuData:
 
 
 SMALL_TAPE = TAPEConfig(n_factors=4, n_components=6, windows=WindowConfig(n_members=1, n_hidden=8, n_steps=20))
+TWO_MEMBERS = TAPEConfig(n_factors=4, n_components=6, windows=WindowConfig(n_members=2, n_hidden=8, n_steps=20))
 
 
 def _trained_tape(mdata: MuData, config: TAPEConfig = SMALL_TAPE) -> TAPE:
@@ -93,8 +94,7 @@ def tape() -> TAPE:
 @cache
 def tape_of_two() -> TAPE:
     """The same of two members, each of which predicts genes that the other has learned from."""
-    windows = WindowConfig(n_members=2, n_hidden=8, n_steps=20)
-    return _trained_tape(multiome(), TAPEConfig(n_factors=4, n_components=6, windows=windows))
+    return _trained_tape(multiome(), TWO_MEMBERS)
 
 
 def prior_table() -> pd.DataFrame:
@@ -197,7 +197,7 @@ def tags_table() -> pd.DataFrame:
     """Tags of ChIP-exo around twenty sites within peaks of the multiome's first chromosome."""
     rng = np.random.default_rng(0)
     rows = []
-    for site in range(541_000, 561_000, 1000):
+    for site in _bound():
         for strand, edge in (("+", site - 15), ("-", site + 15)):
             rows += [("chr1", int(edge + rng.integers(-2, 3)), strand) for _ in range(8)]
     return pd.DataFrame(rows, columns=["chrom", "position", "strand"])
@@ -205,7 +205,13 @@ def tags_table() -> pd.DataFrame:
 
 def sites_table() -> pd.DataFrame:
     """Bound sites."""
-    return pd.DataFrame({"chrom": "chr1", "position": np.arange(541_000, 561_000, 1000), "score": 5.0})
+    return pd.DataFrame({"chrom": "chr1", "position": _bound(), "score": 5.0})
+
+
+def _bound() -> np.ndarray:
+    """Return the middles of twenty peaks of the first chromosome."""
+    peaks = _simulated()["atac"].var.query("chrom == 'chr1'").iloc[:20]
+    return ((peaks["start"] + peaks["end"]) // 2).to_numpy()
 
 
 def genes_table() -> pd.DataFrame:
@@ -230,12 +236,22 @@ def genome() -> Path:
     return folder() / "genome.fa"
 
 
+def _site(array: str) -> str:
+    """Write what an array of repeats binds best."""
+    return "".join({"NI": "A", "HD": "C", "NN": "G", "NG": "T"}[repeat] for repeat in array.split())
+
+
+def _reverse(text: str) -> str:
+    return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
 @cache
 def small_genome() -> Path:
     """A genome of a few thousand bases, which is quickly copied and scanned."""
     rng = np.random.default_rng(0)
     path = folder() / "small.fa"
-    text = "".join(f">chr{i}\n" + "".join(rng.choice(list("ACGTN"), 3000)) + "\n" for i in (1, 2))
+    site = "T" + _site(PAIR[0]) + "ACGTACGTACGTACGT" + _reverse(_site(PAIR[1])) + "A"
+    text = "".join(f">chr{i}\n" + "".join(rng.choice(list("ACGTN"), 3000)) + site + "\n" for i in (1, 2))
     path.write_text(text)
     return path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ from scipy import sparse
 
 from sctandem.data import Collection
 from sctandem.data._streamed import StreamedCounts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Slots by name, of which a function writes those under its own key.
 _NAMED = ("obsm", "varm", "obsp", "varp", "uns")

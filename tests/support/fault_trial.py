@@ -152,6 +152,8 @@ class Valid:
         Keys under which it writes, beside its `key_added`.
     blank
         Numbers that the documentation says may all be missing, each with the arguments with which they may.
+    few
+        What may be empty, or be there in a smaller share.
     outputs
         Arguments that say where it writes.
     share
@@ -167,6 +169,7 @@ class Valid:
     reads_only: bool = False
     writes: Collection[str] = ()
     blank: Mapping[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    few: Collection[str] = ()
     outputs: Collection[str] = ()
     share: float = 0.0
     read: str | None = None
@@ -181,6 +184,7 @@ class Valid:
             reads_only=name.startswith(READ_ONLY),
             writes=call.writes,
             blank=call.blank,
+            few=call.few,
             outputs=call.outputs,
             read=_read(arguments) if name.startswith(READ_ONLY) else None,
             gaps=gaps(arguments),
@@ -222,7 +226,11 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
         touched = [f"{key}.{slot}" for key, held in kept.items() for slot in changed(held, after[key], own)]
         if touched:
             problem = f"changes {', '.join(touched)[:200]}", "success"
-        elif whole and (not valid.reads_only or _read(arguments) == valid.read) and (empty := _empty(returned, arguments, kept, after, blank, valid.share)):
+        elif (
+            whole
+            and (not valid.reads_only or _read(arguments) == valid.read)
+            and (empty := _empty(returned, arguments, kept, after, blank, valid))
+        ):
             problem = f"gives no number in {', '.join(empty)[:200]}", "success"
     if problem is not None:
         return Outcome(case, *problem, error)
@@ -244,7 +252,13 @@ def _holds_cells(value: Any) -> bool:
 
 def _read(arguments: dict[str, Any]) -> str:
     """Hash what is read of the arguments: objects, tables and files."""
-    return fingerprint({key: value for key, value in arguments.items() if not isinstance(value, str | int | float | list | tuple | type(None))})
+    return fingerprint(
+        {
+            key: value
+            for key, value in arguments.items()
+            if not isinstance(value, str | int | float | list | tuple | type(None))
+        }
+    )
 
 
 def _empty(
@@ -253,17 +267,17 @@ def _empty(
     before: dict[str, dict[str, str]],
     after: dict[str, dict[str, str]],
     blank: Collection[str],
-    share: float,
+    valid: Valid,
 ) -> list[str]:
     """List what a call has returned or written that says nothing."""
-    found = list(barren(returned, "what is returned", share))
+    found = list(barren(returned, "what is returned", valid.share, valid.few))
     for key, held in after.items():
         new = {slot for slot, value in held.items() if before[key].get(slot) != value}
         found += [
             part
             for slot, value in slots(arguments[key]).items()
             if slot in new
-            for part in barren(value, f"{key}.{slot}", share)
+            for part in barren(value, f"{key}.{slot}", valid.share, valid.few)
         ]
     return [part for part in found if not any(part.endswith(f"[{name!r}]") for name in blank)]
 
