@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -43,7 +43,7 @@ class Call:
     costly: bool = False
     function: Callable[..., Any] | None = None
     writes: tuple[str, ...] = ()
-    blank: dict[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
+    blank: Mapping[str, Callable[[dict[str, Any]], bool]] = field(default_factory=dict)
     few: dict[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
@@ -62,7 +62,7 @@ def call(
     costly: bool = False,
     function: Callable[..., Any] | None = None,
     writes: tuple[str, ...] = (),
-    blank: dict[str, Callable[[dict[str, Any]], bool]] | None = None,
+    blank: Mapping[str, Callable[[dict[str, Any]], bool]] | None = None,
     few: dict[str, str] | None = None,
     outputs: tuple[str, ...] = (),
     **arguments: Any,

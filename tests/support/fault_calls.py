@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import fault_conditions as conditions
 import fault_objects as make
 import pandas as pd
 from fault_call import OUT, Call, call
@@ -37,11 +38,6 @@ def own_name(name: str) -> str:
     return name.partition(" ")[0]
 
 
-def _one_member(given: dict[str, Any]) -> bool:
-    """Whether a model predicts each gene once: there is no test without genes that others were learned from."""
-    return given["model"] is None or given["model"].config.windows.n_members == 1
-
-
 def documented(name: str) -> tuple[type[Exception], ...]:
     """Return the errors that the documentation of a call names."""
     package, *rest = own_name(name).split(".")
@@ -65,10 +61,12 @@ CALLS: dict[str, Call] = {
         tf="CTCF",
         sites=make.sites_table,
         key_added="exo",
-        blank=dict.fromkeys(("pvalue", "fdr"), lambda given: given["sites"] is not None),
+        blank=conditions.CHIPEXO,
         few={"residual": "it is of sites that are called"},
     ),
-    "pp.chipexo_sites of no sites": call(data=make.multiome, tags=make.tags_table, tf="CTCF", key_added="exo"),
+    "pp.chipexo_sites of no sites": call(
+        data=make.multiome, tags=make.tags_table, tf="CTCF", key_added="exo", costly=True
+    ),
     "pp.count_fragments": call(
         fragments=make.fragment_file, regions=make.bed_file, cells=None, counting="insertions", read="file"
     ),
@@ -107,6 +105,7 @@ CALLS: dict[str, Call] = {
         max_unknown=0.1,
         costly=True,
         writes=("nucleotides", "kmers", "motifs"),
+        blank=conditions.SPECTRUM,
     ),
     "pp.sequence_features": call(mdata=make.multiome, fasta=make.genome, k=2, key_added="s", costly=True),
     "tl.anneal": call(
@@ -160,6 +159,7 @@ CALLS: dict[str, Call] = {
         layer="counts",
         key="deepde",
         key_added="g",
+        few={"modules": "three genes make none"},
     ),
     "tl.gene_function": call(
         mdata=make.multiome, batch_key="batch", min_effect=0.2, fdr=0.1, windows_key="gene_windows", key_added="g"
@@ -199,7 +199,7 @@ CALLS: dict[str, Call] = {
         key_added="l",
         fixed=RNG,
         costly=True,
-        blank=dict.fromkeys(("pvalue", "fdr"), _one_member),
+        blank=conditions.LINKS,
     ),
     "tl.peak_gene_links of two members": call(
         mdata=make.multiome, model=make.tape_of_two, n_permutations=50, key_added="l", fixed=RNG, costly=True
@@ -321,7 +321,9 @@ CALLS: dict[str, Call] = {
     "get.motif_grammar": call(data=make.multiome, fdr=0.5, test="order", key="motif_grammar"),
     "get.peak_gene_links": call(mdata=make.multiome, gene="G0005", fdr=1.0, key="tape_links"),
     "get.programme_skill": call(mdata=make.multiome, key="tape_programmes"),
-    "get.regulatory_graph": call(data=make.multiome, tf="G0001", fdr=1.0, n_top=3, key="regulatory_graph"),
+    "get.regulatory_graph": call(
+        data=make.multiome, tf="G0001", fdr=1.0, n_top=3, key="regulatory_graph", blank=conditions.EDGES
+    ),
     "get.robustness": call(adata=make.cells, key="robustness"),
     "get.sequence_deviations": call(data=make.multiome, features="motifs"),
     "get.similar": call(adata=make.cells, name="GENE1", n=3, key="gene_vectors"),

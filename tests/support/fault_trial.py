@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from anndata import AnnData
 from fault_calls import CALLS, documented, public
 from fault_documented import STEP, documented_errors
@@ -22,6 +24,7 @@ from fault_numbers import barren, gaps
 from fault_slots import changed, fingerprint, hashes, slots
 from hypothesis import reject
 from mudata import MuData
+from scipy import sparse
 
 import sctandem as td
 
@@ -229,12 +232,22 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
         elif (
             whole
             and (not valid.reads_only or _read(arguments) == valid.read)
+            and not (valid.share == 0 and any(map(_holds_nothing, arguments.values())))  # of nothing comes nothing
             and (empty := _empty(returned, arguments, kept, after, blank, valid))
         ):
             problem = f"gives no number in {', '.join(empty)[:200]}", "success"
     if problem is not None:
         return Outcome(case, *problem, error)
     return Outcome(case, None, "success" if error is None else type(error).__name__, error)
+
+
+def _holds_nothing(value: Any) -> bool:
+    """Whether there are no cells, rows or items in what is given."""
+    if isinstance(value, AnnData | MuData):
+        return value.n_obs == 0
+    if isinstance(value, pd.DataFrame | pd.Series | np.ndarray) or sparse.issparse(value):
+        return len(value.shape) > 0 and value.shape[0] == 0
+    return isinstance(value, list | tuple) and not value
 
 
 def _file_of(value: Any) -> Any:
@@ -279,7 +292,7 @@ def _empty(
             if slot in new
             for part in barren(value, f"{key}.{slot}", valid.share, valid.few)
         ]
-    return [part for part in found if not any(part.endswith(f"[{name!r}]") for name in blank)]
+    return [part for part in found if not any(part == name or part.endswith(f"[{name!r}]") for name in blank)]
 
 
 def _problem(

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from sctandem._blocks import as_csr, as_dense
 from sctandem._check_arguments import check_present, shown
+from sctandem._check_slots import check_slot, check_table
 from sctandem._checks import (
     check_adata,
     check_layer,
@@ -167,7 +168,7 @@ def gather_evidence(
     KeyError
         When the table lacks a column.
     ValueError
-        When evidence was given, but no edge is left after names were matched.
+        When evidence was given, but no edge is left after names were matched, or names of sites repeat.
     """
     if prior is None:
         return Evidence()
@@ -180,6 +181,7 @@ def gather_evidence(
     table = _target_table(prior, genes, regulators) if isinstance(prior, pd.DataFrame) else None
     if atac is None:
         return Evidence(table=table)
+    check_unique(atac.var_names, f"mdata[{MODALITIES[1]!r}].var_names")
     kinds = _binding(atac, regulators)
     near = _nearness(data.uns, genes, atac.var_names)
     if kinds is None or near is None:
@@ -300,14 +302,19 @@ def _nearness(uns: Mapping[str, Any], genes: pd.Index, peaks: pd.Index) -> spars
     keys, links = GeneWindowKeys(), LinkKeys()
     if keys.key not in uns:
         return None
-    pairs = uns[keys.key][keys.pairs]
+    function = "td.pp.gene_windows(mdata)"
+    slot = check_slot(uns, keys.key, "mdata.uns", function)
+    pairs = check_table(slot, keys.pairs, f"mdata.uns[{keys.key!r}]", function, (keys.peak, keys.gene, keys.distance))
     site = peaks.astype(str).get_indexer(pairs[keys.peak].astype(str))
     gene = genes.astype(str).get_indexer(pairs[keys.gene].astype(str))
     weight = np.exp(-np.abs(pairs[keys.distance].to_numpy(np.float64)) / DECAY)
     good = (site >= 0) & (gene >= 0)
     near = sparse.csr_matrix((weight[good], (site[good], gene[good])), shape=(len(peaks), len(genes)))
     if links.key in uns:
-        table = uns[links.key][links.table]
+        function = "td.tl.peak_gene_links(mdata, model)"
+        slot = check_slot(uns, links.key, "mdata.uns", function)
+        columns = (links.peak, links.gene, links.fdr)
+        table = check_table(slot, links.table, f"mdata.uns[{links.key!r}]", function, columns)
         table = table[table[links.fdr] <= LINK_FDR]
         site = peaks.astype(str).get_indexer(table[links.peak].astype(str))
         gene = genes.astype(str).get_indexer(table[links.gene].astype(str))

@@ -95,7 +95,7 @@ def chipexo_sites(
         ``n_sites``, ``n_tags``, ``n_explained``, ``n_borders``, ``n_unpaired`` (int64) and ``share_residual`` (float64: of the tags those
         that lie at no border of a site).
     `.uns[key_added]["profile"]` : :class:`pandas.DataFrame`
-        Of factors with tags ``tf`` (str), ``offset`` (int64, bp from the site), ``plus``, ``minus`` (float64, mean tags a site).
+        Of factors with tags ``tf`` (str), ``offset`` (int64, bp from the site), ``plus``, ``minus`` (float64, mean tags a site); no rows without `tags`.
     `.uns[key_added]["params"]` : :class:`dict`
         For each factor what :func:`sctandem.genome.call_chipexo_sites` was given and learned, the source of the score, and the numbers of
         sites, of those in peaks, and of peaks with a site.
