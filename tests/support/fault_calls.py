@@ -159,6 +159,7 @@ CALLS: dict[str, Call] = {
         layer="counts",
         key="deepde",
         key_added="g",
+        blank=conditions.CHANGES,
         few={"modules": "three genes make none"},
     ),
     "tl.gene_function": call(

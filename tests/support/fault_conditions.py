@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anndata import AnnData
+
 import sctandem as td
 
 if TYPE_CHECKING:
@@ -27,14 +29,24 @@ def _with_sites(given: dict[str, Any]) -> bool:
     return given["sites"] is not None
 
 
+def _nothing_to_compare(given: dict[str, Any]) -> bool:
+    """Whether no differential expression of these samples says which conditions there are."""
+    compared = (
+        isinstance(given["key"], str) and isinstance(given["adata"], AnnData) and given["key"] in given["adata"].uns
+    )
+    return not compared or given["sample_key"] != "donor"
+
+
 CHIPEXO: Conditions = {"pvalue": _with_sites, "fdr": _with_sites, "profile": lambda given: given["tags"] is None}
 SPECTRUM: Conditions = dict.fromkeys(("threshold", "hits"), _unlikely)
 LINKS: Conditions = dict.fromkeys(("pvalue", "fdr"), _one_member)
+CHANGES: Conditions = dict.fromkeys(("change", "change_p_value", "change_q_value"), _nothing_to_compare)
 EDGES: Conditions = {"what is returned": lambda given: given["fdr"] == 0}
 #: Arguments with which something may be missing that is there in the valid call.
 LETS: dict[tuple[str, str], dict[str, Any]] = {
     ("pp.chipexo_sites", "profile"): {"tags": None},
     ("pp.nucleotide_spectrum", "threshold"): {"p_value": 1e-300},
     ("pp.nucleotide_spectrum", "hits"): {"p_value": 1e-300},
+    **{("tl.gene_associations", name): {"key": "elsewhere"} for name in CHANGES},
     ("get.regulatory_graph", "what is returned"): {"fdr": 0},
 }

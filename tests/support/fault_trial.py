@@ -242,11 +242,11 @@ def judge(case: str, function: Any, arguments: dict[str, Any], valid: Valid = Va
 
 
 def _holds_nothing(value: Any) -> bool:
-    """Whether there are no cells, rows or items in what is given."""
+    """Whether there are no cells, no rows or columns, or no items in what is given."""
     if isinstance(value, AnnData | MuData):
         return value.n_obs == 0
     if isinstance(value, pd.DataFrame | pd.Series | np.ndarray) or sparse.issparse(value):
-        return len(value.shape) > 0 and value.shape[0] == 0
+        return 0 in value.shape
     return isinstance(value, list | tuple) and not value
 
 
