@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks._labelled_sets import BATCH, BY_NAME, LABEL, N_TOP_GENES, SETS, add_principal_components, read
+from benchmarks._labelled_sets import BATCH, BY_NAME, LABEL, N_TOP_GENES, add_principal_components, read
 from benchmarks._measure import peak_memory_mb
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 PCA, VAE = "X_pca", "X_vae"
-#: Cells that `tl.anneal` finds clusters on by default.
-DEFAULT = 10_000
 BIC_NUMBERS = (3, 5, 8, 10, 13, 16, 20)
 #: Cells of the run before the clock starts: below 8,192 scanpy compares all pairs, and the search for neighbours that it uses
 #: above would be compiled within the time that is measured.
@@ -134,40 +132,16 @@ def scored(method: str, adata: AnnData, rep: str, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     found = METHODS[method](adata, rep, seed)
     seconds = time.perf_counter() - start
-    return {"method": method, "representation": rep, "seed": seed, **_agreements(adata, found), "seconds": seconds}
+    return {"method": method, "representation": rep, "seed": seed, **agreements(adata, found), "seconds": seconds}
 
 
-def scored_of_drawn(adata: AnnData, max_cells: int, seed: int) -> dict[str, Any]:
-    """Cluster by `tl.anneal` on some of the cells, once; give the agreement with the labels."""
-    import sctandem as td
-
-    start = time.perf_counter()
-    found = td.tl.anneal(adata, PCA, max_cells=max_cells, rng=seed, copy=True).obs["anneal"].to_numpy()
-    return {"seed": seed, **_agreements(adata, found), "seconds": time.perf_counter() - start}
-
-
-def _agreements(adata: AnnData, found: np.ndarray) -> dict[str, Any]:
+def agreements(adata: AnnData, found: np.ndarray) -> dict[str, Any]:
+    """Give the number of clusters, and how far they agree with the labels."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     truth = adata.obs[LABEL].to_numpy()
     scores = {"ari": adjusted_rand_score(truth, found), "nmi": normalized_mutual_info_score(truth, found)}
     return {"clusters": len(np.unique(found)), **scores}
-
-
-def drawn_from() -> list[tuple[str, AnnData, int]]:
-    """Give sets of more cells than clusters are found on, and how many that are: the default where there are more, two thirds of the labelled sets, and all."""
-    from benchmarks._de_data import TYPE, control_cells
-
-    real = control_cells()
-    add_principal_components(real)
-    real.obs[LABEL] = real.obs[TYPE]
-    name = "control cells (Kang 2018)"
-    found = [("simulated", simulated(40_000), DEFAULT), (name, real, DEFAULT), (name, real, real.n_obs)]
-    for entry in SETS:
-        adata = read(entry.name)
-        add_principal_components(adata, depth=entry.depth)
-        found.append((entry.name, adata, 2 * adata.n_obs // 3))
-    return found
 
 
 def simulated(n: int, d: int = 50, k: int = 15, seed: int = 0) -> AnnData:

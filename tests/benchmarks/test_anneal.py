@@ -74,15 +74,36 @@ def test_the_run_before_the_clock_searches_neighbours_as_the_timed_one_does():
     assert runs.N_WARM >= 8192
 
 
-def test_spread_over_seeds_counts_draws_of_real_cells_and_not_those_where_all_are_taken():
-    line = {"set": "one", "cells": 100, "max_cells": 60}
+def test_spread_over_seeds_counts_draws_and_orders_of_nine_parts_and_not_those_of_peers():
+    line = {"set": "one", "changed": "draw", "way": "nine parts"}
     steady = [line | {"ari": 0.5}, line | {"ari": 0.51}]
     own = rows([0.5] * 5, [0.4] * 5, [8] * 5)
     judged = _anneal_targets.seeds_agree(own, steady)
     assert judged["met"] == "yes"
-    assert judged["found"].endswith("where cells are drawn (so many): one 0.007 (60)")
-    whole = [line | {"max_cells": 100, "ari": a} for a in (0.1, 0.9)]
-    assert _anneal_targets.seeds_agree(own, [*steady, *whole])["met"] == "yes"
-    other = [line | {"set": "two", "ari": a} for a in (0.5, 0.54)]
-    assert _anneal_targets.seeds_agree(own, [*steady, *other])["met"] == "no"
-    assert _anneal_targets.seeds_agree(own, whole)["found"] == "not measured"
+    assert "over draws: one 0.007" in judged["found"]
+    peers = [line | {"way": way, "ari": a} for a in (0.1, 0.9) for way in ("one part", "Leiden(1.0)")]
+    assert _anneal_targets.seeds_agree(own, [*steady, *peers])["met"] == "yes"
+    assert _anneal_targets.seeds_agree(own, peers)["found"] == "not measured"
+    for other in ({"set": "two"}, {"changed": "order"}):
+        unsteady = [line | other | {"ari": a} for a in (0.5, 0.54)]
+        assert _anneal_targets.seeds_agree(own, [*steady, *unsteady])["met"] == "no"
+
+
+def test_spread_scores_leiden_on_the_cells_it_is_given(monkeypatch):
+    from benchmarks import _anneal_spread as spread
+
+    adata = runs.simulated(300, d=4, k=3)
+    monkeypatch.setattr(spread, "ORDERS", 2)
+    monkeypatch.setattr(spread, "DRAWS", 3)
+    found = list(spread.spread_rows("three", adata))
+    assert {(row["changed"], row["way"], row["used"]) for row in found} == {
+        (changed, way, used)
+        for changed, used in (("draw", 200), ("order", 300))
+        for way in ("one part", "nine parts", "Leiden(1.0)")
+    }
+    n_types = adata.obs[runs.LABEL].nunique()
+    monkeypatch.setattr(spread, "leiden", lambda cells, rep, seed: cells.obs[runs.LABEL].to_numpy().astype(str))
+    perfect = [row for row in spread.spread_rows("three", adata) if row["way"] == "Leiden(1.0)"]
+    assert {row["ari"] for row in perfect} == {1.0}
+    assert {row["agreement"] for row in perfect} == {1.0}
+    assert {row["clusters"] for row in perfect} == {n_types}

@@ -69,13 +69,38 @@ def test_seed_matters_only_where_cells_are_drawn():
     adata = cells()
     results = {}
     for seed in (0, 1):
-        for max_cells in (100, 8000):
+        for max_cells in (100, 540, 8000):  # 540: all cells are in parts of 533
             td.tl.anneal(adata, max_cells=max_cells, rng=seed)
             results[seed, max_cells] = adata.obsm["X_anneal"]
-    np.testing.assert_array_equal(results[0, 8000], results[1, 8000])
+    for max_cells in (540, 8000):
+        np.testing.assert_array_equal(results[0, max_cells], results[1, max_cells])
     assert results[0, 100].shape != results[1, 100].shape or not np.array_equal(results[0, 100], results[1, 100])
     td.tl.anneal(adata, max_cells=100, rng=1)
     np.testing.assert_array_equal(adata.obsm["X_anneal"], results[1, 100])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_parts"),
+    [
+        ({}, True),
+        ({"max_cells": 533}, False),
+        ({"max_cells": 533, "consensus": True}, True),
+        ({"consensus": False}, False),
+        ({"n_clusters": 3}, False),
+        ({"metric": "kernel"}, False),
+    ],
+)
+def test_parts_are_taken_where_they_hold_all_cells_or_as_asked(arguments, in_parts):
+    adata = cells()
+    td.tl.anneal(adata, rng=0, **arguments)
+    assert adata.uns["anneal"]["params"]["consensus"] is in_parts
+
+
+def test_tree_of_parts_counts_all_cells(annealed):
+    tree = annealed.uns["anneal"]["tree"]
+    assert tree["n_cells"].iloc[0] == annealed.n_obs
+    leaves = tree[tree["cluster"] != ""].set_index("cluster")["n_cells"]
+    assert leaves.to_dict() == annealed.obs["anneal"].value_counts().to_dict()
 
 
 def test_copy_and_names():
@@ -170,6 +195,9 @@ def with_rep(values: np.ndarray) -> AnnData:
         (cells, {"min_cells": 4}, ValueError, "min_cells=4 is not"),
         (cells, {"min_cells": 20, "n_clusters": 3}, ValueError, "min_cells=20 looks for more clusters"),
         (cells, {"min_cells": 20, "metric": "kernel"}, ValueError, "min_cells=20 looks for more clusters"),
+        (cells, {"consensus": "yes"}, ValueError, "consensus='yes' is not known"),
+        (cells, {"consensus": True, "n_clusters": 3}, ValueError, "consensus=True chooses among numbers"),
+        (cells, {"consensus": True, "metric": "kernel"}, ValueError, "consensus=True chooses among numbers"),
         (cells, {"temperature": -1.0}, ValueError, "temperature=-1.0 is not"),
         (
             cells,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from sctandem._progress import progress_bar
 from sctandem.kernels._annealing import AnnealingPath, anneal_path, critical_temperature, soft_memberships
+from sctandem.kernels._annealing_consensus import FEWEST, most_agreed, overlapping_parts
 from sctandem.kernels._annealing_lift import COLDEST, fit_lift
 from sctandem.kernels._annealing_rare import Measured, rare_clusters
 from sctandem.kernels._annealing_tree import SplitTree, merge_by_evidence, split_tree, unparted
@@ -35,6 +38,8 @@ _LEAST_LIFTED = 0.01
 """Least share of the points in a cluster of the feature space, in which a few isolated points are a group."""
 _ENOUGH = 4000
 """Points, and fewer than twice as many, of a round that only gives the metric of the next."""
+_LONG = 5000
+"""Points of which nine parts take so long that it is shown how far they are."""
 _FLOOR = 1e-3
 """Least variance of the metric, as a share of the largest."""
 
@@ -91,6 +96,7 @@ def anneal(
     min_points: int | None = None,
     lift: bool = False,
     shoulders: bool = False,
+    consensus: bool = False,
     rng: np.random.Generator,
 ) -> Annealing:
     """Cluster points by deterministic annealing, with as many clusters as valleys part.
@@ -115,6 +121,9 @@ def anneal(
     shoulders
         Keeps apart what overlaps without a valley between, where that is sure: see `has_shoulder`. Without effect with `lift`,
         in whose features clusters are no normal clouds.
+    consensus
+        Finds clusters on nine parts of the points, each two thirds of them and at most `max_points`, and keeps what agrees most with
+        the others: see `most_agreed`. Without effect below 100 points, with `lift`, or where `n_clusters` or `temperature` is given.
     rng
         Draws them.
 
@@ -134,9 +143,13 @@ def anneal(
     are more than `max_points`.
     """
     drawn = points
-    if len(points) > max_points:
-        drawn = points[np.sort(rng.choice(len(points), max_points, replace=False))]
-    fine = min(max(_FINE, 2 * (n_clusters or 0)), max(len(drawn) // _POINTS_A_CLUSTER, n_clusters or 1))
+    free = not lift and n_clusters is None and temperature is None
+    consensus = consensus and free and len(points) >= FEWEST
+    most = max_points * 3 // 2 if consensus else max_points
+    if len(points) > most:
+        drawn = points[np.sort(rng.choice(len(points), most, replace=False))]
+    n_at_once = len(drawn) * 2 // 3 if consensus else len(drawn)
+    fine = min(max(_FINE, 2 * (n_clusters or 0)), max(n_at_once // _POINTS_A_CLUSTER, n_clusters or 1))
     ends = _Ends(n_clusters, temperature, fine, shoulders=shoulders and not lift and n_clusters is None)
     place: Callable[[Points], NDArray[np.float32]]
     if lift:
@@ -144,10 +157,12 @@ def anneal(
         measured = place(drawn)
         ends = ends._replace(coldest=COLDEST, least_mass=_LEAST_LIFTED)
         path, united, group = _one_round(measured, ends)
+    elif consensus:
+        place, measured, path, united, group = _agreed(drawn, ends, n_rounds)
     else:
         place, measured, path, united, group = _rounds(drawn, ends, n_rounds)
     everything = Measured(points, place)
-    if min_points is not None and not lift and n_clusters is None and temperature is None:
+    if min_points is not None and free:
         large = _large(path, united, len(drawn))
         few = path._replace(centres=path.centres[large], masses=path.masses[large] / path.masses[large].sum())
         rare = rare_clusters(
@@ -212,6 +227,25 @@ def _rounds(
         ends = ends._replace(coldest=_OF_ONE if alone else None)
     path, united, group = _one_round(measured, ends)
     return _map_of(centre, metric), measured, path, united, group
+
+
+def _agreed(
+    drawn: Points, ends: _Ends, n_rounds: int
+) -> tuple[
+    Callable[[Points], NDArray[np.float32]], NDArray[np.float32], AnnealingPath, NDArray[np.intp], NDArray[np.intp]
+]:
+    """Anneal parts of the points; give what the part that the others agree with most found, for all."""
+    found = []
+    parts = overlapping_parts(len(drawn))
+    with progress_bar(len(parts), "Annealing", unit="part") if len(drawn) > _LONG else nullcontext() as tick:
+        for part in parts:
+            place, _, path, united, _ = _rounds(drawn[part], ends, n_rounds)
+            measured = place(drawn)
+            shares = soft_memberships(measured, path.centres, path.masses, path.temperature)
+            found.append((place, measured, path, united, united[shares.argmax(axis=1)]))
+            if tick is not None:
+                tick(1)
+    return found[most_agreed([group for *_, group in found])]
 
 
 def _map_of(centre: NDArray[np.float64], metric: NDArray[np.float64]) -> Callable[[Points], NDArray[np.float32]]:
