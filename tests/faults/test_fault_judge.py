@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from fault_calls import CALLS, documented
-from fault_documented import documented_errors, errors_in, step
+from fault_documented import documented_errors, step
 from fault_messages import names_a_place
 from fault_numbers import barren, gaps
 from fault_objects import small
@@ -245,42 +244,6 @@ def test_what_is_read_may_miss_what_is_missing_there():
     assert judge("", reads, {"adata": adata, "n": 1}, valid).problem == "gives no number in what is returned"
     adata.uns["scores"] = np.full(3, np.nan)
     assert judge("", reads, {"adata": adata, "n": 0}, valid).problem is None
-
-
-def test_what_a_docstring_says_is_raised():
-    text = """One.
-
-    Parameters
-    ----------
-    KeyError
-        No error.
-
-    Raises
-    ------
-    ValueError
-        When it is wrong:
-        KeyError is another.
-    TypeError, SourceError
-        Both.
-
-    Notes
-    -----
-    OSError
-    """
-    assert errors_in(text) == {ValueError, TypeError, td.data.SourceError}
-    assert errors_in("One.\n\nRaises\n------\nKeyError\n    At the end.") == {KeyError}
-    assert errors_in("One.") == set()
-
-
-def test_documentation_of_what_stands_behind_a_call():
-    assert documented("get.similar") == (KeyError, TypeError, ValueError)
-    assert set(documented("model.TAPE.train")) == set(documented("model.TAPE.made")) | errors_in(
-        td.model.TAPE.train.__doc__
-    )
-    assert set(documented("model.TAPE.made")) == errors_in(td.model.TAPE.__doc__) | errors_in(
-        td.model.TAPE.setup_mudata.__doc__
-    )
-    assert all(documented(name) for name in CALLS if name != "datasets.list_datasets")
 
 
 def test_a_function_may_replace_results_under_its_own_key():

@@ -200,12 +200,19 @@ def test_cells_by_position_mask_and_from_the_end(trained):
         (np.asarray, {"batch_key": "none"}, KeyError, "no column 'none'"),
         (np.asarray, {"labels_key": "none"}, KeyError, "no column 'none'"),
         (np.asarray, {"batch_key": "lane"}, ValueError, "is missing for 1 cells"),
+        (
+            np.asarray,
+            {"labels_key": "side", "batch_key": "side"},
+            ValueError,
+            "labels_key='side' and batch_key='side' are one",
+        ),
     ],
 )
 def test_what_cannot_be_set_up(change, arguments, error, message):
     adata = simulate()[::10].copy()
     adata.X = change(adata.X.toarray())
     adata.obs["lane"] = [None, *["a"] * (adata.n_obs - 1)]
+    adata.obs["side"] = np.where(np.arange(adata.n_obs) % 2, "left", "right")
     before = list(adata.obs)
     with pytest.raises(error, match=message):
         CapsuleNet.setup_anndata(adata, **arguments)

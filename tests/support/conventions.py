@@ -16,8 +16,9 @@ MAX_POSITIONAL = 3
 MAX_PARAMETERS = 10
 #: A design of samples is said with several arguments (covariates or a formula, the reference or contrasts), as everywhere it is.
 #: A design of TALENs needs the data, the genome, the annotation and the architecture.
+#: Annealing can be overruled in several ways (the number, the temperature, parts of the cells).
 #: `train` of every model names the training modes, its checkpoint and the number of processes beside the settings of a run.
-MORE_PARAMETERS = {"deconvolve": 11, "design_talens": 11, "differential_expression": 12, "train": 14}
+MORE_PARAMETERS = {"anneal": 11, "deconvolve": 11, "design_talens": 11, "differential_expression": 12, "train": 14}
 
 #: They make an object (from files, or new cells), and so need no copy.
 MAKERS = {"count_fragments", "simulate"}

@@ -96,6 +96,13 @@ def test_parts_are_taken_where_they_hold_all_cells_or_as_asked(arguments, in_par
     assert adata.uns["anneal"]["params"]["consensus"] is in_parts
 
 
+def test_all_of_few_cells_may_be_taken():
+    adata = cells(60)
+    td.tl.anneal(adata, max_cells=60)
+    with pytest.raises(ValueError, match="max_cells=59 is not"):
+        td.tl.anneal(adata, max_cells=59)
+
+
 def test_tree_of_parts_counts_all_cells(annealed):
     tree = annealed.uns["anneal"]["tree"]
     assert tree["n_cells"].iloc[0] == annealed.n_obs

@@ -20,7 +20,7 @@ def draw_within_groups(
     group
         Of each row, integers from 0.
     n
-        Rows to draw; as many are drawn more as small groups are given.
+        Rows to draw, at most; what small groups have beyond their share is taken off the others.
     rng
         Draws the rows; not asked where there are no more than `n`.
     least
@@ -43,8 +43,11 @@ def draw_within_groups(
     order = np.argsort(group, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(group))[:-1])
     least = min(least, max(1, n // len(groups)))
-    drawn = []
-    for rows in groups:
-        taken = min(len(rows), max(least, round(n * len(rows) / len(group))))
-        drawn.append(rng.choice(rows, taken, replace=False))
+    sizes = np.array([len(rows) for rows in groups])
+    floors = np.minimum(sizes, least)
+    taken = np.clip(np.round(n * sizes / len(group)).astype(int), floors, sizes)
+    if (surplus := taken.sum() - n) > 0:  # what small groups have beyond their share, the large ones go without
+        above = taken - floors
+        taken = floors + (above * max(above.sum() - surplus, 0) // max(above.sum(), 1))
+    drawn = [rng.choice(rows, k, replace=False) for rows, k in zip(groups, taken.tolist(), strict=True)]
     return np.sort(np.concatenate(drawn))

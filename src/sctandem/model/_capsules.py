@@ -68,6 +68,11 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
     rng
         Seed of the initial weights; `None` for torch's global state.
 
+    Raises
+    ------
+    TypeError
+        When `config` is of another type.
+
     Notes
     -----
     Training has three parts. In the first, half of the epochs, the pose of the cell learns to give back the counts. After it and
@@ -193,7 +198,8 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         KeyError
             When the layer or a column is not there.
         ValueError
-            When the counts are none: not whole, negative or missing; when cells lack a label or a batch, or there are fewer than two labels.
+            When the counts are none: not whole, negative or missing; when cells lack a label or a batch, there are fewer than two labels, or
+            labels and batches are one column.
         TypeError
             When `adata` is not an AnnData, or a name not text.
         """
@@ -206,6 +212,12 @@ class CapsuleNet(CapsulesLabelsMixin, CapsulesTransferMixin, CollectionMixin, Fi
         check_counts(check_layer(adata, layer, "adata"), layer_slot("adata", layer))
         if batch_key is not None:
             check_key(adata.obs, batch_key, obs_slot(adata))
+            if batch_key == labels_key:
+                msg = (
+                    f"labels_key={labels_key!r} and batch_key={batch_key!r} are one column: what a batch adds is taken out, and the labels with "
+                    "it. Leave one of them out."
+                )
+                raise ValueError(msg)
         if size_factor_key is not None:
             read_depths(adata, size_factor_key)
         cls._register(adata, given, source_registry)

@@ -84,6 +84,8 @@ class RSD(RSDReadMixin, NoTransferMixin, TrainMethodMixin, CollectionMixin, File
     ------
     ValueError
         When the reference was not set up, has one type only, or types with fewer than 10 cells.
+    TypeError
+        When `config` is of another type.
 
     Notes
     -----

@@ -61,6 +61,8 @@ class TAPE(TAPEReadMixin, NoTransferMixin, TrainMixin, FilesMixin, BaseModelClas
         For held-out genes that are not there, and when the windows are missing.
     ValueError
         For data that cannot be learned from; names the slot and what to do.
+    TypeError
+        When `config` is of another type.
 
     Notes
     -----

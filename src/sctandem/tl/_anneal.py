@@ -73,7 +73,7 @@ def anneal(  # noqa: PLR0913 - what is found can be overruled in several ways
         - ``"kernel"``: in a kernel feature space, for a few clusters that are connected but not convex, such as rings. Needs
           empty space between them.
     max_cells
-        Clusters are found on this many cells, drawn where there are more; all are assigned. Which ones are drawn can matter: give `rng`, or a larger
+        Clusters are found on this many cells, at least 100, drawn where there are more; all are assigned. Which ones are drawn can matter: give `rng`, or a larger
         number, a second more for each 40,000. Clusters with fewer than about ten of these cells are found with `min_cells` only.
     consensus
         Finds clusters on nine overlapping parts, each two thirds of the cells and at most `max_cells`, and keeps what agrees most with
@@ -157,7 +157,7 @@ def anneal(  # noqa: PLR0913 - what is found can be overruled in several ways
     if use_rep == AnnealKeys(key_added).memberships:
         msg = f"use_rep={use_rep!r} is also where the memberships would go, in its place; choose another key_added than {key_added!r}."
         raise ValueError(msg)
-    check_number(max_cells, "max_cells", low=100, whole=True)
+    check_number(max_cells, "max_cells", low=min(100, adata.n_obs), whole=True)
     _check_overrules(n_clusters, temperature, min(len(points), max_cells))
     overruled = n_clusters is not None or temperature is not None
     _check_metric(metric, min_cells, overruled=overruled)
