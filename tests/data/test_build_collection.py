@@ -246,6 +246,10 @@ def test_arguments_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no \.h5ad"):
         td.data.build_collection(tmp_path / "empty", tmp_path / "out", organism="human")
     scattered.sources(tmp_path / "in")
+    for organism in ("humann", "Zebrafsh"):
+        with pytest.raises(ValueError, match="is not known; did you mean '(human|zebrafish)'"):
+            td.data.build_collection(tmp_path / "in", tmp_path / "out", organism=organism)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="genes='both'"):
         td.data.build_collection(tmp_path / "in", tmp_path / "out", organism="human", genes="both")
     with pytest.raises(ValueError, match="more than once"):
@@ -284,7 +288,7 @@ def test_arguments_that_do_not_fit_are_named(tmp_path):
 
 def test_organisms_whose_ids_are_not_known_are_told(tmp_path):
     scattered.sources(tmp_path / "in")
-    with pytest.warns(UserWarning, match="organism='martian' is none of 'human', 'mouse'"):
+    with pytest.warns(UserWarning, match="organism='martian' is not one of 'human', 'mouse'"):
         td.data.build_collection(tmp_path / "in" / "a.h5ad", tmp_path / "out", organism="martian", rng=0)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from sctandem._random import RNG
+
+_NEARLY = 0.88
+"""Likeness of two names from which one is taken for the other misspelt: a zebra finch is no zebrafish, and a cat no rat."""
 
 
 def build_collection(
@@ -103,7 +107,7 @@ def build_collection(
     SourceError
         When a source cannot be read; a ValueError.
     ValueError
-        For arguments that do not fit, or an unfinished build of other sources or settings.
+        For arguments that do not fit, an organism whose name is nearly one that is known, or an unfinished build of other sources or settings.
     TypeError
         For arguments of another kind.
     OSError
@@ -156,8 +160,11 @@ def build_collection(
         _check_declared(source.obs, columns, f"the Source {source.name!r} says words for")
     organism = organism_name(organism)
     if organism not in ENSEMBL_PREFIXES:
+        if near := get_close_matches(organism.casefold(), ENSEMBL_PREFIXES, n=1, cutoff=_NEARLY):
+            msg = f"organism={organism!r} is not known; did you mean {near[0]!r}?"
+            raise ValueError(msg)
         warnings.warn(
-            f"organism={organism!r} is none of {listed(ENSEMBL_PREFIXES)}: sources with genes of another organism are not noticed.",
+            f"organism={organism!r} is not one of {listed(ENSEMBL_PREFIXES)}: sources with genes of another organism are not noticed.",
             stacklevel=2,
         )
     table = read_words(words)
