@@ -221,6 +221,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         lead = _lead(self._read("presence", adata, indices, batch_size))
         known = self.calibration_
@@ -267,6 +269,8 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             When a layer, a column or a modality that the model reads is missing.
         TypeError
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        RuntimeError
+            When the model is not trained.
         """
         check_number(min_typicality, "min_typicality", high=1)
         names = self.label_names
@@ -362,14 +366,15 @@ class CapsulesLabelsMixin(CapsulesReadMixin):
             When a layer, a column or a modality that the model reads is missing.
         TypeError
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
+        RuntimeError
+            When the model is not trained.
         """
         if not self.label_names:
             msg = "typicality needs labels: set the object up with labels_key."
             raise ValueError(msg)
-        regions = LabelRegions(**self.calibration_["regions"])
         own = adata is None  # neighbours are among all cells, whichever are asked for
         poses = self._read("pose", adata, None if own else indices, batch_size)
-        values = typicality(poses, regions)
+        values = typicality(poses, LabelRegions(**self.calibration_["regions"]))
         if own:
             labelled, batch = self._label_codes() >= 0, self._codes(REGISTRY_KEYS.BATCH_KEY)
             inside = np.isin(batch, batch[labelled])

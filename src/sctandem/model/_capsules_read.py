@@ -95,6 +95,8 @@ class CapsulesReadMixin:
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         return self._read("pose", adata, indices, batch_size)
 
@@ -125,6 +127,8 @@ class CapsulesReadMixin:
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         presence = self._read("presence", adata, indices, batch_size)
         names = [str(number) for number in range(presence.shape[1])]
@@ -138,6 +142,11 @@ class CapsulesReadMixin:
         -------
         float32, genes x types: the natural logarithm of the share of the gene at the mean pose of the type's cells, against
         the mean of this logarithm over the types.
+
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
         """
         poses, presence = self._read_all(["pose", "presence"], None, None, None)
         n_types = presence.shape[1]
@@ -159,6 +168,11 @@ class CapsulesReadMixin:
         Returns
         -------
         float32, programmes (primary capsules) x types, in [0, 1]; NaN for types without cells.
+
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
         """
         coupling, presence = self._read_all(["coupling", "presence"], None, None, batch_size)
         found, n_types = presence.argmax(1), presence.shape[1]

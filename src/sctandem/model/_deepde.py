@@ -187,6 +187,8 @@ class DeepDE(
             When the data are not those of a model of this kind.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `n_states` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         if n_states is not None:
             check_positive(n_states, "n_states", whole=True)
@@ -202,6 +204,11 @@ class DeepDE(
         Returns
         -------
         Genes x samples, log2, around the mean of the samples.
+
+        Raises
+        ------
+        RuntimeError
+            When the model is not trained.
         """
         self._check_if_trained(warn=False, message="this DeepDE is not trained; call `model.train()` first.")
         effect = self.module.sample_effect.detach().cpu().numpy().astype(np.float64) / np.log(2)

@@ -84,6 +84,8 @@ class TAPEReadMixin(TAPESetupMixin):
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         _, counts = self._read_chromatin(mdata, indices)
         parts = [np.zeros((0, self.config.n_factors)), *(block[1] for block in self._read_blocks(counts, batch_size))]
@@ -122,6 +124,8 @@ class TAPEReadMixin(TAPESetupMixin):
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `n_components` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         check_positive(n_components, "n_components", whole=True)
         _, counts = self._read_chromatin(mdata, indices)

@@ -131,6 +131,8 @@ def capsules(
         missing or bad values or with the name of a result, or features that are not those of `model`. Nothing is written then.
     TypeError
         When `adata` is not an AnnData, `model` not a CapsuleNet, or a name not text.
+    RuntimeError
+        When `model` is not trained.
 
     Notes
     -----

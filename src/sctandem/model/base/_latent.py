@@ -97,6 +97,8 @@ class LatentMixin:
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         self._check_if_trained(warn=False)
         self.module.eval()
@@ -138,6 +140,8 @@ class LatentMixin:
             When the data are not those of a model of this kind, or `indices` no positions and no mask.
         ValueError
             When the data have no cells, are not counts, or lack features or categories of the model; when `indices` or `batch_size` is out of range.
+        RuntimeError
+            When the model is not trained.
         """
         self._check_if_trained(warn=False)
         self.module.eval()
