@@ -99,6 +99,7 @@ def test_parts_are_taken_where_they_hold_all_cells_or_as_asked(arguments, in_par
 def test_all_of_few_cells_may_be_taken():
     adata = cells(60)
     td.tl.anneal(adata, max_cells=60)
+    assert not adata.uns["anneal"]["params"]["consensus"]  # too few for parts
     with pytest.raises(ValueError, match="max_cells=59 is not"):
         td.tl.anneal(adata, max_cells=59)
 

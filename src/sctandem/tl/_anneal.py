@@ -73,7 +73,8 @@ def anneal(  # noqa: PLR0913 - what is found can be overruled in several ways
         - ``"kernel"``: in a kernel feature space, for a few clusters that are connected but not convex, such as rings. Needs
           empty space between them.
     max_cells
-        Clusters are found on this many cells, at least 100, drawn where there are more; all are assigned. Which ones are drawn can matter: give `rng`, or a larger
+        Clusters are found on this many cells at once, at least 100 or all that there are, drawn where there are more (with parts, more than one and
+        a half times as many); all are assigned. Which ones are drawn can matter: give `rng`, or a larger
         number, a second more for each 40,000. Clusters with fewer than about ten of these cells are found with `min_cells` only.
     consensus
         Finds clusters on nine overlapping parts, each two thirds of the cells and at most `max_cells`, and keeps what agrees most with
@@ -161,7 +162,7 @@ def anneal(  # noqa: PLR0913 - what is found can be overruled in several ways
     _check_overrules(n_clusters, temperature, min(len(points), max_cells))
     overruled = n_clusters is not None or temperature is not None
     _check_metric(metric, min_cells, overruled=overruled)
-    in_parts = _in_parts(consensus, overruled=overruled or metric == "kernel", whole=2 * len(points) <= 3 * max_cells)
+    in_parts = _in_parts(consensus, overruled=overruled or metric == "kernel", n_cells=len(points), max_cells=max_cells)
     seed = draw_seed(rng)
     # imported here: nothing else of the package needs it
     from sctandem.kernels._annealing_fit import anneal as fit
@@ -221,15 +222,17 @@ def _check_metric(metric: Any, min_cells: Any, *, overruled: bool) -> None:
         raise ValueError(msg)
 
 
-def _in_parts(consensus: Any, *, overruled: bool, whole: bool) -> bool:
-    """Say whether clusters are found on parts: as asked, else where the parts hold all cells."""
+def _in_parts(consensus: Any, *, overruled: bool, n_cells: int, max_cells: int) -> bool:
+    """Say whether clusters are found on parts: as asked, else where the parts hold all cells; never of too few."""
+    from sctandem.kernels._annealing_consensus import FEWEST
+
     if consensus is None:
-        return whole and not overruled
+        return n_cells >= FEWEST and 2 * n_cells <= 3 * max_cells and not overruled
     check_option(consensus, (True, False), "consensus")
     if consensus and overruled:
         msg = "consensus=True chooses among numbers of clusters: not together with n_clusters, temperature or metric='kernel'."
         raise ValueError(msg)
-    return bool(consensus)
+    return bool(consensus) and n_cells >= FEWEST
 
 
 def _write(adata: AnnData, keys: AnnealKeys, found: Annealing, params: dict[str, Any]) -> None:
