@@ -240,12 +240,12 @@ def _agreed(
     with progress_bar(len(parts), "Annealing", unit="part") if len(drawn) > _LONG else nullcontext() as tick:
         for part in parts:
             place, _, path, united, _ = _rounds(drawn[part], ends, n_rounds)
-            measured = place(drawn)
-            shares = soft_memberships(measured, path.centres, path.masses, path.temperature)
-            found.append((place, measured, path, united, united[shares.argmax(axis=1)]))
+            shares = soft_memberships(place(drawn), path.centres, path.masses, path.temperature)
+            found.append((place, path, united, united[shares.argmax(axis=1)]))
             if tick is not None:
                 tick(1)
-    return found[most_agreed([group for *_, group in found])]
+    place, path, united, group = found[most_agreed([group for *_, group in found])]
+    return place, place(drawn), path, united, group
 
 
 def _map_of(centre: NDArray[np.float64], metric: NDArray[np.float64]) -> Callable[[Points], NDArray[np.float32]]:
